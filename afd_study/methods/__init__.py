@@ -1,0 +1,1 @@
+"""How it is matched: one method a page, read top to bottom."""

@@ -1,0 +1,1 @@
+"""What was run: specs, the store, and the pipeline that joins them."""

@@ -1,0 +1,1 @@
+"""What is matched: divergences, objectives and estimators as pure tensors, exact in float64."""

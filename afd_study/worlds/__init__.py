@@ -1,0 +1,1 @@
+"""Where: prompts, demonstrations, preferences, and a judge where the truth is known."""
