@@ -1,0 +1,83 @@
+"""The gates of this floor: each argument is checked once; a refusal names the argument and the remedy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from afd_study.errors import SpecError
+
+TOLERANCE = 1e-9
+"""How far from 1 the sum of a law may lie. Float32 laws must be normalised again in float64."""
+
+
+def numbers(name: str, given: Any) -> Tensor:
+    """Return `given` as a float64 tensor that holds no NaN; SpecError otherwise."""
+    try:
+        tensor = torch.as_tensor(given, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as fault:
+        raise SpecError(f"{name} cannot be read as numbers ({fault}); pass a tensor, array or list") from None
+    if torch.isnan(tensor).any():
+        raise SpecError(f"{name} holds NaN; find where it arose, or drop those entries first")
+    return tensor
+
+
+def finite(name: str, given: Any) -> Tensor:
+    """Return `given` as a float64 tensor of finite numbers; SpecError otherwise."""
+    tensor = numbers(name, given)
+    if torch.isinf(tensor).any():
+        raise SpecError(f"{name} holds an infinite value; clip it, or give its outcomes no weight")
+    return tensor
+
+
+def law(name: str, given: Any) -> Tensor:
+    """Return `given` as float64 probabilities over the last axis; SpecError if they are not."""
+    tensor = finite(name, given)
+    if tensor.ndim == 0 or tensor.shape[-1] == 0:
+        raise SpecError(f"{name} has shape {tuple(tensor.shape)}; its last axis must hold the outcomes")
+    if (tensor < 0).any():
+        raise SpecError(
+            f"{name} holds a negative probability ({tensor.min().item():.3g}); pass probabilities"
+        )
+    gap = (tensor.detach().sum(-1) - 1).abs().max().item()
+    if gap > TOLERANCE:
+        raise SpecError(f"{name} sums to 1 only within {gap:.3g} over its last axis; divide it by its sum")
+    return tensor
+
+
+def same_shape(**tensors: Tensor) -> None:
+    """Raise SpecError, naming every argument and its shape, unless all shapes are equal."""
+    if len({tuple(tensor.shape) for tensor in tensors.values()}) > 1:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
+        raise SpecError(f"shapes differ: {shapes}; pass tensors of one shape")
+
+
+def counts(name: str, given: Any, *, limit: int | None = None, remedy: str = "") -> tuple[list[int], bool]:
+    """Return whole numbers from 1 to `limit` as a list, and whether a single one was given."""
+    single = not isinstance(given, Sequence) and getattr(given, "ndim", 0) == 0
+    if not single and getattr(given, "ndim", 1) != 1:
+        raise SpecError(f"{name} must be a whole number or a one-dimensional list of them")
+    listed = [given] if single else list(given)
+    whole = []
+    for item in listed:
+        if isinstance(item, bool) or not hasattr(item, "__index__"):
+            raise SpecError(f"{name} must be whole numbers, not {item!r}")
+        try:
+            whole.append(item.__index__())
+        except TypeError:
+            raise SpecError(f"{name} must be whole numbers, not {item!r}") from None
+    if not whole:
+        raise SpecError(f"{name} is empty; pass at least one whole number")
+    if min(whole) < 1:
+        raise SpecError(f"{name} = {min(whole)} is below 1; ask for at least one")
+    if limit is not None and max(whole) > limit:
+        raise SpecError(f"{name} = {max(whole)} is above {limit}{remedy}")
+    return whole, single
+
+
+def positive(name: str, given: float) -> float:
+    """Return `given` if it is a positive finite number; SpecError otherwise."""
+    if not 0 < given < float("inf"):
+        raise SpecError(f"{name} = {given} must be a positive number")
+    return given
