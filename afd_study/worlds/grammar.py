@@ -1,0 +1,188 @@
+"""A weighted automaton over words: a law of responses whose every probability is exact.
+
+A grammar is a table `state -> arcs`; an arc is a whole clause with a weight and the state behind it. Compiled,
+the clauses of a state form a trie, so that reading a response word by word leaves exactly one path
+(the grammar is unambiguous) and each next-word law is known.
+
+Full support: with probability `stray` a word comes that is not allowed here, uniform over the rest of the
+alphabet (the end mark among it, which then ends the response). The path stays where it was, except that a
+stray full stop gives up the clause and starts again where the clause began. So *every* word sequence has a finite
+log-probability, and the best discriminator against any policy is finite too.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from afd_study.errors import SpecError
+
+EOS = "<eos>"
+_WORD = re.compile(r"<\w+>|\w+(?:['-]\w+)*|[^\w\s]")
+_SPACE_BEFORE = re.compile(r" (?=[.,?!:;])")
+
+
+def split_words(text: str) -> list[str]:
+    """Split text into words and punctuation marks, each punctuation character alone."""
+    return _WORD.findall(text)
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Join words into text: single spaces, none before a punctuation mark; `split_words` undoes it."""
+    return _SPACE_BEFORE.sub("", " ".join(words))
+
+
+@dataclass(frozen=True)
+class Arc:
+    """A clause that may come next: its weight among the arcs of the state, its words, the state behind it."""
+
+    weight: float
+    words: tuple[str, ...]
+    target: str | None  # None: the response is over (the words are then the end mark alone)
+
+
+Grammar = Mapping[str, Sequence[Arc]]
+
+
+@dataclass
+class _Node:
+    """A place inside the trie of a state: what may come next with what probability, and where it leads."""
+
+    origin: int  # the node where this clause began
+    mass: dict[str, float] = field(default_factory=dict)
+    target: dict[str, int] = field(default_factory=dict)
+
+
+ENDED = -1
+
+
+@dataclass(frozen=True)
+class Automaton:
+    """A law over word sequences that end in `EOS`; compiled from a grammar by `compile_grammar`."""
+
+    nodes: tuple[_Node, ...]
+    start: int
+    alphabet: tuple[str, ...]  # every word that any policy of this world can emit, EOS among them
+    stray: float
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.alphabet)}
+
+    def step(self, node: int, word: str) -> tuple[float, int]:
+        """Return the log-probability (nats) of `word` at `node` and the node behind it.
+
+        Raises SpecError for a word outside the alphabet: its probability would be zero.
+        """
+        here = self.nodes[node]
+        if word in here.mass:
+            return math.log((1 - self.stray) * here.mass[word]), here.target[word]
+        if word not in self._index:
+            raise SpecError(f"'{word}' is not in the world's alphabet of {len(self.alphabet)} words")
+        logprob = math.log(self.stray / (len(self.alphabet) - len(here.mass)))
+        return logprob, ENDED if word == EOS else (here.origin if word == "." else node)
+
+    def logprobs(self, words: Sequence[str]) -> np.ndarray:
+        """Return the exact log-probability (nats) of each word given those before it, shape (len(words),)."""
+        node, values = self.start, []
+        for word in words:
+            if node == ENDED:
+                raise SpecError("words follow the end mark; cut the response behind its first end mark")
+            value, node = self.step(node, word)
+            values.append(value)
+        return np.array(values)
+
+    def n_stray(self, words: Sequence[str]) -> int:
+        """Count the words that only the stray law explains."""
+        node, count = self.start, 0
+        for word in words:
+            count += word not in self.nodes[node].mass
+            node = self.step(node, word)[1]
+        return count
+
+    def law(self, words: Sequence[str] = ()) -> np.ndarray:
+        """Return the next-word law behind a prefix, shape (len(alphabet),), in the alphabet's order."""
+        node = self.start
+        for word in words:
+            node = self.step(node, word)[1]
+            if node == ENDED:
+                raise SpecError("the prefix holds the end mark; nothing follows it")
+        mass = self.nodes[node].mass
+        law = np.full(len(self.alphabet), self.stray / (len(self.alphabet) - len(mass)))
+        for word, value in mass.items():
+            law[self._index[word]] = (1 - self.stray) * value
+        return law
+
+    def sample(self, generator: np.random.Generator, max_words: int) -> list[str]:
+        """Draw one response of at most `max_words` words, the end mark included where it was reached."""
+        node, words = self.start, []
+        while node != ENDED and len(words) < max_words:
+            allowed = self.nodes[node].mass
+            if generator.random() < self.stray:
+                word = self.alphabet[generator.integers(len(self.alphabet))]
+                while word in allowed:  # rejection leaves the law uniform over what is not allowed
+                    word = self.alphabet[generator.integers(len(self.alphabet))]
+            else:
+                word = _draw(allowed, generator.random())
+            words.append(word)
+            node = self.step(node, word)[1]
+        return words
+
+
+def _draw(mass: Mapping[str, float], uniform: float) -> str:
+    total = 0.0
+    for word, value in mass.items():
+        total += value
+        if uniform < total:
+            return word
+    return word  # rounding left the sum a hair below one
+
+
+def compile_grammar(grammar: Grammar, *, start: str, alphabet: Sequence[str], stray: float) -> Automaton:
+    """Compile clauses into tries and check that the law is proper and unambiguous.
+
+    Raises SpecError where a state has no arcs or an unknown target, where one clause is the beginning of
+    another (then a reader could not tell which one it was), or where a word is outside the alphabet.
+    """
+    if not 0 < stray < 1:
+        raise SpecError(f"stray must lie strictly between 0 and 1 for full support, not {stray}")
+    nodes: list[_Node] = []
+    root = {}
+    for state in grammar:
+        root[state] = len(nodes)
+        nodes.append(_Node(origin=len(nodes)))
+    for state, arcs in grammar.items():
+        total = sum(arc.weight for arc in arcs)
+        if total <= 0:
+            raise SpecError(f"state '{state}' of the grammar has no arc with a positive weight")
+        for arc in arcs:
+            if arc.weight > 0:
+                _insert(nodes, root, state, arc, arc.weight / total)
+    lacking = {word for node in nodes for word in node.mass} - set(alphabet)
+    if lacking:
+        raise SpecError(f"the grammar uses words outside the alphabet: {sorted(lacking)[:5]}")
+    for node in nodes:
+        total = sum(node.mass.values())
+        node.mass = {word: value / total for word, value in node.mass.items()}
+    return Automaton(tuple(nodes), root[start], tuple(alphabet), stray)
+
+
+def _insert(nodes: list[_Node], root: Mapping[str, int], state: str, arc: Arc, weight: float) -> None:
+    """Add one clause to the trie of `state`; weights add up where clauses share their first words."""
+    here = root[state]
+    for i, word in enumerate(arc.words):
+        last = i == len(arc.words) - 1
+        node = nodes[here]
+        inner = word in node.target and node.target[word] not in root.values() and node.target[word] != ENDED
+        if word in node.mass and (last or not inner):
+            raise SpecError(f"state '{state}': clause {' '.join(arc.words)!r} begins or repeats another clause")
+        node.mass[word] = node.mass.get(word, 0.0) + weight
+        if last:
+            node.target[word] = ENDED if arc.target is None else root[arc.target]
+        elif word not in node.target:
+            node.target[word] = len(nodes)
+            nodes.append(_Node(origin=root[state]))
+        here = node.target[word]
