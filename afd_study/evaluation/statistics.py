@@ -1,0 +1,309 @@
+"""Arrays in, numbers out: means with intervals, rank correlation, AUC, accuracy.
+
+An undefined statistic (a correlation with a constant, an AUC without negatives, an interval from one seed
+and one prompt) is NaN, never a silent 0 or 0.5; each docstring says when. Randomness comes in as a NumPy
+Generator.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from afd_study.errors import DataError, SpecError, unknown_name
+
+T_OVER_SEEDS = "t over seeds"
+BOOTSTRAP = "bootstrap over prompts"
+NO_INTERVAL = "none"
+BLOCK = 1_000_000  # weights held at once while resampling: 8 MB
+CELL = ("task", "method", "n", "judge")
+
+
+class Interval(NamedTuple):
+    """A mean with its interval; each field is a scalar, or an array of shape (K,) for K columns."""
+
+    mean: NDArray[np.float64] | float
+    low: NDArray[np.float64] | float
+    high: NDArray[np.float64] | float
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise SpecError(f"level must lie between 0 and 1, got {level}; 0.95 is usual")
+
+
+def t_interval(per_seed_means: ArrayLike, level: float = 0.95) -> Interval:
+    """Student's interval of the mean over seeds.
+
+    `per_seed_means`: (S,) or (S, K), S >= 2; pass differences for a paired comparison. Returns fields of
+    shape () or (K,). Raises DataError for fewer than two seeds: a single seed says nothing of the spread
+    between seeds.
+    """
+    _check_level(level)
+    means = np.asarray(per_seed_means, dtype=float)
+    if means.ndim not in (1, 2) or len(means) < 2:
+        raise DataError(
+            f"a t-interval needs at least 2 seeds along the first axis, got shape {means.shape}; "
+            "run more seeds, or use bootstrap_over_prompts for a single one"
+        )
+    mean = means.mean(axis=0)
+    error = means.std(axis=0, ddof=1) / np.sqrt(len(means))
+    half = stats.t.ppf(0.5 + level / 2, df=len(means) - 1) * error
+    return Interval(mean, mean - half, mean + half)
+
+
+def resampling_weights(
+    n_prompts: int, *, generator: np.random.Generator, resamples: int
+) -> NDArray[np.float64]:
+    """Draw each prompt's share of each bootstrap sample: (resamples, n_prompts), rows sum to 1."""
+    if n_prompts < 1 or resamples < 1:
+        raise SpecError(f"n_prompts and resamples must be at least 1, got {n_prompts} and {resamples}")
+    shares = np.full(n_prompts, 1 / n_prompts)
+    return generator.multinomial(n_prompts, shares, size=resamples) / n_prompts
+
+
+def percentile_interval(mean: ArrayLike, resampled: ArrayLike, level: float = 0.95) -> Interval:
+    """Interval from the bootstrap distribution, NaNs left out.
+
+    `mean` is () or (K,), `resampled` (R,) or (R, K).     Low and high are NaN where no resample is defined.
+    """
+    _check_level(level)
+    draws = np.asarray(resampled, dtype=float)
+    undefined = np.isnan(draws).all(axis=0)
+    filled = np.where(undefined, 0.0, draws)
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(filled, [tail, 1 - tail], axis=0)
+    return Interval(
+        np.asarray(mean, dtype=float)[()], _nan_where(undefined, low), _nan_where(undefined, high)
+    )
+
+
+def _nan_where(undefined: ArrayLike, value: ArrayLike) -> NDArray[np.float64]:
+    return np.where(undefined, np.nan, value)[()]
+
+
+def bootstrap_over_prompts(
+    per_prompt_values: ArrayLike,
+    *,
+    generator: np.random.Generator,
+    level: float = 0.95,
+    resamples: int = 2000,
+) -> Interval:
+    """Percentile interval of the mean over prompts, for one seed; it says nothing of other seeds.
+
+    `per_prompt_values`: (P,) or (P, K); the K columns share their resampled prompts, so that differences
+    stay paired. Returns fields of shape () or (K,); low and high are NaN for a single prompt.
+    """
+    values = np.asarray(per_prompt_values, dtype=float)
+    if values.ndim not in (1, 2) or len(values) < 1:
+        raise DataError(f"per_prompt_values must be (P,) or (P, K) with P >= 1, got shape {values.shape}")
+    weights = resampling_weights(len(values), generator=generator, resamples=resamples)
+    return _weighted_interval(values, weights, level)
+
+
+def _weighted_interval(values: NDArray[np.float64], weights: NDArray[np.float64], level: float) -> Interval:
+    mean = values.mean(axis=0)
+    if len(values) < 2:
+        return Interval(mean, mean * np.nan, mean * np.nan)
+    return percentile_interval(mean, weights @ values, level)
+
+
+def bootstrap_statistic(
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    prompt_ids: ArrayLike,
+    *,
+    generator: np.random.Generator,
+    level: float = 0.95,
+    resamples: int = 1000,
+) -> Interval:
+    """Percentile interval of any weighted statistic of M rows, whole prompts resampled, for one seed.
+
+    `statistic` takes weights (R, M) to values (R,), as `weighted_auc` does; `prompt_ids` (M,). The mean
+    field is the statistic at weight 1. Low and high are NaN for a single prompt.
+    """
+    code, ids = pd.factorize(np.asarray(prompt_ids), sort=True)
+    if not len(ids):
+        raise DataError("there are no rows to resample")
+    mean = statistic(np.ones((1, len(code))))[0]
+    if len(ids) < 2:
+        return Interval(mean, np.nan, np.nan)
+    weights = resampling_weights(len(ids), generator=generator, resamples=resamples)
+    blocks = np.array_split(weights, max(1, resamples * len(code) // BLOCK))
+    resampled = np.concatenate([statistic(block[:, code]) for block in blocks])
+    return percentile_interval(mean, resampled, level)
+
+
+def interval(
+    frame: pd.DataFrame,
+    *,
+    generator: np.random.Generator,
+    by: tuple[str, ...] = CELL,
+    value: str = "value",
+    level: float = 0.95,
+    resamples: int = 2000,
+) -> pd.DataFrame:
+    """Mean and interval of `value` in every cell of `by`; the column `interval` says which kind it is.
+
+    Two seeds or more: "t over seeds", Student's over the per-seed means (of prompts, where there are any).
+    One seed: "bootstrap over prompts"; "none" with NaN bounds where there is only one prompt, or no column
+    `prompt_id`. Cells with equally many prompts share their resamples; the order of rows doesn't matter.
+    Rows whose value is NaN (undefined for that prompt) are left out and not counted; a cell of nothing else
+    has a NaN mean. Returns `by`, mean, low, high, interval, n_seeds, n_prompts (distinct ids). Raises
+    DataError for missing columns.
+    """
+    require_columns(frame, (*by, "seed", value))
+    weights: dict[int, NDArray[np.float64]] = {}
+    rows = []
+    for cell, part in frame.groupby(list(by), sort=True):
+        per_seed, per_prompt = _means_by(part, "seed", value), _means_by(part, "prompt_id", value)
+        size = len(per_prompt)
+        found, kind = Interval(per_seed.mean() if len(per_seed) else np.nan, np.nan, np.nan), NO_INTERVAL
+        if len(per_seed) > 1:
+            found, kind = t_interval(per_seed, level), T_OVER_SEEDS
+        elif size > 1:
+            if size not in weights:
+                weights[size] = resampling_weights(size, generator=generator, resamples=resamples)
+            found, kind = _weighted_interval(per_prompt, weights[size], level), BOOTSTRAP
+        rows.append((*cell, *found, kind, len(per_seed), size))
+    columns = [*by, "mean", "low", "high", "interval", "n_seeds", "n_prompts"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _means_by(part: pd.DataFrame, column: str, value: str) -> NDArray[np.float64]:
+    """Mean of `value` for each id in `column`, NaN left out; empty where there is no such column."""
+    if column not in part.columns:
+        return np.empty(0)
+    return part.dropna(subset=[value]).groupby(column)[value].mean().to_numpy(dtype=float)
+
+
+def require_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    """Raise DataError, naming what is missing, unless `frame` has all `columns`."""
+    lacking = [column for column in columns if column not in frame.columns]
+    if lacking:
+        raise DataError(f"the table lacks the columns {lacking}; it has {list(frame.columns)}")
+
+
+def rank_correlation(values: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+    """Spearman's correlation along the last axis, ties at their mid-rank: (..., N) and (..., N) to (...).
+
+    NaN where either side is constant (or N < 2): a scorer that cannot tell two responses apart has no
+    ranking.
+    """
+    a, b = np.asarray(values, dtype=float), np.asarray(scores, dtype=float)
+    if a.shape != b.shape or a.ndim < 1:
+        raise DataError(f"values and scores must have one shape (..., N), got {a.shape} and {b.shape}")
+    if a.shape[-1] < 2:
+        return np.full(a.shape[:-1], np.nan)[()]
+    ranks_a = stats.rankdata(a, axis=-1) - (a.shape[-1] + 1) / 2
+    ranks_b = stats.rankdata(b, axis=-1) - (b.shape[-1] + 1) / 2
+    spread = np.sqrt((ranks_a**2).sum(-1) * (ranks_b**2).sum(-1))
+    covariance = (ranks_a * ranks_b).sum(-1)
+    return np.where(spread > 0, covariance / np.where(spread > 0, spread, 1), np.nan)[()]
+
+
+def within_prompt_rank_correlation(values: ArrayLike, scores: ArrayLike) -> float:
+    """Spearman within each prompt, averaged over prompts.
+
+    (P, N) and (P, N) to a number; prompts where it is undefined are left out.     This is what Best-of-N
+    can use. NaN where it is defined for no prompt.
+    """
+    each = np.atleast_1d(rank_correlation(values, scores))
+    defined = each[~np.isnan(each)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def pooled_rank_correlation(values: ArrayLike, scores: ArrayLike) -> float:
+    """Spearman over all responses of all prompts together: (P, N) and (P, N) to a number; NaN where constant.
+
+    Mixes ranking within a prompt with telling easy prompts from hard ones.
+    """
+    return float(rank_correlation(np.ravel(values), np.ravel(scores)))
+
+
+def weighted_auc(
+    scores: ArrayLike, *, positive: ArrayLike, weights: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """AUC = P(score of a positive > of a negative) + P(equal) / 2, for many weightings of one sample.
+
+    `scores` (M,), `positive` (M,) bool, `weights` (..., M) >= 0 (all 1 by default); returns (...).
+    NaN where positives or negatives have no weight.
+    """
+    wins, pairs = mann_whitney(scores, positive=positive, weights=weights)
+    return np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1), np.nan)[()]
+
+
+def mann_whitney(
+    scores: ArrayLike, *, positive: ArrayLike, weights: ArrayLike | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weighted number of (positive, negative) pairs that the positive wins, ties half, and of all pairs.
+
+    Shapes as in `weighted_auc`, (...) each; one sort, then sums over the levels of the score.
+    """
+    s, is_positive = np.asarray(scores, dtype=float), np.asarray(positive, dtype=bool)
+    w = np.ones_like(s) if weights is None else np.asarray(weights, dtype=float)
+    if s.ndim != 1 or is_positive.shape != s.shape or w.shape[-1:] != s.shape:
+        raise DataError(
+            f"shapes don't fit: scores {s.shape}, positive {is_positive.shape}, weights {w.shape}"
+        )
+    if np.isnan(s).any():
+        raise DataError(
+            "scores hold NaN, which has no rank; drop those texts, or find out where the NaN comes from"
+        )
+    if not len(s):
+        return np.zeros(w.shape[:-1]), np.zeros(w.shape[:-1])
+    order = np.argsort(s, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(s[order]) > 0])
+    up = np.add.reduceat((w * is_positive)[..., order], starts, axis=-1)
+    down = np.add.reduceat((w * ~is_positive)[..., order], starts, axis=-1)
+    below = np.cumsum(down, axis=-1) - down
+    return (up * (below + down / 2)).sum(-1), up.sum(-1) * down.sum(-1)
+
+
+def auc(*, positives: ArrayLike, negatives: ArrayLike) -> float:
+    """AUC of two samples, (A,) and (B,), ties half (Mann & Whitney 1947); NaN where either is empty."""
+    above, below = np.ravel(positives), np.ravel(negatives)
+    flags = np.r_[np.ones(len(above), bool), np.zeros(len(below), bool)]
+    return float(weighted_auc(np.r_[above, below], positive=flags))
+
+
+def _wilson(share: float, count: int, tail: float) -> tuple[float, float]:
+    z = stats.norm.isf(tail)
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def _clopper_pearson(share: float, count: int, tail: float) -> tuple[float, float]:
+    hits = share * count
+    low = 0.0 if hits <= 0 else float(stats.beta.ppf(tail, hits, count - hits + 1))
+    return low, 1.0 if hits >= count else float(stats.beta.isf(tail, hits + 1, count - hits))
+
+
+PROPORTION_INTERVALS = {"wilson": _wilson, "clopper_pearson": _clopper_pearson}
+
+
+def preference_accuracy(
+    *, preferred: ArrayLike, rejected: ArrayLike, level: float = 0.95, method: str = "wilson"
+) -> Interval:
+    """Share of pairs, (P,) and (P,), in which the preferred response scores higher; a tie counts half.
+
+    `method`: "wilson" (Wilson 1927) or "clopper_pearson" (exact, wider). The pairs count as independent, so
+    give one pair a prompt. All NaN without pairs.
+    """
+    _check_level(level)
+    if method not in PROPORTION_INTERVALS:
+        raise unknown_name("interval method", method, PROPORTION_INTERVALS)
+    above, below = np.asarray(preferred, dtype=float), np.asarray(rejected, dtype=float)
+    if above.shape != below.shape or above.ndim != 1:
+        raise DataError(f"preferred and rejected must both be (P,), got {above.shape} and {below.shape}")
+    if np.isnan(above).any() or np.isnan(below).any():
+        raise DataError(
+            "preferred or rejected holds NaN; a pair without two scores is neither right nor wrong"
+        )
+    if not len(above):
+        return Interval(np.nan, np.nan, np.nan)
+    share = float(((above > below) + (above == below) / 2).mean())
+    return Interval(share, *PROPORTION_INTERVALS[method](share, len(above), (1 - level) / 2))
