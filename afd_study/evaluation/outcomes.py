@@ -81,7 +81,7 @@ def _refuse_holes(wide: pd.DataFrame, source: str) -> None:
             prompt, draw = holes[0]
             raise DataError(
                 f"scorer '{name}' has no score for draw {draw} of prompt '{prompt}' ({source}), "
-                f"which others have, and {len(holes) - 1} more like it; score them all with every scorer"
+                f"which others have, and {len(holes) - 1} more like it; score all with all"
             )
 
 
@@ -222,7 +222,9 @@ def _rivals(scores: pd.DataFrame, judge: str, opponent: str) -> dict[object, NDA
     if opponent not in set(table["source"]):
         raise unknown_name("opponent", opponent, set(table["source"]))
     part = table[(table["source"] == opponent) & (table["scorer"] == judge)]
-    return {prompt: rows["reward"].to_numpy(dtype=float) for prompt, rows in part.groupby("prompt_id")}
+    return {
+        prompt: rows["reward"].to_numpy(dtype=float, copy=True) for prompt, rows in part.groupby("prompt_id")
+    }
 
 
 def _wins(
