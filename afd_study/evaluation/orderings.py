@@ -150,7 +150,7 @@ def _paired(part: pd.DataFrame, contrast: Contrast) -> pd.DataFrame:
             unmatched = first.index.symmetric_difference(side.index)
             raise DataError(
                 f"{contrast.claim}: '{contrast.method}' and '{name}' don't share their (seed, prompt) pairs: "
-                f"{len(unmatched)} are in one only, such as {unmatched[0]}; judge both on the same ones"
+                f"{len(unmatched)} are in one only, such as {tuple(map(str, unmatched[0]))}; judge both on the same ones"
             )
     gap = sides["oracle"] - sides["random"]
     return pd.DataFrame({"difference": first - sides[contrast.than], "gap": gap})
@@ -169,7 +169,8 @@ def _at(part: pd.DataFrame, method: str, contrast: Contrast) -> pd.Series:
     at_n = rows[rows["n"] == (contrast.n if contrast.n in known else 1)]
     if at_n.duplicated(list(PAIR)).any():
         raise DataError(
-            f"{contrast.claim}: '{method}' has several values for one (seed, prompt); add a column to `by`"
+            f"{contrast.claim}: '{method}' has several values for one (seed, prompt); "
+            "add the column that tells them apart to `by`"
         )
     return at_n.set_index(list(PAIR))["value"].sort_index()
 

@@ -211,8 +211,8 @@ def _split(
     for name, side in (("fit on", part[~is_test]), ("hold out", part[is_test])):
         if side["source"].nunique() < 2:
             raise DataError(
-                f"there are no texts of both '{positive}' and '{negative}' to {name}: {len(ids)} prompts leave one "
-                "empty; give more prompts, or the same ones to both sources"
+                f"{len(ids)} prompts leave nothing of '{positive}' or of '{negative}' to {name}; "
+                "give more prompts, or the same ones to both sources"
             )
     return part[~is_test], part[is_test]
 
@@ -265,11 +265,9 @@ def top_words(
     matrix = _counts(vocabulary, lists)
     weights = fit_logistic(matrix, flags, l2=l2).weights
     present = sparse.csr_array(matrix > 0).astype(float)
-    shares = {
-        side: present[np.flatnonzero(rows)].mean(axis=0) for side, rows in (("p", flags), ("n", ~flags))
-    }
+    shares = [present[np.flatnonzero(rows)].sum(axis=0) / rows.sum() for rows in (flags, ~flags)]
     table = pd.DataFrame(
-        {"word": vocabulary, "weight": weights, "share_positive": shares["p"], "share_negative": shares["n"]}
+        {"word": vocabulary, "weight": weights, "share_positive": shares[0], "share_negative": shares[1]}
     )
     table.insert(1, "leans_to", np.where(table["weight"] > 0, positive, negative))
     table["weight"] = table["weight"].abs()

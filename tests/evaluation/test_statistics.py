@@ -1,0 +1,236 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from afd_study.errors import DataError, SpecError
+from afd_study.evaluation import statistics as st
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+# --- t over seeds: mean 2, sd 1, s.e. 1 / sqrt 3, t(.975, 2) = 4.3027 from any table
+
+
+def test_t_interval_by_the_table():
+    found = st.t_interval([1.0, 2.0, 3.0])
+    assert found.mean == pytest.approx(2.0)
+    assert found.high - 2.0 == pytest.approx(4.302652729911275 / np.sqrt(3), abs=1e-9)
+    assert 2.0 - found.low == pytest.approx(found.high - 2.0)
+
+
+def test_t_interval_by_the_table_at_another_level_and_for_columns():
+    found = st.t_interval([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [4.0, 5.0]], level=0.9)
+    # t(.95, 3) = 2.3534, sd of 1 ... 4 is sqrt(5 / 3)
+    assert found.high == pytest.approx([2.5 + 2.3533634348 * np.sqrt(5 / 3) / 2, 5.0])
+    assert found.low[1] == 5.0
+
+
+@pytest.mark.parametrize("means", [[1.0], [], [[[1.0]], [[2.0]]]])
+def test_t_interval_refuses_one_seed_and_odd_shapes(means):
+    with pytest.raises(DataError, match="at least 2 seeds"):
+        st.t_interval(means)
+
+
+def test_level_must_be_a_probability():
+    with pytest.raises(SpecError, match="level"):
+        st.t_interval([1.0, 2.0], level=95)
+
+
+# --- bootstrap over prompts
+
+
+def test_bootstrap_is_near_the_normal_interval_and_seeded():
+    values = generator(1).normal(2.0, 1.0, 400)
+    found = st.bootstrap_over_prompts(values, generator=generator(), resamples=4000)
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.06)
+    assert found == st.bootstrap_over_prompts(values, generator=generator(), resamples=4000)
+    assert found != st.bootstrap_over_prompts(values, generator=generator(9), resamples=4000)
+
+
+def test_bootstrap_of_two_prompts_by_hand():
+    # means of resamples of (0, 1) are 0, 1/2, 1 with chances 1/4, 1/2, 1/4: 95 % is the whole of it
+    found = st.bootstrap_over_prompts([0.0, 1.0], generator=generator())
+    assert (found.mean, found.low, found.high) == (0.5, 0.0, 1.0)
+
+
+def test_bootstrap_columns_share_their_prompts():
+    values = generator(2).normal(size=50)
+    found = st.bootstrap_over_prompts(np.stack([values, values + 1], 1), generator=generator())
+    assert found.low[1] - found.low[0] == pytest.approx(1.0)
+
+
+def test_bootstrap_of_one_prompt_has_no_interval():
+    found = st.bootstrap_over_prompts([3.0], generator=generator())
+    assert found.mean == 3.0 and np.isnan(found.low) and np.isnan(found.high)
+
+
+def test_bootstrap_statistic_agrees_with_the_bootstrap_of_a_mean():
+    values = generator(3).normal(size=(40, 2))
+    plain = st.bootstrap_over_prompts(values.mean(1), generator=generator(), resamples=300)
+    ids = np.repeat(np.arange(40), 2)
+    found = st.bootstrap_statistic(
+        lambda weights: (weights @ values.ravel()) / weights.sum(-1),
+        ids,
+        generator=generator(),
+        resamples=300,
+    )
+    assert found == pytest.approx(plain)
+
+
+def test_bootstrap_statistic_in_blocks_is_the_same(monkeypatch):
+    values, ids = generator(3).normal(size=30), np.arange(30)
+    whole = st.bootstrap_statistic(lambda w: w @ values, ids, generator=generator(), resamples=100)
+    monkeypatch.setattr(st, "BLOCK", 70)
+    assert st.bootstrap_statistic(lambda w: w @ values, ids, generator=generator(), resamples=100) == whole
+
+
+# --- the choice between the two, said in the table
+
+
+def frame(values, seeds, prompts, **constant):
+    rows = {"seed": np.repeat(seeds, len(prompts)), "prompt_id": np.tile(prompts, len(seeds))}
+    constant = {"task": "harmless", "method": "init_sft", "n": 16, "judge": "world"} | constant
+    return pd.DataFrame({**rows, **constant, "value": np.ravel(values)})
+
+
+def test_interval_of_many_seeds_is_t_over_per_seed_means():
+    table = st.interval(frame([[0, 2], [1, 3], [2, 4]], [0, 1, 2], ["a", "b"]), generator=generator())
+    row = table.iloc[0]
+    assert (row["interval"], row.n_seeds, row.n_prompts) == ("t over seeds", 3, 2)
+    assert (row["mean"], row.low, row.high) == pytest.approx(st.t_interval([1.0, 2.0, 3.0]))
+
+
+def test_interval_of_one_seed_is_the_bootstrap_over_prompts():
+    values = generator(5).normal(size=30)
+    row = st.interval(frame([values], [7], np.arange(30)), generator=generator()).iloc[0]
+    plain = st.bootstrap_over_prompts(values, generator=generator())
+    assert (row["interval"], row.n_seeds, row.n_prompts) == ("bootstrap over prompts", 1, 30)
+    assert (row["mean"], row.low, row.high) == pytest.approx(plain)
+
+
+def test_interval_does_not_depend_on_the_order_of_rows():
+    table = frame(generator(5).normal(size=(1, 30)), [0], np.arange(30))
+    shuffled = table.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(
+        st.interval(table, generator=generator()), st.interval(shuffled, generator=generator())
+    )
+
+
+def test_interval_of_one_seed_and_prompt_is_none():
+    row = st.interval(frame([[1.0]], [0], ["a"]), generator=generator()).iloc[0]
+    assert row["mean"] == 1.0 and np.isnan(row.low) and row["interval"] == "none"
+
+
+def test_interval_leaves_out_undefined_prompts_and_shows_undefined_cells():
+    part = frame([[1.0, 3.0, np.nan]], [0], ["a", "b", "c"])
+    whole = frame([[np.nan, np.nan]], [0], ["a", "b"], method="random")
+    table = st.interval(pd.concat([part, whole]), generator=generator()).set_index("method")
+    assert table.loc["init_sft", "mean"] == 2.0 and table.loc["init_sft", "n_prompts"] == 2
+    assert np.isnan(table.loc["random", "mean"]) and table.loc["random", "n_prompts"] == 0
+
+
+def test_interval_names_missing_columns():
+    with pytest.raises(DataError, match=r"lacks the columns \['seed'\]"):
+        st.interval(frame([[1.0]], [0], ["a"]).drop(columns="seed"), generator=generator())
+
+
+# --- rank correlation
+
+
+def test_rank_correlation_without_ties_by_hand():
+    # rank differences 1, -1, 0 -> 1 - 6 * 2 / (3 * 8) = 1/2
+    assert st.rank_correlation([1.0, 2.0, 3.0], [20.0, 10.0, 30.0]) == pytest.approx(0.5)
+
+
+def test_rank_correlation_with_ties_is_pearson_of_mid_ranks():
+    values, scores = [1.0, 1.0, 2.0, 5.0], [0.0, 3.0, 3.0, 9.0]
+    by_hand = np.corrcoef([1.5, 1.5, 3, 4], [1, 2.5, 2.5, 4])[0, 1]
+    assert st.rank_correlation(values, scores) == pytest.approx(by_hand)
+    assert st.rank_correlation(values, scores) == pytest.approx(stats.spearmanr(values, scores).statistic)
+
+
+def test_constant_scores_have_no_rank_correlation():
+    found = st.rank_correlation([[1.0, 2.0], [1.0, 2.0]], [[5.0, 5.0], [1.0, 2.0]])
+    assert np.isnan(found[0]) and found[1] == pytest.approx(1.0)
+    assert np.isnan(st.rank_correlation([1.0], [2.0]))
+
+
+def test_within_prompt_and_pooled_can_disagree():
+    # within each prompt the order is reversed; across prompts the second is higher on both
+    values, scores = [[1.0, 2.0], [11.0, 12.0]], [[2.0, 1.0], [12.0, 11.0]]
+    assert st.within_prompt_rank_correlation(values, scores) == pytest.approx(-1.0)
+    assert st.pooled_rank_correlation(values, scores) == pytest.approx(0.6)
+    assert st.within_prompt_rank_correlation([[1, 2], [1, 2]], [[3, 3], [1, 2]]) == pytest.approx(1.0)
+    assert np.isnan(st.within_prompt_rank_correlation([[1.0, 2.0]], [[3.0, 3.0]]))
+
+
+# --- AUC
+
+
+def test_auc_by_hand_with_ties():
+    # pairs: (2,1) win, (2,2) tie, (3,1) win, (3,2) win -> 3.5 / 4
+    assert st.auc(positives=[2.0, 3.0], negatives=[1.0, 2.0]) == pytest.approx(3.5 / 4)
+    assert st.auc(positives=[1.0, 1.0], negatives=[1.0]) == 0.5
+    assert st.auc(positives=[0.0], negatives=[1.0]) == 0.0
+
+
+def test_auc_without_one_class_is_undefined():
+    assert np.isnan(st.auc(positives=[], negatives=[1.0]))
+    assert np.isnan(st.auc(positives=[1.0], negatives=[]))
+
+
+def test_auc_against_all_pairs():
+    up, down = generator(1).integers(0, 6, 40), generator(2).integers(0, 6, 30)
+    pairs = (np.sign(up[:, None] - down) + 1) / 2
+    assert st.auc(positives=up, negatives=down) == pytest.approx(pairs.mean())
+
+
+def test_auc_weights_are_repetitions():
+    scores, flags = np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, True, False, True])
+    repeated = np.repeat(np.arange(4), [1, 2, 3, 1])
+    weighted = st.weighted_auc(scores, positive=flags, weights=[[1, 2, 3, 1], [0, 1, 0, 1]])
+    assert weighted[0] == pytest.approx(st.weighted_auc(scores[repeated], positive=flags[repeated]))
+    assert np.isnan(weighted[1])
+
+
+def test_auc_refuses_nan():
+    with pytest.raises(DataError, match="NaN"):
+        st.auc(positives=[np.nan], negatives=[1.0])
+
+
+# --- pairwise accuracy: 8 right, 1 tie, 1 wrong of 10 -> 0.85
+
+
+def test_preference_accuracy_counts_ties_as_half():
+    found = st.preference_accuracy(preferred=[1] * 8 + [0, 0], rejected=[0] * 9 + [1])
+    assert found.mean == pytest.approx(0.85)
+
+
+def test_wilson_and_clopper_pearson_by_known_values():
+    preferred, rejected = np.r_[np.ones(81), np.zeros(182)], np.r_[np.zeros(81), np.ones(182)]
+    # Newcombe (1998), table I, 81 of 263: Wilson 0.2553 to 0.3662, Clopper-Pearson 0.2527 to 0.3676
+    wilson = st.preference_accuracy(preferred=preferred, rejected=rejected)
+    exact = st.preference_accuracy(preferred=preferred, rejected=rejected, method="clopper_pearson")
+    assert wilson[1:] == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert exact[1:] == pytest.approx((0.2527, 0.3676), abs=5e-5)
+
+
+@pytest.mark.parametrize("method", ["wilson", "clopper_pearson"])
+def test_accuracy_at_the_ends_stays_in_the_unit_interval(method):
+    sure = st.preference_accuracy(preferred=[1, 1, 1], rejected=[0, 0, 0], method=method)
+    assert sure.mean == sure.high == 1.0 and 0 < sure.low < 1
+    none = st.preference_accuracy(preferred=[0, 0], rejected=[1, 1], method=method)
+    assert none.mean == none.low == 0.0 and 0 < none.high < 1
+
+
+def test_accuracy_of_nothing_is_undefined_and_mistakes_are_named():
+    assert np.isnan(st.preference_accuracy(preferred=[], rejected=[])).all()
+    with pytest.raises(SpecError, match="did you mean 'wilson'"):
+        st.preference_accuracy(preferred=[1], rejected=[0], method="wilsn")
+    with pytest.raises(DataError, match="NaN"):
+        st.preference_accuracy(preferred=[np.nan], rejected=[0])
