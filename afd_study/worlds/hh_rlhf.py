@@ -1,0 +1,212 @@
+"""HH-RLHF: people's dialogues with an assistant, each with a preferred and a rejected last answer.
+
+Bai et al. 2022 (arXiv 2204.05862). A line holds two whole dialogues, `chosen` and `rejected`, that share
+everything up to the right-most assistant turn: that is the prompt. The chosen answer serves as the
+demonstration, and both together as the preference.
+
+The data come from a folder in Anthropic's own layout, or from the hub if the spec says so, and then only.
+Some of the text is offensive. None of it is trusted: it is text to learn from, never markup or code.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from afd_study.errors import DataError, HubError
+from afd_study.worlds.corpus import (
+    ASSISTANT,
+    BLANK,
+    NO_PREFERENCE,
+    Corpus,
+    Entry,
+    assemble,
+    content_fault,
+    unit_hash,
+)
+from afd_study.worlds.reading import read_rows
+
+Subset = Literal["harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled"]
+
+COLUMNS = ("chosen", "rejected")
+FILES = ("train.jsonl.gz", "train.jsonl", "test.jsonl.gz", "test.jsonl")
+NO_TURN = "no assistant turn"
+OTHER_PROMPT = "the dialogues don't share a prompt"
+BEYOND_MAX_ROWS = "beyond max_rows"
+
+
+class HHRLHFSpec(BaseModel):
+    """Which part of HH-RLHF to read, from where, and how to split it. Fractions are of prompts' openings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Literal["hh_rlhf"] = "hh_rlhf"
+    folder: Path | None = Field(None, description="local folder that holds a folder for each subset")
+    hub: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="data set on the hub, e.g. Anthropic/hh-rlhf; uses the network",
+    )
+    revision: str | None = Field(
+        None, description="commit of the data set on the hub; the newest if not given"
+    )
+    subsets: tuple[Subset, ...] = Field(("harmless-base",), min_length=1)
+    validation: float = Field(0.1, gt=0, lt=1, description="share for validation")
+    test: float = Field(
+        0.1, gt=0, lt=1, description="share for test, where there are no test files beside train files"
+    )
+    split_seed: int = Field(0, description="another seed, other splits")
+    max_rows: int | None = Field(
+        None, ge=1, description="use only so many rows, chosen by a hash of their prompt"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "HHRLHFSpec":
+        if (self.folder is None) == (self.hub is None):
+            raise ValueError(
+                "give either folder= (a local copy) or hub= (e.g. Anthropic/hh-rlhf), and not both"
+            )
+        if self.revision is not None and self.hub is None:
+            raise ValueError("revision= goes with hub= only")
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation + test = {self.validation + self.test:g} leaves nothing to train on"
+            )
+        if len(set(self.subsets)) < len(self.subsets):
+            raise ValueError(f"subsets are given twice: {self.subsets}")
+        return self
+
+
+def load(spec: HHRLHFSpec) -> Corpus:
+    """Read the subsets of `spec` and return what can be used, with a report of every line.
+
+    Raises DataError for a missing folder or a damaged file, HubError where the hub gives no data.
+    """
+    source = str(spec.folder or spec.hub)
+    entries = list(_from_folder(spec) if spec.hub is None else _from_hub(spec))
+    if spec.max_rows is not None:
+        entries = _fewer(entries, rows=spec.max_rows, seed=spec.split_seed)
+    return assemble(
+        entries, validation=spec.validation, test=spec.test, split_seed=spec.split_seed, source=source
+    )
+
+
+def files(spec: HHRLHFSpec) -> list[Path]:
+    """Return the local files that `load` reads (none for the hub); reading.digest of them keys a step."""
+    if spec.folder is None:
+        return []
+    folder = spec.folder.expanduser()
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no folder {folder}: expected one with {_wanted(spec.subsets)} inside, "
+            "from a copy of Anthropic's hh-rlhf; or set hub=Anthropic/hh-rlhf to download it"
+        )
+    return [path for subset in spec.subsets for path in _files_of(folder, subset)]
+
+
+def entry_of(*, chosen: str, rejected: str, file: str, line: int, from_test: bool = False) -> Entry:
+    """Split a pair of dialogues at the right-most assistant turn of each, or say why they can't be used."""
+    entry = Entry(file=file, line=line, from_test=from_test)
+    if ASSISTANT not in chosen or ASSISTANT not in rejected:
+        return entry.dropped(NO_TURN)
+    start, _, preferred = chosen.rpartition(ASSISTANT)
+    other_start, _, dispreferred = rejected.rpartition(ASSISTANT)
+    if start != other_start:
+        return entry.dropped(OTHER_PROMPT)
+    prompt, preferred, dispreferred = start + ASSISTANT, preferred.strip(), dispreferred.strip()
+    if fault := content_fault(prompt, preferred, dispreferred):
+        return entry.dropped(fault)
+    kept = replace(entry, prompt=prompt, demonstration=preferred)
+    if preferred == dispreferred:
+        return replace(kept, reason=NO_PREFERENCE)
+    return replace(kept, preferred=preferred, rejected=dispreferred)
+
+
+def _from_folder(spec: HHRLHFSpec) -> Iterator[Entry]:
+    for path in files(spec):
+        file = f"{path.parent.name}/{path.name}"
+        for row in read_rows(path, COLUMNS):
+            if row.fields is None:
+                yield Entry(file=file, line=row.line, reason=BLANK)
+            else:
+                chosen, rejected = row.fields
+                yield entry_of(
+                    chosen=chosen,
+                    rejected=rejected,
+                    file=file,
+                    line=row.line,
+                    from_test=path.name.startswith("test"),
+                )
+
+
+def _from_hub(spec: HHRLHFSpec) -> Iterator[Entry]:
+    """Yield the entries of a data set on the hub; a line is a row of its split, counted from 1."""
+    for subset in spec.subsets:
+        for split, rows in _download(spec, subset).items():
+            lacking = [column for column in COLUMNS if column not in rows.column_names]
+            if lacking:
+                raise DataError(f"{spec.hub} ({subset}, {split}) lacks {lacking}; it has {rows.column_names}")
+            for line, row in enumerate(rows, start=1):
+                yield entry_of(
+                    chosen=row["chosen"] or "",
+                    rejected=row["rejected"] or "",
+                    file=f"{subset}/{split}",
+                    line=line,
+                    from_test=split == "test",
+                )
+
+
+def _download(spec: HHRLHFSpec, subset: str) -> Mapping[str, Any]:
+    """Return a subset's splits by name. `datasets` runs no code from the hub."""
+    import datasets  # takes a second, and is not needed for local files
+
+    try:
+        return datasets.load_dataset(str(spec.hub), data_dir=subset, revision=spec.revision)
+    except Exception as fault:  # its errors share no base class, and all mean the same here
+        raise HubError(
+            f"the data set {spec.hub} ({subset}) can't be had from the hub: {type(fault).__name__}: {fault}. "
+            f"To use a local copy set folder= to a folder that holds {_wanted([subset])}"
+        ) from fault
+
+
+def _files_of(folder: Path, subset: str) -> list[Path]:
+    """Return the files of one subset; raise DataError where there is none, or one twice."""
+    found = [folder / subset / name for name in FILES if (folder / subset / name).is_file()]
+    if not found:
+        raise DataError(
+            f"{folder} holds no data for {subset}: expected {_wanted([subset])}. {_seen(folder, subset)}"
+        )
+    for split in ("train", "test"):
+        same = [path.name for path in found if path.name.startswith(split)]
+        if len(same) > 1:
+            raise DataError(
+                f"{folder / subset} holds both {' and '.join(same)}: which is meant? Move one away"
+            )
+    return found
+
+
+def _seen(folder: Path, subset: str) -> str:
+    """Say what is in the folder instead."""
+    if any((folder / name).is_file() for name in FILES):
+        return (
+            f"It holds the files themselves: is it the {subset} folder? Then give the folder that it lies in"
+        )
+    inner = folder / subset
+    names = sorted(path.name for path in (inner if inner.is_dir() else folder).iterdir())
+    shown = ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
+    return f"{inner if inner.is_dir() else folder} holds: {shown or 'nothing'}"
+
+
+def _fewer(entries: list[Entry], *, rows: int, seed: int) -> list[Entry]:
+    """Drop kept entries beyond `rows`; those stay whose prompts hash lowest, so that order doesn't matter."""
+    kept = [place for place, entry in enumerate(entries) if entry.prompt]
+    kept.sort(key=lambda place: unit_hash(entries[place].prompt, seed=seed, use="max_rows"))
+    beyond = set(kept[rows:])
+    return [
+        entry.dropped(BEYOND_MAX_ROWS) if place in beyond else entry for place, entry in enumerate(entries)
+    ]
+
+
+def _wanted(subsets: Iterable[str]) -> str:
+    return ", ".join(f"{subset}/train.jsonl.gz and/or {subset}/test.jsonl.gz" for subset in subsets)

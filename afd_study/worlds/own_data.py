@@ -1,0 +1,128 @@
+"""Your own data: demonstrations, and if you have them further prompts and preferences, from JSONL or CSV.
+
+Each file has one row an example and named columns. A plain prompt is laid out as the question of a dialogue
+that waits for the assistant (corpus.py); one that already is such a dialogue stays as it is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from afd_study.worlds.corpus import (
+    ASSISTANT,
+    BLANK,
+    EMPTY_PROMPT,
+    HUMAN,
+    NO_PREFERENCE,
+    Corpus,
+    Entry,
+    assemble,
+    content_fault,
+)
+from afd_study.worlds.reading import read_rows
+
+HALF_LAID_OUT = "prompt holds turns but does not wait for the assistant"
+
+
+class OwnDataSpec(BaseModel):
+    """Where your data lie, what the columns are called, and how to split by prompt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Literal["own_data"] = "own_data"
+    demonstrations: Path = Field(description="columns: prompt, response")
+    prompts: Path | None = Field(None, description="further prompts without a response; column: prompt")
+    preferences: Path | None = Field(None, description="columns: prompt, preferred, rejected")
+    prompt_column: str = Field("prompt", min_length=1)
+    response_column: str = Field("response", min_length=1)
+    preferred_column: str = Field("preferred", min_length=1)
+    rejected_column: str = Field("rejected", min_length=1)
+    validation: float = Field(0.1, gt=0, lt=1, description="share for validation")
+    test: float = Field(0.1, gt=0, lt=1, description="share for test")
+    split_seed: int = Field(0, description="another seed, other splits")
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> "OwnDataSpec":
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation + test = {self.validation + self.test:g} leaves nothing to train on"
+            )
+        return self
+
+
+def load(spec: OwnDataSpec) -> Corpus:
+    """Read the files of `spec` and return what can be used, with a report of every line.
+
+    Prompts of all files are pooled. Equal responses to a prompt are kept: how often a thing is said is
+    part of the demonstrators' law.
+
+    Raises DataError where a file is missing or damaged, nothing is usable, or a split stays empty.
+    """
+    return assemble(
+        list(_entries(spec)),
+        validation=spec.validation,
+        test=spec.test,
+        split_seed=spec.split_seed,
+        source=str(spec.demonstrations),
+    )
+
+
+def files(spec: OwnDataSpec) -> list[Path]:
+    """Return the files that `load` reads: hash them with reading.digest to key a step."""
+    given = (spec.demonstrations, spec.prompts, spec.preferences)
+    return [path.expanduser() for path in given if path is not None]
+
+
+def laid_out(prompt: str) -> str:
+    r"""Return a prompt in the layout of corpus.py, or "" where it holds turns in any other way.
+
+    >>> laid_out("Why is the sky blue?")
+    '\n\nHuman: Why is the sky blue?\n\nAssistant:'
+    """
+    text = prompt.strip()
+    dialogue = "\n\n" + text
+    if dialogue.startswith(HUMAN) and dialogue.endswith(ASSISTANT):
+        return dialogue
+    if HUMAN in dialogue or ASSISTANT in dialogue:
+        return ""
+    return f"{HUMAN} {text}{ASSISTANT}"
+
+
+def _entries(spec: OwnDataSpec) -> Iterator[Entry]:
+    prompt = spec.prompt_column
+    columns = {
+        "demonstrations": (prompt, spec.response_column),
+        "prompts": (prompt,),
+        "preferences": (prompt, spec.preferred_column, spec.rejected_column),
+    }
+    for role, wanted in columns.items():
+        path = getattr(spec, role)
+        if path is None:
+            continue
+        for row in read_rows(path.expanduser(), wanted):
+            yield _entry(Entry(file="/".join(path.parts[-2:]), line=row.line), row.fields)
+
+
+def _entry(entry: Entry, fields: tuple[str, ...] | None) -> Entry:
+    """Fill an entry from the fields of a row: prompt; prompt, response; or prompt, preferred, rejected."""
+    if fields is None:
+        return entry.dropped(BLANK)
+    prompt, *responses = (field.strip() for field in fields)
+    if not prompt:
+        return entry.dropped(EMPTY_PROMPT)
+    prompt = laid_out(prompt)
+    if not prompt:
+        return entry.dropped(HALF_LAID_OUT)
+    if fault := content_fault(prompt, *responses):
+        return entry.dropped(fault)
+    entry = replace(entry, prompt=prompt)
+    match responses:
+        case [response]:
+            return replace(entry, demonstration=response)
+        case [preferred, rejected] if preferred == rejected:
+            return replace(entry, reason=NO_PREFERENCE)
+        case [preferred, rejected]:
+            return replace(entry, preferred=preferred, rejected=rejected)
+    return entry
