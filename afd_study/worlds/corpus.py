@@ -93,7 +93,9 @@ def split_of(prompt: str, *, validation: float, test: float, seed: int) -> str:
 def content_fault(prompt: str, *responses: str) -> str:
     """Return why a prompt and its stripped responses can't be used, or ""."""
     texts = (prompt, *responses)
-    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
         return NOT_TEXT
     if not prompt.replace(HUMAN, "").replace(ASSISTANT, "").strip():
         return EMPTY_PROMPT

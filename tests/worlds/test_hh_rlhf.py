@@ -109,6 +109,12 @@ def test_repeated_prompts_are_draws_of_one_prompt(tmp_path):
     assert len(found.prompts) == 40
 
 
+def test_ids_and_splits_are_the_same_on_every_machine_and_for_ever():
+    assert corpora.prompt_id(START) == "31a38d30a594"
+    splits = [corpora.split_of(f"{n}", validation=0.3, test=0.3, seed=5) for n in range(6)]
+    assert splits == ["validation", "train", "test", "validation", "train", "train"]
+
+
 def test_splits_depend_on_prompt_and_seed_alone(tmp_path):
     rows = pairs(200)
     whole = load(HHRLHFSpec(folder=write(tmp_path / "a", rows))).prompts.set_index("prompt_id")["split"]
