@@ -1,0 +1,81 @@
+# Two commands: `make book` and `make test`. Both make .venv on first use. `make help` lists the rest.
+#
+# PROFILE   cpu (default), smoke, gpu or paper: which settings the study runs with
+# HH_RLHF   a folder with Anthropic's HH-RLHF files: adds the chapter on real dialogues
+# JOBS      how many steps and notebooks run at once (default: the cores)
+# PY        a Python that already has the packages (conda users: PY=python); without it .venv is made
+PROFILE ?= cpu
+HH_RLHF ?=
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help book smoke test lint format notebooks browser constraints clean clean-all
+
+ifeq ($(origin PY), undefined)
+PY := .venv/bin/python
+READY := .venv/.installed
+else
+READY :=
+endif
+# an unset HH_RLHF passes nothing at all
+PUBLISH = $(PY) book/publish.py --jobs $(JOBS) $(if $(HH_RLHF),--hh-rlhf "$(HH_RLHF)")
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  settings: PROFILE=$(PROFILE) JOBS=$(JOBS) HH_RLHF=$(HH_RLHF) PY=$(PY)"
+
+book: $(READY) ## run the study, execute the notebooks, publish book/_build/html/index.html
+	@$(PUBLISH) --profile $(PROFILE)
+
+smoke: $(READY) ## the whole book in minutes with tiny settings, beside the real one
+	@$(PUBLISH) --profile smoke --workspace book/_build/smoke
+
+test: $(READY) lint ## lint, types, tests, and the notebooks' stored outputs
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not network" tests
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) book/stored.py check --jobs $(JOBS)
+
+lint: $(READY) ## ruff and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+format: $(READY) ## let ruff reformat the sources
+	@$(PY) -m ruff check --fix-only .
+	@$(PY) -m ruff format .
+
+notebooks: $(READY) ## run notebooks/ with the smoke profile and store their outputs in place
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) book/stored.py write --jobs $(JOBS)
+
+browser: smoke ## open every page of the smoke book in a real browser
+	@$(PY) -m pytest tests/test_browser.py
+
+constraints: ## install the newest allowed versions in a scratch environment, then pin them
+	@bash book/pin.sh
+
+clean: ## what a run made: executed notebooks and the rendered book (the store stays)
+	rm -rf book/_build book/chapters build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+clean-all: clean ## also the store and .venv
+	rm -rf .afd .venv
+
+# The newest Python of 3.11 to 3.13 that starts and can make an environment; a shim that only prints advice is no Python.
+.venv/.installed: pyproject.toml constraints.txt
+	@if ! .venv/bin/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then \
+	  found=""; seen=""; \
+	  for candidate in $${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do \
+	    if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1; then \
+	      seen="$$candidate"; \
+	      if "$$candidate" -c 'import venv, ensurepip' >/dev/null 2>&1; then found="$$candidate"; break; fi; \
+	    fi; \
+	  done; \
+	  if [ -z "$$found" ] && [ -n "$$seen" ]; then \
+	    echo "$$seen cannot make environments: install its venv module (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; fi; \
+	  if [ -z "$$found" ]; then \
+	    echo "no Python 3.11, 3.12 or 3.13 found: install one (Debian, Ubuntu: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi; \
+	  echo "making .venv with $$found ($$("$$found" --version))"; \
+	  "$$found" -m venv --clear .venv; \
+	fi
+	@echo "installing the packages of constraints.txt into .venv (minutes, once)"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

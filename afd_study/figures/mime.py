@@ -1,0 +1,46 @@
+"""How the book shows an interactive figure: MyST-NB loads this class by the entry point in pyproject.toml.
+
+A notebook stores a plotly figure as data (`application/vnd.plotly.v1+json`), which Sphinx cannot show by
+itself. Here it becomes an empty box with a JSON text in it, nothing that runs: `book/_static/book.js` draws
+the box when it scrolls into view, with the one plotly.js that `book/_ext/offline_book.py` puts into the site.
+"""
+
+import json
+from typing import Any
+
+from docutils import nodes
+
+MIME_TYPE = "application/vnd.plotly.v1+json"
+DEFAULT_HEIGHT = 450  # plotly's own, in pixels
+
+
+def figure_html(figure: dict[str, Any]) -> str:
+    """Return the box and the data of a figure given as plotly's JSON (`data`, `layout`, perhaps `frames`).
+
+    The figure's texts may be a model's samples: in the JSON `<`, `>` and `&` are written as unicode escapes,
+    so that no text can end the script element or be read as markup.
+    """
+    layout = figure.get("layout", {})
+    kept = {key: figure[key] for key in ("data", "layout", "frames", "config") if key in figure}
+    text = json.dumps(kept, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    height = int(layout.get("height") or DEFAULT_HEIGHT)
+    return (
+        f'<div class="afd-figure" style="height:{height}px"><script type="application/json">{text}</script>'
+        "<noscript>This figure needs JavaScript.</noscript></div>"
+    )
+
+
+class PlotlyRenderer:
+    """MyST-NB's plug-in interface: which MIME type, and what to put on the page for it."""
+
+    mime_priority_overrides = [("*", MIME_TYPE, 0)]
+
+    @staticmethod
+    def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Element] | None:  # noqa: ANN401
+        """Return the figure as a raw HTML node, or None to leave the output to MyST-NB."""
+        if inline or data.mime_type != MIME_TYPE:
+            return None
+        figure = data.content if isinstance(data.content, dict) else json.loads(data.content)
+        return [nodes.raw(text=figure_html(figure), format="html")]

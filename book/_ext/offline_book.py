@@ -1,0 +1,75 @@
+"""Sphinx extension: the book needs no network. Everything that a page loads lies in the built folder.
+
+- MathJax comes from the package `sphinx-mathjax-offline`, plotly.js from plotly: each is in the site once.
+- What Jupyter Book would fetch from elsewhere (thebe, require.js, the widget manager) is taken off each page.
+"""
+
+import importlib.util
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util.fileutil import copy_asset
+
+# what tex-mml-svg.js may ask for later: TeX's rarer packages; SVG output needs no fonts
+MATHJAX = "tex-mml-svg.js"
+MATHJAX_PARTS = (MATHJAX, "input/tex/extensions")
+REMOTE = re.compile(r"^(https?:)?//")
+
+
+def use_local_files(app: Sphinx, config: Config) -> None:
+    """Point Sphinx at the files that `copy_local_files` will put into the site."""
+    config.mathjax_path = f"mathjax/{MATHJAX}"
+    config.nb_ipywidgets_js = {}
+    # a table of theme options in _config.yml would replace those that Jupyter Book computes: set single keys
+    config.html_theme_options.update(
+        {
+            "use_download_button": False,  # it would offer the executed notebook, whose name is the source's
+            "use_fullscreen_button": False,
+            "show_toc_level": 2,
+            "navigation_with_keys": False,
+        }
+    )
+
+
+def drop_remote_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Take scripts and styles of other hosts off a page, and thebe's inline settings with them."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [entry for entry in context.get(kind, []) if not _is_foreign(entry)]
+
+
+def _is_foreign(entry: Any) -> bool:
+    """Tell whether a script or style would be fetched from another host, or belongs to thebe."""
+    name = str(getattr(entry, "filename", entry) or "")
+    body = str(getattr(entry, "attributes", {}).get("body", "") or "")
+    return bool(REMOTE.match(name)) or "thebe" in name or "thebe" in body or "require.js" in name
+
+
+def copy_local_files(app: Sphinx, failure: Exception | None) -> None:
+    """Put MathJax and plotly.js into the site; from the sources' `_static` every page would load them."""
+    if failure is not None or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    spec = importlib.util.find_spec("sphinx-mathjax-offline")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("sphinx-mathjax-offline is not installed: `make book` installs it")
+    source = Path(spec.origin).parent / "static" / "mathjax"
+    for part in MATHJAX_PARTS:
+        folder = Path(part) if (source / part).is_dir() else Path(part).parent
+        copy_asset(str(source / part), str(static / "mathjax" / folder))
+    plotly = static / "plotly" / "plotly.min.js"
+    plotly.parent.mkdir(parents=True, exist_ok=True)
+    plotly.write_text(get_plotlyjs(), encoding="utf-8")
+    shutil.rmtree(static / "sphinx-thebe", ignore_errors=True)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the hooks."""
+    app.connect("config-inited", use_local_files, priority=900)
+    app.connect("html-page-context", drop_remote_scripts, priority=900)
+    app.connect("build-finished", copy_local_files)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,116 @@
+"""What may be published: executed notebooks without a fault, and pages that hold what they should.
+
+Sphinx publishes a notebook that failed half-way, red banner included, and a green build can leave a page
+empty. These functions list faults; an empty list means that the thing may be published.
+"""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+# a page shorter than this (in characters of text) has lost its content
+SHORTEST_PAGE = 300
+WIDGETS = "application/vnd.jupyter.widget"
+# text/html that runs: tables and figures never need it, a model's sample could bring it
+RUNS = re.compile(r"<script|javascript:|\son\w+\s*=|<iframe|<object|<embed", re.IGNORECASE)
+MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|Users|work|var/folders|opt|usr/lib)/[\w.-]+")
+HEADING = re.compile(r"^#[ \t]+(.+?)[ \t]*$", re.MULTILINE)
+
+
+def notebook_faults(notebook: NotebookNode, name: str) -> list[str]:
+    """Return why an executed notebook may not be published, naming notebook and cell (from 1)."""
+    faults = []
+    if notebook.metadata.get("papermill", {}).get("exception"):
+        faults.append(f"{name}: papermill records that it failed")
+    if notebook.metadata.get("widgets"):
+        faults.append(f"{name}: holds widget state, which needs the network (use plain tqdm)")
+    for number, cell in enumerate(notebook.cells, start=1):
+        if cell.cell_type == "code":
+            faults += [f"{name}, cell {number}: {fault}" for fault in _cell_faults(cell)]
+    return faults
+
+
+def _cell_faults(cell: NotebookNode) -> list[str]:
+    """Return what is wrong with one code cell."""
+    faults = []
+    if cell.source.strip() and cell.execution_count is None:
+        faults.append("was not executed")
+    if cell.metadata.get("papermill", {}).get("exception"):
+        faults.append("papermill records an exception")
+    for output in cell.outputs:
+        faults += _output_faults(output)
+    return faults
+
+
+def _output_faults(output: NotebookNode) -> list[str]:
+    """Return what is wrong with one output."""
+    if output.output_type == "error":
+        return [f"raised {output.ename}: {output.evalue}"]
+    faults = []
+    bundle = output.get("data", {})
+    if any(kind.startswith(WIDGETS) for kind in bundle):
+        faults.append("shows a widget, which needs the network (use plain tqdm)")
+    if "application/javascript" in bundle or RUNS.search(str(bundle.get("text/html", ""))):
+        faults.append(
+            "has an output that runs in the reader's browser (print it, or show a table or a figure)"
+        )
+    path = MACHINE_PATH.search(str(output.get("text", "")) + str(bundle.get("text/plain", "")))
+    if path:
+        faults.append(f"prints a path of this machine: {path.group()}")
+    return faults
+
+
+def heading(source: Path) -> str:
+    """Return the first top heading of a Markdown page or notebook, or an empty string."""
+    if source.suffix == ".ipynb":
+        import nbformat
+
+        cells = nbformat.read(source, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    else:
+        text = source.read_text(encoding="utf-8")
+    found = HEADING.search(text)
+    return found.group(1) if found else ""
+
+
+class _Page(HTMLParser):
+    """Collects the text of a page's article and of its h1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.article, self.h1 = "", ""
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("article", "h1", "script", "style"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._open:
+            del self._open[len(self._open) - 1 - self._open[::-1].index(tag) :]
+
+    def handle_data(self, data: str) -> None:
+        if "article" in self._open and not {"script", "style"} & set(self._open):
+            self.article += data
+            self.h1 += data if "h1" in self._open else ""
+
+
+def page_faults(page: Path, title: str) -> list[str]:
+    """Return why a built page is not what its source promises: there, long enough, under its heading."""
+    if not page.is_file():
+        return [f"{page.name}: was not built"]
+    parser = _Page()
+    parser.feed(page.read_text(encoding="utf-8"))
+    faults = []
+    if not title or _letters(title) not in _letters(parser.h1):
+        faults.append(f"{page.name}: lacks its heading '{title}' (it has '{parser.h1.strip()}')")
+    if len(parser.article.split()) == 0 or len(parser.article) < SHORTEST_PAGE:
+        faults.append(f"{page.name}: holds {len(parser.article)} characters, too few for a page")
+    return faults
+
+
+def _letters(text: str) -> str:
+    """Return the letters and digits of a heading, without markup, numbers' dots and typographic quotes."""
+    return re.sub(r"[\W_]+", "", text).lower()
