@@ -1,0 +1,187 @@
+"""How a method looks, everywhere: one colour, line and marker each.
+
+The colours are safe for colour-blind readers (Okabe & Ito 2008). Learned reward models have colours,
+controls are grey, so that a claim and its control are told apart at a glance.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from afd_study.errors import DataError, unknown_name
+
+
+@dataclass(frozen=True)
+class Look:
+    """A method's label, colour (hex), matplotlib line and marker; `control` draws it thin."""
+
+    label: str
+    colour: str
+    line: str = "-"
+    marker: str = "o"
+    control: bool = False
+
+
+METHODS: dict[str, Look] = {
+    "init_sft": Look("Init-SFT", "#0072B2", "-", "o"),
+    "init_sft_x10": Look("Init-SFT, 10x samples", "#56B4E9", "--", "o"),
+    "init_demo": Look("Init-Demo", "#D55E00", "-", "s"),
+    "sft_demo": Look("SFT-Demo", "#E69F00", "-", "D"),
+    "preferences": Look("preferences (BT)", "#CC79A7", "-", "^"),
+    "closed_form": Look("closed form", "#009E73", "--", "P"),
+    "oracle": Look("oracle (the judge)", "#000000", "-", "*", control=True),
+    "random": Look("random pick", "#777777", ":", ".", control=True),
+    "likelihood": Look("likelihood", "#555555", "--", "X", control=True),
+    "longest": Look("longest", "#999999", "-.", ">", control=True),
+    "shortest": Look("shortest", "#999999", "--", "<", control=True),
+    "pi_init": Look("initial policy", "#A6A6A6", "-.", "v", control=True),
+    "pi_sft": Look("SFT policy", "#3B4A6B", "-", "h", control=True),
+    "demonstrations": Look("demonstrations", "#7B4B2A", "--", "d", control=True),
+}
+"""Every method's look, in the order of legends. A new method is one line here."""
+
+LEVELS = ("pi_init", "pi_sft", "demonstrations")
+VERDICTS = {
+    "supported": Look("supported", "#0072B2", "-", "o"),
+    "contradicted": Look("contradicted", "#D55E00", "-", "X"),
+    "inconclusive": Look("inconclusive", "#777777", "-", "d"),
+}
+WIDTH = 7.5  # inches: the text width of a book page
+DPI = 144
+INK = "#222222"
+RULE = {"color": "#666666", "linewidth": 0.8, "zorder": 0}
+
+
+def look(method: str) -> Look:
+    """Return the look of `method`; SpecError with the nearest known name for one that has none."""
+    if method not in METHODS:
+        raise unknown_name("method (a new one needs a line in figures.style.METHODS)", method, METHODS)
+    return METHODS[method]
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Return the distinct `methods` in the order of METHODS; SpecError for an unknown one."""
+    given = {str(method) for method in methods}
+    for method in given:
+        look(method)
+    return [method for method in METHODS if method in given]
+
+
+class Plate(Figure):
+    """A figure of the book: white, with a caption as plain text in `caption`; shows itself in a notebook."""
+
+    caption: str = ""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.08)
+        return buffer.getvalue()
+
+    def __repr__(self) -> str:
+        return f"<Plate: {self.caption}>"
+
+
+def theme() -> Any:
+    """Return a context in which figures are made (seaborn's ticks, white ground), undone afterwards."""
+    base = sns.axes_style("ticks") | sns.plotting_context("paper", font_scale=1.05)
+    own = {
+        "figure.facecolor": "white",
+        "axes.facecolor": "white",
+        "savefig.facecolor": "white",
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": "#888888",
+        "xtick.color": "#555555",
+        "ytick.color": "#555555",
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlesize": 9.5,
+        "axes.grid": True,
+        "grid.color": "#E6E6E6",
+        "grid.linewidth": 0.7,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "font.family": ["sans-serif"],
+        "font.sans-serif": ["DejaVu Sans"],
+        "legend.frameon": False,
+        "lines.solid_capstyle": "round",
+    }
+    return mpl.rc_context(base | own)
+
+
+def plate(rows: int, columns: int, *, height: float, **sharing: Any) -> tuple[Plate, np.ndarray]:
+    """Return an empty plate, WIDTH by `height` inches, and its axes (rows, columns)."""
+    figure = Plate(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **sharing)
+
+
+def need(frame: pd.DataFrame, columns: Sequence[str], *, what: str) -> None:
+    """Raise DataError, saying which function wants which columns, unless `frame` has rows and all of them."""
+    lacking = [column for column in columns if column not in frame.columns]
+    if lacking:
+        remedy = " (evaluation.statistics.interval makes mean, low and high)" if "mean" in lacking else ""
+        raise DataError(f"{what} needs the columns {lacking}{remedy}; the table has {list(frame.columns)}")
+    if frame.empty:
+        raise DataError(f"{what} was given a table without rows")
+
+
+def facets(frame: pd.DataFrame, facet: str | None) -> list[tuple[str, pd.DataFrame]]:
+    """Split `frame` by column `facet`, by default the first of setting, heterogeneity, task that varies.
+
+    Returns (title, part) in ascending order; one part without a title where nothing varies.
+    """
+    if facet is None:
+        known = ("setting", "heterogeneity", "task")
+        facet = next((name for name in known if name in frame.columns and frame[name].nunique() > 1), None)
+    if facet is None:
+        return [("", frame)]
+    need(frame, (facet,), what="a facet")
+    return [(facet_title(facet, value), part) for value, part in frame.groupby(facet, sort=True)]
+
+
+def facet_title(facet: str, value: object) -> str:
+    """Return "heterogeneity 0" for a number, the value itself for a text."""
+    return str(value) if isinstance(value, str) else f"{facet} {value:g}"
+
+
+def seed_phrase(frame: pd.DataFrame) -> str:
+    """Say in words what the intervals of a table (columns interval, n_seeds, n_prompts) resample."""
+    if not {"interval", "n_seeds", "n_prompts"} <= set(frame.columns):
+        return "95 % intervals"
+    kinds = []
+    for kind, part in frame.groupby("interval", sort=True):
+        seeds, prompts = part["n_seeds"].max(), part["n_prompts"].max()
+        if kind == "t over seeds":
+            kinds.append(f"t over {seeds} seeds, {prompts} prompts")
+        elif kind == "bootstrap over prompts":
+            kinds.append(f"bootstrap over {prompts} prompts of a single seed")
+    return "95 % intervals (" + "; ".join(kinds) + ")" if kinds else "no intervals"
+
+
+def error_bars(
+    axes: Axes, rows: pd.DataFrame, places: Sequence[float], *, value: str, style: Look, **extra: Any
+) -> None:
+    """Draw column `value` as points at heights `places`, with bars where the table has low and high."""
+    if {"low", "high"} <= set(rows.columns):
+        axes.hlines(
+            places, rows["low"], rows["high"], color=style.colour, linewidth=1.6, alpha=0.75, zorder=2
+        )
+    settings: dict[str, Any] = {"markersize": 7, "markeredgecolor": "white", "mew": 0.6, "zorder": 3} | extra
+    axes.plot(rows[value], places, linestyle="none", marker=style.marker, color=style.colour, **settings)
+
+
+def name_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """Put `labels` on the rows 0, 1, ... of a dot plot, without a spine."""
+    axes.set_yticks(range(len(labels)), labels=list(labels))
+    axes.set_ylim(-0.6, len(labels) - 0.4)
+    axes.tick_params(axis="y", length=0)
+    sns.despine(ax=axes, left=True)
