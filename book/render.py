@@ -12,6 +12,7 @@ import os
 import platform
 import tempfile
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import gate
 import nbformat
 import papermill
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.paths import jupyter_runtime_dir
 from papermill.exceptions import PapermillExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,6 +42,10 @@ class IpcKernelManager(AsyncKernelManager):
     """A kernel reached through sockets in the file system: no ports that two kernels could race for."""
 
     transport = "ipc"
+
+    def _ip_default(self) -> str:
+        """Return the start of the sockets' paths; the inherited name is one for all kernels of a folder."""
+        return str(Path(jupyter_runtime_dir()) / uuid.uuid4().hex[:12])
 
 
 class RenderError(Exception):
@@ -182,7 +188,7 @@ def merged_parameters(declared: str, injected: str) -> str:
     seed: int = 3  # first seed
     """
     values = {
-        target.id: ast.unparse(node.value)
+        target.id: _as_source(ast.literal_eval(node.value))
         for node in ast.parse(injected).body
         if isinstance(node, ast.Assign)
         for target in node.targets
@@ -197,6 +203,11 @@ def merged_parameters(declared: str, injected: str) -> str:
             new = values[node.target.id].encode()
             lines[row] = lines[row][: value.col_offset] + new + lines[row][value.end_col_offset :]
     return b"\n".join(lines).decode()
+
+
+def _as_source(value: object) -> str:
+    """Return a plain value as Python source, strings in double quotes like the sources'."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def execute_all(chapters: list[Chapter], jobs: int) -> dict[str, float]:

@@ -3,7 +3,7 @@
     python book/stored.py write [--jobs 2] [NAME ...]
     python book/stored.py check [--jobs 2]
 
-Notebooks run as they stand, and their defaults name the smoke profile. A cell tagged `nbval-ignore-output` shows
+Notebooks run as they stand; their defaults name the smoke profile. A cell tagged `nbval-ignore-output` shows
 what differs between machines or is large (figures, times): it has to run, and its output is not stored. Every
 other cell's output is stored, and has to come out the same everywhere.
 """
