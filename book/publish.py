@@ -139,6 +139,7 @@ def build(workspace: Path, pages: list[str]) -> Path:
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.copytree(built, fresh)
+    shutil.copyfile(fresh / f"{pages[0]}.html", fresh / "index.html")  # Jupyter Book's own only redirects
     (fresh / record.name).write_text(json.dumps({"key": key, "pages": pages}), encoding="utf-8")
     if site.exists():
         site.rename(old)

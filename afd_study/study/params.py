@@ -41,7 +41,7 @@ def check_parameters(namespace: MutableMapping[str, Any], **allowed: Container[A
     """Refuse a notebook's parameters that are unknown, of the wrong type, or not among the allowed values.
 
     Args:
-        namespace: the notebook's `globals()`. A whole number that was injected as a float (`1e3`) for an `int`
+        namespace: the notebook's `globals()`. A whole number injected as a float (`1e3`) for an `int`
             parameter is put back into it as an int; nothing else is changed.
         **allowed: for some parameters, what the value has to be in: a table of names, a `range`, `Between`. A
             parameter that is None, where its annotation allows that, is not looked up.
@@ -68,8 +68,8 @@ def check_parameters(namespace: MutableMapping[str, Any], **allowed: Container[A
 def _given(namespace: Mapping[str, Any]) -> list[str]:
     """Return the names that were given a plain value before the first cell that checks parameters.
 
-    In a notebook IPython's record of cells (`In`) says what ran before, so that names of later cells don't count
-    when the cell is run again. Elsewhere every public name with a plain value counts.
+    In a notebook IPython's record of cells (`In`) says what ran before, so that names of later cells do not
+    count when the cell is run again. Elsewhere every public name with a plain value counts.
     """
     cells = namespace.get("In")
     if isinstance(cells, list):
