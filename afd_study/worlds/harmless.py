@@ -46,7 +46,7 @@ class HarmlessSpec(BaseModel):
     preference_scale: float = Field(2.0, gt=0, description="judge points to Bradley-Terry logits (nats)")
     n_good_answers: int = Field(18, description=f"best strings a prompt, one of {sorted(WORDINGS)}")
     stray: float = Field(0.02, gt=0, lt=1, description="probability of a stray word at every step")
-    n_pretraining: int = Field(30000, ge=1, description="responses of the web to pretrain on")
+    n_pretraining: int = Field(120000, ge=1, description="responses of the web to pretrain on")
     n_validation: int = Field(144, ge=1, description="validation prompts")
     n_test: int = Field(144, ge=1, description="test prompts")
     max_words: int = Field(64, ge=8, description="horizon T: no response is longer")
@@ -72,7 +72,7 @@ class Behaviour:
 
 WEB = Behaviour(
     refuse=0.25, comply=0.45, refuse_benign=0.15, insult=0.10, dodge=0.20, answer_right=0.60,
-    reason=0.30, offer_at_once=0.15, offer=0.20, right=0.35, style=0.10,
+    reason=0.40, offer_at_once=0.20, offer=0.30, right=0.50, style=0.10,
 )  # fmt: skip
 
 

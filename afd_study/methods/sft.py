@@ -1,0 +1,61 @@
+"""Supervised fine-tuning: forward KL(demo || policy), by maximum likelihood on demonstrations.
+
+Forward KL(d^beta || d^pi) = SFT's loss - H(d^beta) (arXiv 2405.15624, section 3.1): of all policies that the model can be,
+SFT seeks the one that covers the demonstrations. Pretraining is the same loss on other text.
+
+What is left out: packing, prompt loss masking by roles (the loss begins at `start`, wherever that is).
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from afd_study.models.batches import Example, collate
+from afd_study.models.policy import Policy, with_lora
+from afd_study.models.scoring import sequence_logprobs
+from afd_study.models.training import Evaluation, TrainingSpec, train
+from afd_study.theory.objectives import sft_loss
+
+
+def fine_tune(
+    lm: Any,
+    demonstrations: Sequence[Example],
+    *,
+    validation: Sequence[Example],
+    training: TrainingSpec,
+    seed: int,
+    workspace: Path,
+    lora: Any = None,
+    progress: Callable[[int, str], None] = lambda step, note: None,
+) -> tuple[Any, list[Evaluation]]:
+    """Fit `lm` to demonstrations and return it at its lowest validation loss, with all evaluations.
+
+    The loss of a step is its summed token NLL over (sequences a step x the data set's mean response length): a
+    constant, so that every response weighs the same whatever batch it falls into. Losses are in nats a token.
+
+    Raises DataError where the demonstrations do not fill a batch; TrainingError for a loss that is no number.
+    """
+    mean_length = sum(map(response_tokens, demonstrations)) / len(demonstrations)
+    constant = training.batch_size * mean_length
+
+    def loss(policy: nn.Module, examples: Sequence[Example]) -> Tensor:
+        batch = collate(examples).to(next(policy.parameters()).device)
+        logprobs = policy(batch).values
+        return sft_loss(logprobs, torch.ones_like(logprobs), constant=constant)
+
+    def evaluate(policy: nn.Module) -> float:
+        return -float(sequence_logprobs(policy.lm, validation).sum()) / sum(map(response_tokens, validation))
+
+    policy, evaluations = train(
+        Policy(with_lora(lm, lora)), demonstrations, loss=loss, length=lambda e: len(e.ids), spec=training,
+        seed=seed, evaluate=evaluate, workspace=workspace, progress=progress,
+    )  # fmt: skip
+    return policy.lm if lora is None else policy.lm.merge_and_unload(), evaluations
+
+
+def response_tokens(example: Example) -> int:
+    """Count the tokens that the loss falls on."""
+    return len(example.ids) - example.start

@@ -1,0 +1,121 @@
+"""What goes through a model at once: examples as ids, padded batches, and which examples each step takes."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afd_study.errors import DataError
+
+
+class Example(NamedTuple):
+    """A prompt and its response as one id sequence; the response begins at index `start` >= 1."""
+
+    ids: tuple[int, ...]
+    start: int
+
+
+class Pair(NamedTuple):
+    """Two responses to one prompt, of which the first is to score higher."""
+
+    high: Example
+    low: Example
+
+
+class Batch(NamedTuple):
+    """Right-padded examples: `ids` (batch, length), `starts` and `lengths` (batch,). Padding is never read.
+
+    Which positions count is known from `starts` and `lengths` alone, never from a token's id: so the padding id may be
+    any, and the last end mark is never mistaken for padding.
+    """
+
+    ids: Tensor
+    starts: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch on another device."""
+        return Batch(*(part.to(device, non_blocking=True) for part in self))
+
+
+def join(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], *, eos_id: int | None, context: int
+) -> list[Example]:
+    """Join prompts and responses as ids; `eos_id` ends each response (None: it already ends as it should).
+
+    The ids are joined, never the strings: a tokenizer would merge across the boundary. An example longer than
+    `context` tokens is refused, not cut in silence.
+
+    Raises DataError naming the row and its length.
+    """
+    examples = []
+    for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+        ids = (*prompt, *response) if eos_id is None else (*prompt, *response, eos_id)
+        if not prompt:
+            raise DataError(f"row {row} has an empty prompt: a response needs at least one token before it")
+        if len(ids) > context:
+            raise DataError(
+                f"row {row} has {len(ids)} tokens and the model's context holds {context}: "
+                "cut it (max_prompt_tokens, max_new_tokens) or use a model with a longer context"
+            )
+        examples.append(Example(ids, len(prompt)))
+    return examples
+
+
+def collate(examples: Sequence[Example], padding_id: int = 0) -> Batch:
+    """Pad examples on the right to the longest of them."""
+    lengths = [len(example.ids) for example in examples]
+    ids = np.full((len(examples), max(lengths)), padding_id, dtype=np.int64)
+    for row, example in enumerate(examples):
+        ids[row, : lengths[row]] = example.ids
+    starts = torch.tensor([example.start for example in examples])
+    return Batch(torch.from_numpy(ids), starts, torch.tensor(lengths))
+
+
+def step_indices(
+    lengths: Sequence[int], *, batch_size: int, steps: int, seed: int, window: int = 16
+) -> list[np.ndarray]:
+    """Choose the examples of every step: shuffled epochs, cut into batches of similar length.
+
+    Within windows of `window` batches examples are sorted by length, then the batches are shuffled; an epoch's
+    remainder that fills no batch is left out of that epoch. Depends on its arguments alone, so that a resumed
+    run goes on as the uninterrupted one.
+
+    Raises DataError where there are fewer examples than a batch holds.
+    """
+    size = np.asarray(lengths)
+    if len(size) < batch_size:
+        raise DataError(
+            f"{len(size)} examples do not fill a batch of {batch_size}: give more data or set a smaller batch_size"
+        )
+    rng = np.random.default_rng([seed, 7])
+    chosen: list[np.ndarray] = []
+    while len(chosen) < steps:
+        order = rng.permutation(len(size))
+        batches = []
+        for first in range(0, len(order), window * batch_size):
+            part = order[first : first + window * batch_size]
+            part = part[np.argsort(size[part], kind="stable")]
+            batches += [part[i : i + batch_size] for i in range(0, len(part) - batch_size + 1, batch_size)]
+        chosen += [batches[i] for i in rng.permutation(len(batches))]
+    return chosen[:steps]
+
+
+def in_batches(
+    examples: Sequence[Example], run: Callable[[Batch], Tensor], *, max_tokens: int, device: torch.device | str
+) -> np.ndarray:
+    """Apply `run` (batch -> one number an example) to all examples, longest first, and keep their order.
+
+    A batch holds at most `max_tokens` tokens with padding (and at least one example).
+    """
+    order = sorted(range(len(examples)), key=lambda i: (-len(examples[i].ids), i))
+    out = np.zeros(len(examples))
+    first = 0
+    while first < len(order):
+        count = max(1, max_tokens // len(examples[order[first]].ids))
+        rows = order[first : first + count]
+        out[rows] = run(collate([examples[i] for i in rows]).to(device)).double().cpu().numpy()
+        first += count
+    return out

@@ -1,0 +1,160 @@
+"""Policies: a causal language model from scratch, from the hub or from a folder, with LoRA where asked."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+from afd_study.errors import HubError, SpecError, unknown_name
+from afd_study.models.batches import Batch
+from afd_study.models.scoring import TokenLogprobs, response_logprobs
+
+
+class LoRASpec(BaseModel):
+    """Low-rank adapters (peft) on a model's attention; merged into the weights when it is saved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    r: int = Field(32, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: tuple[str, ...] | None = None  # None: peft's own choice for the architecture
+
+
+class ModelSpec(BaseModel):
+    """A causal model: from scratch (`architecture` and its transformers config) or by `name_or_path`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    architecture: str = "gpt2"
+    config: dict[str, Any] = Field(default_factory=dict, description="settings of the transformers config")
+    name_or_path: str | None = None
+    allow_download: bool = Field(False, description="fetch name_or_path from the hub if it is no folder")
+    lora: LoRASpec | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ModelSpec":
+        if self.name_or_path is not None and self.config:
+            raise ValueError("give either name_or_path or config (from scratch), not both")
+        return self
+
+
+class Policy(nn.Module):
+    """The module that is trained: response log-probabilities of a batch under `lm`."""
+
+    def __init__(self, lm: PreTrainedModel) -> None:
+        """Wrap a causal model, so that every training pass goes through one forward."""
+        super().__init__()
+        self.lm = lm
+
+    def forward(self, batch: Batch) -> TokenLogprobs:
+        """Return the log-probabilities (nats) of all response tokens."""
+        return response_logprobs(self.lm, batch)
+
+
+def from_scratch(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
+    """Build a randomly initialised model for the tokenizer's vocabulary; `seed` fixes every weight.
+
+    Raises SpecError for an unknown architecture or config setting.
+    """
+    if spec.architecture not in CONFIG_MAPPING_NAMES:
+        raise unknown_name("architecture", spec.architecture, CONFIG_MAPPING_NAMES)
+    known = AutoConfig.for_model(spec.architecture)
+    names = set(known.to_dict()) | set(known.attribute_map)
+    for name in spec.config:
+        if name not in names:
+            raise unknown_name(f"{spec.architecture} config setting", name, names)
+    # no pad id: padding is masked by length alone, and transformers would warn of every padded batch
+    ids = {"pad_token_id": None, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
+    config = AutoConfig.for_model(spec.architecture, **{**spec.config, "vocab_size": len(tokenizer), **ids})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        lm = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return suppress_specials(lm, tokenizer)
+
+
+def suppress_specials(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """Take padding and the unknown word out of the model's law: neither is a thing to say."""
+    banned = {tokenizer.pad_token_id, tokenizer.unk_token_id} - {None, tokenizer.eos_token_id}
+    lm.generation_config.suppress_tokens = sorted(banned) or None
+    return lm
+
+
+def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load model and tokenizer from a local folder, or from the hub where `allow_download` is set.
+
+    Only safetensors are read and no code of the repository is run. A tokenizer without padding gets `<pad>`.
+
+    Raises HubError that says what was wanted and how to point at a local copy.
+    """
+    where, local = str(spec.name_or_path), not spec.allow_download
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local, trust_remote_code=False)
+        lm = AutoModelForCausalLM.from_pretrained(
+            where, local_files_only=local, trust_remote_code=False, use_safetensors=True, dtype="auto"
+        )
+    except (OSError, ValueError) as fault:
+        raise HubError(
+            f"the model '{where}' could not be loaded ({str(fault).splitlines()[0]}). Point name_or_path at a local "
+            "folder with config.json, model.safetensors and the tokenizer, or set allow_download=true with a network"
+        ) from fault
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        tokenizer.add_special_tokens({"pad_token": "<pad>"})
+        lm.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    lm.config.pad_token_id = None  # padding is masked by length alone
+    return suppress_specials(lm, tokenizer), tokenizer
+
+
+def with_lora(model: PreTrainedModel, spec: LoRASpec | None) -> Any:
+    """Return the model with fresh trainable adapters in place, or as it is where `spec` is None."""
+    if spec is None:
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    targets = list(spec.target_modules) if spec.target_modules else None
+    config = LoraConfig(
+        r=spec.r, lora_alpha=spec.alpha, lora_dropout=spec.dropout, target_modules=targets, bias="none"
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as fault:
+        raise SpecError(f"LoRA cannot be put on this model: {fault}; name lora.target_modules") from fault
+
+
+def context_length(lm: PreTrainedModel) -> int:
+    """Return the most tokens that the model's positions allow."""
+    return int(getattr(lm.config.get_text_config(), "max_position_embeddings", 2**31 - 1))
+
+
+def save_policy(lm: PreTrainedModel, folder: Path) -> None:
+    """Write weights (safetensors), config and generation config."""
+    lm.save_pretrained(folder, safe_serialization=True)
+
+
+def load_policy(folder: Path) -> PreTrainedModel:
+    """Read what `save_policy` wrote, in evaluation mode, on the fastest device at hand."""
+    lm = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    return lm.eval().to(device())
+
+
+def device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def n_parameters(module: nn.Module) -> int:
+    """Count a module's parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def describe(lm: PreTrainedModel) -> Mapping[str, Any]:
+    """Return what a reader wants to know of a model: architecture, parameters, context, vocabulary."""
+    config = lm.config.get_text_config()
+    return json.loads(json.dumps({
+        "architecture": config.model_type, "parameters": n_parameters(lm),
+        "context": context_length(lm), "vocabulary": config.vocab_size,
+    }))  # fmt: skip

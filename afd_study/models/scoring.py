@@ -1,0 +1,77 @@
+"""The only place where logits are shifted by one and masked: log-probabilities of responses, and what is read last.
+
+A causal model's right padding cannot leak into what stands before it, so no attention mask is passed (the
+attention then takes its causal fast path). Only the positions that predict a response token go through the
+output embedding.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from afd_study.models.batches import Batch, Example, in_batches
+
+
+class TokenLogprobs(NamedTuple):
+    """Log-probabilities (nats) of all response tokens of a batch, flat, and the row that each belongs to."""
+
+    values: Tensor  # (tokens,)
+    rows: Tensor  # (tokens,)
+
+    def per_response(self, n: int) -> Tensor:
+        """Sum over the tokens of each of the batch's `n` responses: shape (n,), float64."""
+        total = torch.zeros(n, dtype=torch.float64, device=self.values.device)
+        return total.index_add(0, self.rows, self.values.double())
+
+
+def output_logits(lm: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Return next-token logits (..., vocabulary) in float32 for final hidden states (..., width).
+
+    Applies what the model applies behind its head: Gemma-2's soft cap, and the ids that its generation
+    config suppresses (padding and unknown, which are no part of a law of responses).
+    """
+    logits = lm.get_output_embeddings()(hidden).float()
+    cap = getattr(lm.config.get_text_config(), "final_logit_softcapping", None)
+    if cap is not None:
+        logits = torch.tanh(logits / cap) * cap
+    banned = lm.generation_config.suppress_tokens if lm.generation_config is not None else None
+    if banned:
+        logits = logits.index_fill(-1, torch.tensor(banned, device=logits.device), -torch.inf)
+    return logits
+
+
+def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
+    """Return the last hidden states (batch, length, width) of right-padded `ids`."""
+    return backbone(input_ids=ids, use_cache=False).last_hidden_state
+
+
+def response_logprobs(lm: PreTrainedModel, batch: Batch) -> TokenLogprobs:
+    """Return the log-probability of every response token given all that stands before it."""
+    places = torch.arange(batch.ids.shape[1] - 1, device=batch.ids.device)
+    predicts = (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
+    hidden = hidden_states(lm.base_model, batch.ids)[:, :-1][predicts]
+    logits = output_logits(lm, hidden)
+    chosen = logits.gather(-1, batch.ids[:, 1:][predicts][:, None])[:, 0]
+    return TokenLogprobs(chosen - logits.logsumexp(-1), predicts.nonzero()[:, 0])
+
+
+def last_hidden(backbone: nn.Module, batch: Batch) -> Tensor:
+    """Return the hidden state (batch, width) at the last token of each response."""
+    rows = torch.arange(len(batch.ids), device=batch.ids.device)
+    return hidden_states(backbone, batch.ids)[rows, batch.lengths - 1]
+
+
+@torch.no_grad()
+def sequence_logprobs(lm: PreTrainedModel, examples: Sequence[Example], *, max_tokens: int = 16384) -> np.ndarray:
+    """Return the log-probability (nats) of each whole response, shape (examples,), with dropout off."""
+    lm.eval()
+    return in_batches(
+        examples,
+        lambda batch: response_logprobs(lm, batch).per_response(len(batch.ids)),
+        max_tokens=max_tokens,
+        device=lm.device,
+    )

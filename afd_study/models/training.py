@@ -1,0 +1,213 @@
+"""The only optimiser loop: AdamW over fixed steps, early stopping, checkpoints that resume to the same bits.
+
+A step's loss is a *sum* over its examples divided by a constant that the caller has fixed, so gradients do not
+depend on how a step is cut into micro-batches or shared between processes. Devices, mixed precision and
+several processes are accelerate's business.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from accelerate import Accelerator
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from afd_study.errors import AfdError, SpecError
+from afd_study.models.batches import step_indices
+
+
+class TrainingSpec(BaseModel):
+    """How to train. Counts are of optimiser steps; the learning rate decays to zero over all of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    steps: int = Field(ge=1)
+    batch_size: int = Field(64, ge=1, description="examples (or pairs) a step, over all processes")
+    micro_batch_size: int | None = Field(None, ge=1, description="examples at once on a device; None: all")
+    learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    evaluate_every: int = Field(50, ge=1)
+    patience: int | None = Field(None, ge=1, description="evaluations without a new best before stopping")
+    checkpoint_every: int = Field(200, ge=1)
+
+
+class Evaluation(NamedTuple):
+    """What was known at an evaluation: step, mean training loss since the last one, validation loss."""
+
+    step: int
+    training_loss: float
+    validation_loss: float
+
+
+class TrainingError(AfdError, RuntimeError):
+    """Training went wrong in a way that more steps cannot mend (a loss that is not a number)."""
+
+
+Loss = Callable[[nn.Module, Sequence[Any]], Tensor]
+
+
+def train(
+    module: nn.Module,
+    items: Sequence[Any],
+    *,
+    loss: Loss,
+    length: Callable[[Any], int],
+    spec: TrainingSpec,
+    seed: int,
+    evaluate: Callable[[nn.Module], float],
+    workspace: Path,
+    progress: Callable[[int, str], None] = lambda step, note: None,
+) -> tuple[nn.Module, list[Evaluation]]:
+    """Minimise `loss` and return the module with the weights of the best evaluation, and all evaluations.
+
+    Args:
+        module: trained in place, wherever accelerate puts it.
+        items: examples or pairs; a step takes `batch_size` of them, similar in `length`.
+        loss: (module, items) -> sum of the items' losses over the caller's constant, in the graph.
+        length: tokens of an item, for batches of similar length.
+        spec: steps, rates and stopping rule.
+        seed: fixes the order of the items and dropout.
+        evaluate: module -> validation loss; the lowest wins.
+        workspace: folder for checkpoints; a run that finds one there goes on from it. Removed by the caller.
+        progress: called with the step and a note after each step.
+
+    Raises:
+        DataError: fewer items than a batch. SpecError: a batch that the processes cannot share evenly.
+        TrainingError: the loss is not finite; the batch's items are kept in the workspace.
+    """
+    accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no")
+    if spec.batch_size % accelerator.num_processes:
+        raise SpecError(f"batch_size={spec.batch_size} must be a multiple of {accelerator.num_processes} processes")
+    plan = step_indices([length(item) for item in items], batch_size=spec.batch_size, steps=spec.steps, seed=seed)
+    weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
+    torch.manual_seed(seed)  # dropout draws from the global generator; nothing else does
+    module, optimizer = accelerator.prepare(module, optimizer)
+    run = _Run(module, optimizer, accelerator, [], {}, 0)
+    first = _resume(run, workspace)
+    losses: list[float] = []
+    for step in range(first, spec.steps):
+        module.train()
+        for group in optimizer.param_groups:
+            group["lr"] = spec.learning_rate * rate(step, spec)
+        mine = [items[i] for i in plan[step][accelerator.process_index :: accelerator.num_processes]]
+        losses.append(_step(run, mine, loss, spec, step, workspace))
+        last = step + 1 == spec.steps
+        if (step + 1) % spec.evaluate_every == 0 or last:
+            _note_evaluation(run, evaluate, step + 1, sum(losses) / len(losses))
+            losses = []
+            if spec.patience is not None and run.stale >= spec.patience:
+                break
+        progress(step + 1, f"loss {run.evaluations[-1].validation_loss:.3f}" if run.evaluations else "")
+        if (step + 1) % spec.checkpoint_every == 0 and (step + 1) % spec.evaluate_every == 0 and not last:
+            _checkpoint(run, workspace, step + 1)
+    plain = accelerator.unwrap_model(module)
+    plain.load_state_dict(run.best, strict=False)
+    return plain.eval(), run.evaluations
+
+
+def rate(step: int, spec: TrainingSpec) -> float:
+    """Return the share of the peak learning rate at `step` (from 0): warm-up, then the schedule."""
+    if step < spec.warmup_steps:
+        return (step + 1) / spec.warmup_steps
+    done = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
+    return {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[spec.schedule]
+
+
+class _Run:
+    """What persists from step to step: the module, its optimiser, the best weights so far."""
+
+    def __init__(
+        self, module: nn.Module, optimizer: Any, accelerator: Accelerator,
+        evaluations: list[Evaluation], best: dict[str, Tensor], stale: int,
+    ) -> None:  # fmt: skip
+        self.module, self.optimizer, self.accelerator = module, optimizer, accelerator
+        self.evaluations, self.best, self.stale = evaluations, best, stale
+
+    def trained(self) -> dict[str, Tensor]:
+        """The weights that training moves, by name."""
+        plain = self.accelerator.unwrap_model(self.module)
+        return {name: value.detach() for name, value in plain.named_parameters() if value.requires_grad}
+
+
+def _step(run: _Run, mine: Sequence[Any], loss: Loss, spec: TrainingSpec, step: int, workspace: Path) -> float:
+    """Take one optimiser step on this process's items and return their loss."""
+    size = spec.micro_batch_size or len(mine)
+    parts = [mine[i : i + size] for i in range(0, len(mine), size)]
+    total = 0.0
+    for number, part in enumerate(parts):
+        # gradients meet once a step; DDP averages over processes what is meant to be a sum
+        with run.accelerator.no_sync(run.module) if number < len(parts) - 1 else run.accelerator.autocast():
+            value = loss(run.module, part)
+            run.accelerator.backward(value * run.accelerator.num_processes)
+        total += value.item()
+    if not math.isfinite(total):
+        workspace.mkdir(parents=True, exist_ok=True)
+        kept = workspace / f"batch-{step}.json"
+        kept.write_text(json.dumps(mine))
+        raise TrainingError(
+            f"the loss is {total} at step {step}: lower learning_rate or look at the batch kept in {kept}"
+        )
+    run.accelerator.clip_grad_norm_(run.module.parameters(), spec.max_grad_norm)
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    return total
+
+
+def _note_evaluation(run: _Run, evaluate: Callable[[nn.Module], float], step: int, training: float) -> None:
+    plain = run.accelerator.unwrap_model(run.module)
+    plain.eval()
+    found = Evaluation(step, training, evaluate(plain))
+    better = all(found.validation_loss < old.validation_loss for old in run.evaluations)
+    run.evaluations.append(found)
+    run.stale = 0 if better else run.stale + 1
+    if better:
+        run.best = {name: value.clone() for name, value in run.trained().items()}
+
+
+def _checkpoint(run: _Run, workspace: Path, step: int) -> None:
+    """Write everything that the next step depends on, beside the old checkpoint, then rename."""
+    if not run.accelerator.is_main_process:
+        return
+    fresh, kept = workspace / "checkpoint.new", workspace / "checkpoint"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    state = run.optimizer.state_dict()["state"]
+    moments = {f"{i}.{name}": value for i, entry in state.items() for name, value in entry.items()}
+    for name, tensors in {"weights": run.trained(), "best": run.best, "moments": moments}.items():
+        save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, fresh / f"{name}.safetensors")
+    save_file({"cpu": torch.get_rng_state()}, fresh / "random.safetensors")
+    record = {"step": step, "stale": run.stale, "evaluations": run.evaluations}
+    (fresh / "state.json").write_text(json.dumps(record))
+    shutil.rmtree(kept, ignore_errors=True)
+    fresh.rename(kept)
+
+
+def _resume(run: _Run, workspace: Path) -> int:
+    """Restore a checkpoint if there is one; return the step to go on from."""
+    kept = workspace / "checkpoint"
+    if not (kept / "state.json").exists():
+        return 0
+    record = json.loads((kept / "state.json").read_text())
+    plain = run.accelerator.unwrap_model(run.module)
+    plain.load_state_dict(load_file(kept / "weights.safetensors"), strict=False)
+    device = run.accelerator.device
+    run.best = {key: value.to(device) for key, value in load_file(kept / "best.safetensors").items()}
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in load_file(kept / "moments.safetensors").items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = value
+    groups = run.optimizer.state_dict()["param_groups"]
+    run.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    torch.set_rng_state(load_file(kept / "random.safetensors")["cpu"])
+    run.evaluations = [Evaluation(*entry) for entry in record["evaluations"]]
+    run.stale = record["stale"]
+    return int(record["step"])
