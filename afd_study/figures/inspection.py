@@ -47,7 +47,7 @@ def training_curves(table: pd.DataFrame, *, unit: str = "nats", columns: int = 3
         figure.supxlabel("optimiser steps", fontsize=9)
         figure.supylabel(f"loss ({unit})", fontsize=9)
         grid[0, 0].legend(fontsize=8)
-    figure.caption = "Training (dotted) and validation loss; the dot is the lowest validation loss, whose weights are kept."
+    figure.caption = "Training (dotted) and validation loss; the dot marks the lowest, which is kept."
     return figure
 
 
@@ -96,14 +96,13 @@ def separability(table: pd.DataFrame) -> Plate:
             *grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5
         )
     figure.caption = (
-        "How well simple readers tell two sources apart on prompts they were not fitted on; 0.5 is chance. "
-        f"{seed_phrase(table.assign(n_seeds=1)) if 'interval' in table.columns else '95 % intervals'}."
+        "Training (dotted) and validation loss; the dot marks the lowest, whose weights are kept."
     )
     return figure
 
 
 def _shift(part: pd.DataFrame, feature: str, adjustment: str) -> float:
-    """Return how far above its row a point lies, so that a feature's adjustments stand around the row's middle."""
+    """Return how far above its row a point lies, so that its feature's adjustments are centred."""
     present = [
         name for name in ADJUSTMENTS if name in set(part.loc[part["features"] == feature, "adjustment"])
     ]

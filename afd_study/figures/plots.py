@@ -30,6 +30,7 @@ from afd_study.figures.style import (
     seed_phrase,
     theme,
 )
+from afd_study.figures.text import contrast_words
 
 __all__ = [
     "METHODS",
@@ -191,9 +192,6 @@ def _cross(axes: Axes, rows: pd.DataFrame, style: Look, x: str, y: str) -> None:
     axes.plot(rows[x], rows[y], style.marker, color=style.colour, label=style.label, **dots)
 
 
-RELATIONS = {"better": "better than", "not_worse": "not worse than", "equal": "equal to"}
-
-
 def orderings(table: pd.DataFrame, *, facet: str | None = None) -> Plate:
     """Draw each contrast's effect with its interval, the margin it has to pass, and the verdict.
 
@@ -204,7 +202,7 @@ def orderings(table: pd.DataFrame, *, facet: str | None = None) -> Plate:
     parts = facets(table, facet)
     claims = list(dict.fromkeys(table["claim"]))[::-1]
     first = table.drop_duplicates("claim").set_index("claim")
-    labels = [f"{_statement(first.loc[claim])}  {claim}" for claim in claims]
+    labels = [f"{contrast_words(first.loc[claim])}  {claim}" for claim in claims]
     with theme():
         figure, grid = plate(1, len(parts), height=1.3 + 0.34 * len(claims), sharex=True, sharey=True)
         for axes, (title, part) in zip(grid[0], parts, strict=True):
@@ -212,8 +210,7 @@ def orderings(table: pd.DataFrame, *, facet: str | None = None) -> Plate:
             _forest(axes, part, claims)
             name_rows(axes, labels)
             axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-            axes.set_title(title)
-        figure.supxlabel("effect as a share of the random-to-oracle gap", fontsize=9)
+            axes.set(title=title, xlabel="effect, share of the gap")
         handles = [
             axes.plot([], [], linestyle="none", marker=style.marker, color=style.colour, label=style.label)[0]
             for style in VERDICTS.values()
@@ -221,14 +218,10 @@ def orderings(table: pd.DataFrame, *, facet: str | None = None) -> Plate:
         figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
     sizes = ", ".join(str(n) for n in sorted(set(table["n"])))
     figure.caption = (
-        f"Paired differences at n = {sizes} as a share of the random-to-oracle gap, {seed_phrase(table)}. The "
-        "tick on each row is the margin that the whole interval must pass."
+        f"Paired differences at n = {sizes} as a share of the gap from random pick to oracle, "
+        f"{seed_phrase(table)}. The tick on each row is the margin that the whole interval must pass."
     )
     return figure
-
-
-def _statement(row: pd.Series) -> str:
-    return f"{look(row.method).label} {RELATIONS[row.kind]} {look(row.than).label}"
 
 
 def _forest(axes: Axes, part: pd.DataFrame, claims: list[str]) -> None:

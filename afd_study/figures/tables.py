@@ -1,0 +1,152 @@
+"""Tables on a page. Whatever a cell holds, a page shows it as text: no markup, no maths, nothing hidden.
+
+Samples and data sets are untrusted: `show_texts` is the one way in which they are shown.
+"""
+
+import html
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from afd_study.figures.style import METHODS, in_order, look, need
+from afd_study.figures.text import contrast_words, mean_interval, number, share, share_interval
+
+IGNORED_BY_MATHS = "tex2jax_ignore mathjax_ignore"
+HEADINGS = {
+    "prompt_id": "prompt", "n_prompts": "prompts", "n_seeds": "seeds", "n_undefined": "undefined",
+    "rank_correlation": "rank correlation", "spread_within": "spread within prompts",
+    "spread_between": "spread between prompts", "leans_to": "leans to",
+    "share_positive": "share of positives", "share_negative": "share of negatives",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table ready to show: texts in cells, and a caption. As HTML everything is escaped."""
+
+    frame: pd.DataFrame
+    caption: str = ""
+    wrap: bool = False
+
+    def _repr_html_(self) -> str:
+        # without formatters pandas would write a line break as a backslash and an n
+        as_is = dict.fromkeys(self.frame.columns, str)
+        with pd.option_context("display.max_colwidth", None, "display.html.use_mathjax", False):
+            table = self.frame.to_html(
+                escape=True, index=False, border=0, classes="afd-table", justify="left", formatters=as_is
+            )
+        style = "overflow-x:auto" + (";white-space:pre-wrap;text-align:left" if self.wrap else "")
+        caption = f"<p><em>{html.escape(self.caption)}</em></p>" if self.caption else ""
+        return f'<div class="afd-shown {IGNORED_BY_MATHS}">{caption}<div style="{style}">{table}</div></div>'
+
+    def __repr__(self) -> str:
+        if self.wrap:
+            rows = self.frame.to_dict("records")
+            table = "\n".join(f"{name}: {value!r}" for row in rows for name, value in row.items())
+        else:
+            with pd.option_context("display.max_colwidth", None, "display.width", 200):
+                table = self.frame.to_string(index=False)
+        return f"{self.caption}\n{table}" if self.caption else table
+
+
+def visible(value: object) -> str:
+    """Return `value` as text in which every control, formatting or private character is spelled out.
+
+    Line breaks and tabs stay. A right-to-left override, say, becomes <U+202E>, and cannot reorder the page.
+    """
+    return "".join(
+        character
+        if character in "\n\t" or not unicodedata.category(character).startswith("C")
+        else f"<U+{ord(character):04X}>"
+        for character in str(value)
+    )
+
+
+def show(
+    frame: pd.DataFrame, *, caption: str = "", digits: int = 2, columns: Sequence[str] | None = None
+) -> Shown:
+    """Show results: methods by their labels, numbers with `digits` decimals, a dash for the undefined."""
+    if columns is not None:
+        need(frame, columns, what="show")
+        frame = frame[list(columns)]
+    cells = pd.DataFrame({name: _cells(frame[name], name, digits) for name in frame.columns})
+    headings = {name: visible(HEADINGS.get(str(name), str(name))) for name in cells.columns}
+    return Shown(cells.rename(columns=headings), caption)
+
+
+def _cells(column: pd.Series, name: Any, digits: int) -> list[str]:
+    if pd.api.types.is_float_dtype(column):
+        return [number(value, digits) for value in column]
+    if name in ("method", "than", "scorer", "source"):
+        return [METHODS[value].label if value in METHODS else visible(value) for value in column]
+    return [visible(value) for value in column]
+
+
+def best_of_n(intervals: pd.DataFrame, *, n: Sequence[int] = (1, 4, 16, 50), digits: int = 2) -> Shown:
+    """Show mean [low, high] of every method at a few n; the level of a policy stands at n = 1."""
+    need(intervals, ("method", "n", "mean", "low", "high"), what="best_of_n")
+    rows = intervals[intervals["n"].isin(list(n))]
+    cells = {
+        (row["method"], row["n"]): mean_interval(row, digits, brackets=True)
+        for row in rows.to_dict("records")
+    }
+    names = in_order(rows["method"])
+    table = pd.DataFrame(
+        {"method": [look(name).label for name in names]}
+        | {f"n = {size}": [cells.get((name, size), "") for name in names] for size in n}
+    )
+    return Shown(table, "Judge's score of the kept response: mean [95 % interval].")
+
+
+def verdicts(table: pd.DataFrame) -> Shown:
+    """Show the orderings (evaluation.orderings): each statement, its effect and what was decided."""
+    columns = ("claim", "method", "than", "kind", "n", "margin", "effect", "low", "high", "verdict")
+    need(table, columns, what="verdicts")
+    settings = [name for name in ("task", "setting", "heterogeneity") if name in table.columns]
+    rows = table.to_dict("records")
+    shown = pd.DataFrame(
+        {name: [visible(value) for value in table[name]] for name in settings}
+        | {
+            "claim": [visible(claim) for claim in table["claim"]],
+            "statement": [contrast_words(row) for row in rows],
+            "n": [visible(row["n"]) for row in rows],
+            "effect, share of the gap": [share_interval(row, "effect") for row in rows],
+            "margin": [share(row["margin"]) for row in rows],
+            "verdict": [visible(verdict) for verdict in table["verdict"]],
+        }
+    )
+    return Shown(shown, "Effects as a share of the gap from random pick to oracle, with 95 % intervals.")
+
+
+def show_texts(
+    frame: pd.DataFrame,
+    *,
+    columns: Sequence[str] | None = None,
+    limit: int = 10,
+    width: int = 600,
+    caption: str = "",
+) -> Shown:
+    """Show untrusted texts (samples, data, words): the only way in which the book does.
+
+    The first `limit` rows; texts longer than `width` characters are cut, and say so. Markup is escaped,
+    maths left alone, invisible characters are spelled out, line breaks kept.
+    """
+    if columns is not None:
+        need(frame, columns, what="show_texts")
+        frame = frame[list(columns)]
+    cells = pd.DataFrame(
+        {visible(name): [_text(value, width) for value in frame[name].head(limit)] for name in frame.columns}
+    )
+    more = f" The first {limit} of {len(frame)} rows." if len(frame) > limit else ""
+    return Shown(cells, (caption + more).strip(), wrap=True)
+
+
+def _text(value: object, width: int) -> str:
+    if isinstance(value, float):
+        return number(value)
+    whole = str(value)
+    cut = f" [... {len(whole) - width} more characters]" if len(whole) > width else ""
+    return visible(whole[:width]) + cut
