@@ -1,0 +1,142 @@
+"""The house keeps its floors: who may import whom, and how long a file or a function may be."""
+
+import ast
+
+import pytest
+
+# For each folder of the package, the other folders it may import; `records` and `errors` are everybody's.
+MAY_IMPORT = {
+    "theory": set(),
+    "worlds": set(),
+    "models": set(),
+    "figures": set(),
+    "methods": {"theory", "worlds", "models", "figures"},
+    "evaluation": {"theory", "worlds", "models", "figures"},
+    "study": {"theory", "worlds", "models", "methods", "evaluation"},
+}
+GROUND = {"records", "errors", ""}  # "" is the package itself, for its version
+NOTEBOOKS_MAY_IMPORT = {"study", "figures", "theory"}
+NEVER = {"tests", "notebooks", "book", "conftest"}
+
+LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines; a function's docstring does not count
+# What may be longer, and why: "path" or "path::function" -> the reason.
+LONGER: dict[str, str] = {}
+
+
+def _sources(root):
+    return sorted((root / "afd_study").rglob("*.py"))
+
+
+def _imports(tree, package):
+    """Yield the full dotted name of everything that a module imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*package[: len(package) - node.level + 1], *([base] if base else [])])
+            # `from afd_study import models` imports a folder by name
+            yield from (f"{base}.{alias.name}" if base == "afd_study" else base for alias in node.names)
+
+
+def _folder(name, root):
+    """Return the folder or ground module that a dotted name of the package belongs to."""
+    parts = name.split(".")
+    inside = parts[1] if len(parts) > 1 else ""
+    package = root / "afd_study"
+    return inside if (package / inside).is_dir() or (package / f"{inside}.py").is_file() else ""
+
+
+def violations(source, package, folder, allowed, root):
+    """List the imports of a source text that its floor does not allow."""
+    found = []
+    for name in _imports(ast.parse(source), package):
+        top = name.split(".")[0]
+        if top in NEVER:
+            found.append(f"imports {name}, which no library module may")
+        elif top == "afd_study" and _folder(name, root) not in {folder, *allowed, *GROUND}:
+            found.append(f"imports {name}: '{folder}' may import only {sorted(allowed)} besides itself")
+    return found
+
+
+def test_every_folder_has_a_floor(root):
+    folders = {path.parent.name for path in (root / "afd_study").glob("*/__init__.py")}
+    assert folders == set(MAY_IMPORT)
+
+
+def test_imports_stay_on_their_floors(root):
+    found = []
+    for path in _sources(root):
+        parts = path.relative_to(root).with_suffix("").parts
+        folder = parts[1] if len(parts) > 2 else ""
+        package = list(parts[:-1])
+        allowed = MAY_IMPORT.get(folder, set())
+        text = path.read_text(encoding="utf-8")
+        found += [f"{'/'.join(parts)}: {fault}" for fault in violations(text, package, folder, allowed, root)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [
+        ("from afd_study.methods import sft", "evaluation"),
+        ("import afd_study.evaluation.judges", "methods"),
+        ("from afd_study import models", "theory"),
+        ("from ..models import policy", "worlds"),
+        ("def f():\n    from afd_study.figures import plots", "study"),
+        ("import tests.conftest", "study"),
+    ],
+)
+def test_a_step_off_the_floor_is_seen(root, source, folder):
+    assert violations(source, ["afd_study", folder], folder, MAY_IMPORT[folder], root)
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"),
+    [
+        ("from afd_study import __version__, records", "theory"),
+        ("from afd_study.errors import SpecError", "figures"),
+        ("from . import style", "figures"),
+        ("from ..models import policy", "methods"),
+    ],
+)
+def test_what_is_allowed_is_allowed(root, source, folder):
+    assert not violations(source, ["afd_study", folder], folder, MAY_IMPORT[folder], root)
+
+
+def test_files_and_functions_fit_on_a_page(root):
+    scripts = sorted((root / "book").glob("*.py")) + sorted((root / "book" / "_ext").glob("*.py"))
+    found = []
+    for path in [*_sources(root), *scripts]:
+        name, text = path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")
+        lines = len(text.splitlines())
+        if lines > LONGEST_FILE and name not in LONGER:
+            found.append(f"{name}: {lines} lines, more than {LONGEST_FILE}: split it where its subjects part")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                docstring = node.body[0] if ast.get_docstring(node) else None
+                spoken = docstring.end_lineno - docstring.lineno + 1 if docstring else 0
+                length = node.end_lineno - node.lineno + 1 - spoken
+                if length > LONGEST_FUNCTION and f"{name}::{node.name}" not in LONGER:
+                    found.append(f"{name}::{node.name}: {length} lines, more than {LONGEST_FUNCTION}")
+    assert not found, "\n".join(found)
+
+
+def test_nothing_unpickles_or_runs_remote_code(root):
+    """Weights are safetensors, and no checkpoint or data set may bring code."""
+    found = []
+    for path in _sources(root):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = {getattr(node, "module", None), *(alias.name for alias in node.names)}
+                found += [f"{path.name}: imports {name}" for name in names & {"pickle", "dill", "joblib"}]
+            if isinstance(node, ast.keyword) and node.arg == "trust_remote_code":
+                found += [f"{path.name}: trust_remote_code"] if not _is_false(node.value) else []
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                found.append(f"{path.name}: torch.load")
+    assert not found, "\n".join(found)
+
+
+def _is_false(node):
+    return isinstance(node, ast.Constant) and node.value is False
