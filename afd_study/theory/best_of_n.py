@@ -82,8 +82,8 @@ def kl_of_pool(*, scores: Any, n: int) -> Tensor:
     """Return the Best-of-n KL in nats with a pool of draws standing in for their law; shape (...).
 
     `kl_of_best` of the pool's own frequencies. Repeated responses must score alike, which they do under any
-    deterministic scorer. Treating N distinct draws as all there is understates the KL: by under 0.13 nats
-    from N = 4 n on, 0.03 from N = 16 n on.
+    deterministic scorer. Where no draws repeat it understates `kl_bound(n)`, the truth then, by under
+    0.07 nats at N = n and 0.006 from N = 4 n on.
 
     Args:
         scores: scores of the pool's draws, (..., N).

@@ -53,6 +53,24 @@ def same_shape(**tensors: Tensor) -> None:
         raise SpecError(f"shapes differ: {shapes}; pass tensors of one shape")
 
 
+def same_outcomes(**laws: Tensor) -> None:
+    """Raise SpecError, naming every law and its shape, unless all have equally many outcomes."""
+    if len({tensor.shape[-1] for tensor in laws.values()}) > 1:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in laws.items())
+        raise SpecError(f"numbers of outcomes differ: {shapes}; list the same outcomes on each last axis")
+
+
+def mean(name: str, values: Tensor, weights: Any = None) -> Tensor:
+    """Return the mean over the last axis, under the law `weights` if given; no weight forgives infinity."""
+    if values.ndim == 0 or values.shape[-1] == 0:
+        raise SpecError(f"{name} has shape {tuple(values.shape)}; its last axis must hold at least one value")
+    if weights is None:
+        return values.mean(-1)
+    weights = law(f"the weights of {name}", weights)
+    same_outcomes(**{name: values, "its weights": weights})
+    return torch.where(weights > 0, weights * values.where(weights > 0, 0.0), 0.0).sum(-1)
+
+
 def counts(name: str, given: Any, *, limit: int | None = None, remedy: str = "") -> tuple[list[int], bool]:
     """Return whole numbers from 1 to `limit` as a list, and whether a single one was given."""
     single = not isinstance(given, Sequence) and getattr(given, "ndim", 0) == 0

@@ -1,4 +1,4 @@
-"""Each loss against arithmetic written out by hand, and against its meaning; test_identities.py has the theory."""
+"""Each loss against arithmetic written out by hand; test_identities.py ties them to divergences."""
 
 import math
 

@@ -1,0 +1,78 @@
+"""Going beyond: what KL-regularised optimisation, DPO and SPIN converge to, as laws.
+
+All of them are geometric: a reference, tilted by the exponential of a reward. Where the reward is the log
+ratio of two laws, the result lies on the line through them in log-probability, between the two (strength
+below 1) or beyond the further one (above 1). Laws are float64, the last axis holds the outcomes.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from afd_study.errors import SpecError
+from afd_study.theory import checks
+from afd_study.theory.divergences import divergence
+
+
+def regularised_value(*, policy: Any, reference: Any, rewards: Any, temperature: float) -> Tensor:
+    """Return E_policy[reward] - temperature x KL(policy || reference): what KL-regularised RL maximises.
+
+    Laws are (..., outcomes), rewards broadcast against them; returns shape (...).
+    """
+    policy, rewards = checks.law("policy", policy), checks.finite("rewards", rewards)
+    checks.same_outcomes(policy=policy, rewards=rewards)
+    gone = divergence("forward_kl", demo=policy, policy=checks.law("reference", reference))
+    return (policy * rewards).sum(-1) - checks.positive("temperature", temperature) * gone
+
+
+def regularised_optimum(*, reference: Any, rewards: Any, temperature: float) -> Tensor:
+    """Return reference x exp(reward / temperature), normalised: the optimum of `regularised_value`.
+
+    With the reward log sft - log init this is `extrapolation` of strength 1 + 1 / temperature if the
+    reference is sft, and of strength 1 / temperature if it is init.
+
+    Raises:
+        SpecError: no law, NaN, infinite rewards, unequal numbers of outcomes, temperature not positive.
+    """
+    reference, rewards = checks.law("reference", reference), checks.finite("rewards", rewards)
+    checks.same_outcomes(reference=reference, rewards=rewards)
+    return (reference.log() + rewards / checks.positive("temperature", temperature)).softmax(-1)
+
+
+def extrapolation(*, sft: Any, init: Any, strength: float) -> Tensor:
+    """Return sft^strength x init^(1 - strength), normalised over the last axis.
+
+    0 gives init, 1 gives sft, more goes beyond. On laws of responses it is what KL-regularised RL on
+    log sft - log init reaches. On tables of next-token laws it tilts every token, as decoding can; that is
+    *not* the same law of responses: the sequence law weighs a prefix by what may still follow it.
+
+    Raises:
+        SpecError: no laws, negative strength, or strength > 1 where sft emits what init never does.
+    """
+    sft, init = checks.law("sft", sft), checks.law("init", init)
+    checks.same_outcomes(sft=sft, init=init)
+    if not 0 <= strength < float("inf"):
+        raise SpecError(f"strength = {strength} must be finite and not negative; 0 is init, 1 is sft")
+    if strength > 1 and ((init == 0) & (sft > 0)).any():
+        raise SpecError(
+            "init gives no mass to outcomes that sft emits: the log ratio is infinite; smooth init"
+        )
+    log_weight = torch.zeros(torch.broadcast_shapes(sft.shape, init.shape), dtype=torch.float64)
+    for law, power in ((sft, strength), (init, 1 - strength)):
+        if power:  # 0^0 = 1, and what sft never emits stays out although init's power is negative
+            log_weight = torch.where(law > 0, log_weight + power * law.log(), -torch.inf)
+    if torch.isinf(log_weight).all(-1).any():
+        raise SpecError("sft and init have no outcome in common; smooth one of them")
+    return log_weight.softmax(-1)
+
+
+def dpo_optimum(*, demo: Any, reference: Any, beta: float) -> Tensor:
+    """Return the population optimum of `objectives.dpo` on pairs (demonstration, sample of the reference).
+
+    The best margin of a pair is its difference of log demo - log reference, as for a discriminator; and the
+    policy with implicit reward log demo - log reference is reference x (demo / reference)^(1 / beta).
+    Beyond the demonstrations for beta < 1, the demonstrations at 1, short of them above. The same is the
+    optimum of one round of SPIN from `reference`, whose fixed point is demo.
+    """
+    return extrapolation(sft=demo, init=reference, strength=1 / checks.positive("beta", beta))

@@ -1,0 +1,117 @@
+"""Beyond the demonstrator: optima that are geometric, and how far tilting token by token is from them."""
+
+import pytest
+import torch
+
+from afd_study.errors import SpecError
+from afd_study.theory import tilting
+from afd_study.theory.divergences import divergence
+
+
+def near(law, seed):
+    """A law a little way from `law`."""
+    noise = torch.randn(law.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (law.log() + 0.1 * noise).softmax(-1)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_the_regularised_optimum_is_one(setting, temperature):
+    reference, rewards = setting.law("init"), setting.rewards
+    best = tilting.regularised_optimum(reference=reference, rewards=rewards, temperature=temperature)
+
+    def value(law):
+        return tilting.regularised_value(
+            policy=law, reference=reference, rewards=rewards, temperature=temperature
+        )
+
+    assert all(value(best) > value(near(best, seed)) for seed in range(10))
+    # its value is the temperature times the log partition function
+    partition = (reference * (rewards / temperature).exp()).sum().log()
+    assert value(best).item() == pytest.approx((temperature * partition).item(), abs=1e-10)
+    logits = best.log().requires_grad_()
+    [slope] = torch.autograd.grad(value(logits.softmax(-1)), logits)
+    assert slope.abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_rl_on_the_log_ratio_is_the_geometric_extrapolation_from_both_references(setting, temperature):
+    sft, init = setting.law("demo"), setting.law("init")
+    rewards = sft.log() - init.log()
+    for reference, strength in ((sft, 1 + 1 / temperature), (init, 1 / temperature)):
+        best = tilting.regularised_optimum(reference=reference, rewards=rewards, temperature=temperature)
+        line = tilting.extrapolation(sft=sft, init=init, strength=strength)
+        assert torch.allclose(best, line, atol=1e-10, rtol=0)
+        by_hand = sft**strength * init ** (1 - strength)
+        assert torch.allclose(line, by_hand / by_hand.sum(), atol=1e-10, rtol=0)
+
+
+def test_extrapolation_passes_through_both_laws(setting):
+    sft, init = setting.law("demo"), setting.law("init")
+    assert torch.allclose(tilting.extrapolation(sft=sft, init=init, strength=0), init, atol=1e-14)
+    assert torch.allclose(tilting.extrapolation(sft=sft, init=init, strength=1), sft, atol=1e-14)
+    # and moves away from init all the way
+    gone = [
+        divergence("forward_kl", demo=tilting.extrapolation(sft=sft, init=init, strength=s), policy=init)
+        for s in (0, 0.5, 1, 1.5, 2, 3)
+    ]
+    assert (torch.stack(gone).diff() > 0.01).all()
+
+
+def test_tilting_every_token_is_another_law_but_between_the_laws_themselves(setting):
+    world, sft, init = setting.world, setting.demo, setting.init
+    gaps = {}
+    for strength in (0, 0.5, 1, 1.5, 2, 3):
+        whole = tilting.extrapolation(sft=setting.law("demo"), init=setting.law("init"), strength=strength)
+        tokens = tilting.extrapolation(sft=sft, init=init, strength=strength)
+        gaps[strength] = divergence("reverse_kl", demo=whole, policy=world.response_law(tokens)).item()
+    assert gaps[0] == pytest.approx(0, abs=1e-12)
+    assert gaps[1] == pytest.approx(0, abs=1e-12)
+    assert 0.01 < gaps[0.5] < gaps[1.5] < gaps[2] < gaps[3]
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.5, 3.0])
+def test_the_sequence_law_weighs_each_token_by_what_may_follow(setting, strength):
+    """Its policy is the tilted token times the tilted mass of all continuations, by backward induction."""
+    world, sft, init = setting.world, setting.demo, setting.init
+    whole = tilting.extrapolation(sft=setting.law("demo"), init=setting.law("init"), strength=strength)
+    tilted = sft**strength * init ** (1 - strength)
+    following, rows = torch.ones(world.eos**world.horizon, dtype=torch.float64), []
+    for block in reversed(list(world.levels(tilted))):
+        ends = torch.ones(len(block), 1, dtype=torch.float64)
+        weighed = block * torch.cat([following.view(-1, world.eos), ends], dim=1)
+        following = weighed.sum(-1)
+        rows.append(weighed / following[:, None])
+    assert torch.allclose(world.policy_of_law(whole), torch.cat(rows[::-1]), atol=1e-10, rtol=0)
+
+
+def test_zeros():
+    sft, init = [0.0, 0.5, 0.5], [0.2, 0.8, 0.0]
+    assert tilting.extrapolation(sft=sft, init=init, strength=0.5).tolist() == pytest.approx([0, 1, 0])
+    assert tilting.extrapolation(sft=sft, init=init, strength=1).tolist() == pytest.approx(sft)
+    beyond = tilting.extrapolation(sft=[0.0, 0.3, 0.7], init=[0.2, 0.4, 0.4], strength=2)
+    weights = torch.tensor([0, 0.09 / 0.4, 0.49 / 0.4], dtype=torch.float64)
+    assert torch.allclose(beyond, weights / weights.sum(), atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: tilting.extrapolation(sft=[0.5, 0.5], init=[1.0, 0.0], strength=2), "smooth init"),
+        (lambda: tilting.extrapolation(sft=[1.0, 0.0], init=[0.0, 1.0], strength=0.5), "in common"),
+        (lambda: tilting.extrapolation(sft=[1.0], init=[1.0], strength=-1), "strength = -1"),
+        (lambda: tilting.extrapolation(sft=[1.0], init=[0.5, 0.5], strength=1), "outcomes differ"),
+        (lambda: tilting.extrapolation(sft=[0.9], init=[1.0], strength=1), "sft sums to 1"),
+        (lambda: tilting.dpo_optimum(demo=[1.0], reference=[1.0], beta=0), "beta = 0"),
+        (
+            lambda: tilting.regularised_optimum(reference=[1.0], rewards=[1.0], temperature=-2),
+            "temperature = -2",
+        ),
+        (
+            lambda: tilting.regularised_optimum(reference=[1.0], rewards=[float("inf")], temperature=1),
+            "rewards holds an infinite",
+        ),
+    ],
+)
+def test_bad_input_names_the_argument(call, says):
+    with pytest.raises(SpecError, match=says):
+        call()
