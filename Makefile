@@ -32,7 +32,8 @@ smoke: $(READY) ## the whole book in minutes with tiny settings, beside the real
 	@$(PUBLISH) --profile smoke --workspace book/_build/smoke
 
 test: $(READY) lint ## lint, types, tests, and the notebooks' stored outputs
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) -m pytest -n $(JOBS) --dist loadfile -m "not slow and not network" tests
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --ignore tests/test_browser.py \
+	  -m "not slow and not network" tests
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) book/stored.py check --jobs $(JOBS)
 
 lint: $(READY) ## ruff and mypy

@@ -150,6 +150,7 @@ def run_notebook(source: Path, target: Path, parameters: Mapping[str, object]) -
                 cwd=str(NOTEBOOKS),
                 progress_bar=False,
                 kernel_manager_class=IpcKernelManager,
+                extra_arguments=["--log-level=50"],  # a kernel that is shut down reports it as an error
                 start_timeout=120,
             )
         except PapermillExecutionError as failure:

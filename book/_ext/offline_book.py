@@ -25,6 +25,7 @@ def use_local_files(app: Sphinx, config: Config) -> None:
     """Point Sphinx at the files that `copy_local_files` will put into the site."""
     config.mathjax_path = f"mathjax/{MATHJAX}"
     config.nb_ipywidgets_js = {}
+    config.html_context["default_mode"] = "auto"  # without it the theme reports an error to the console
     # a table of theme options in _config.yml would replace those that Jupyter Book computes: set single keys
     config.html_theme_options.update(
         {

@@ -1,0 +1,187 @@
+"""The smoke book in a real browser: nothing from outside, no error, maths typeset, figures that answer.
+
+`make browser` builds that book and runs these tests. They are skipped, with the reason, where there is no
+browser or no book. AFD_BOOK names another built book, CHROMIUM another browser.
+"""
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE = Path(os.environ.get("AFD_BOOK", ROOT / "book" / "_build" / "smoke" / "_build" / "html"))
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PAGES = sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob("*.html") if "_static" not in p.parts)
+# Sphinx writes these by itself, and they hold no text of ours
+OWN = [page for page in PAGES if page not in ("genindex.html", "search.html")]
+
+if CHROMIUM is None:
+    pytest.skip("no Chromium: `apt-get install chromium`, or name one in CHROMIUM", allow_module_level=True)
+if not PAGES:
+    pytest.skip("no smoke book: `make smoke` builds it", allow_module_level=True)
+playwright = pytest.importorskip("playwright.sync_api")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves the book and prints nothing."""
+
+    def log_message(self, *parts):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(SITE)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser, address):
+    """A tab that records what it asked other hosts for, what failed, and what its console said."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.faults = []
+    page.on("request", lambda r: _is_foreign(r.url, address) and page.faults.append(f"asked for {r.url}"))
+    page.on("response", lambda r: r.status >= 400 and page.faults.append(f"{r.status} for {r.url}"))
+    page.on("requestfailed", lambda r: page.faults.append(f"failed: {r.url}"))
+    page.on("console", lambda m: m.type == "error" and page.faults.append(f"console: {m.text}"))
+    page.on("pageerror", lambda error: page.faults.append(f"error: {error}"))
+    yield page
+    page.close()
+
+
+def _is_foreign(url, address):
+    return not url.startswith((address, "data:", "blob:"))
+
+
+def scroll_through(page):
+    """Go down the page a screen at a time, as a reader does, and wait until every figure is drawn."""
+    page.evaluate(
+        """async () => {
+            for (let y = 0; y <= document.body.scrollHeight; y += 600) {
+                window.scrollTo(0, y);
+                await new Promise((done) => setTimeout(done, 60));
+            }
+        }"""
+    )
+    drawn = "() => document.querySelectorAll('.afd-figure:not([data-drawn])').length === 0"
+    page.wait_for_function(drawn, timeout=60_000)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_loads_by_itself_and_without_error(opened, address, name):
+    opened.goto(address + name, wait_until="load")
+    scroll_through(opened)
+    assert opened.faults == []
+    assert opened.locator("h1").first.inner_text().strip()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_maths_is_typeset(opened, address, name):
+    opened.goto(address + name, wait_until="load")
+    formulae = opened.locator(".math").count()
+    if formulae:
+        opened.wait_for_function(
+            "wanted => document.querySelectorAll('mjx-container').length >= wanted",
+            arg=formulae,
+            timeout=60_000,
+        )
+    assert opened.locator("mjx-merror, [data-mjx-error]").count() == 0
+    text = opened.locator("article").inner_text()
+    assert not re.search(r"\\\(|\\\[|\\frac|\\mathbb|\$\$", text), "maths that was not typeset"
+
+
+def test_some_page_has_maths(opened, address):
+    """Otherwise the test above could pass without looking at anything."""
+    assert any('class="math' in (SITE / page).read_text(encoding="utf-8") for page in OWN)
+
+
+def figures():
+    """Return (page, position) of every interactive figure of the book."""
+    counts = {page: (SITE / page).read_text(encoding="utf-8").count('class="afd-figure"') for page in OWN}
+    return [(page, k) for page, count in counts.items() for k in range(count) if page != "index.html"]
+
+
+# in the order in which they are tried: a slider, a menu, buttons, a legend
+CONTROLS = (".slider-rail-touch-rect", ".updatemenu-header", ".updatemenu-button", ".legendtoggle")
+SHOWN = """node => {
+    const drawn = node.querySelector('.main-svg').outerHTML;
+    return drawn + JSON.stringify((node._fullLayout.sliders || []).map((slider) => slider.active));
+}"""
+
+
+def state(box):
+    """Return what a figure shows, as text: all that is drawn, and where its sliders stand."""
+    return box.evaluate(SHOWN)
+
+
+@pytest.mark.parametrize(("name", "position"), figures())
+def test_a_control_changes_the_figure(opened, address, name, position):
+    """Each figure answers to its slider, menu or legend, whichever it has; one without any is a still."""
+    opened.goto(address + name, wait_until="load")
+    scroll_through(opened)
+    box = opened.locator(".afd-figure").nth(position)
+    box.scroll_into_view_if_needed()
+    present = [control for control in CONTROLS if box.locator(control).count()]
+    if not present:
+        pytest.skip(f"figure {position + 1} of {name} has no control")
+    before = state(box)
+    use(opened, box, present[0])
+    opened.wait_for_timeout(900)  # a legend waits for a second click, a slider has a transition
+    assert state(box) != before, f"{present[0]} of figure {position + 1} on {name} changes nothing"
+    assert opened.faults == []
+
+
+def use(page, box, control):
+    """Work a control as a hand would: far along a slider, the last entry of a menu, a legend's last line."""
+    target = box.locator(control)
+    if "slider" in control:
+        edges = target.first.bounding_box()
+        page.mouse.click(edges["x"] + 0.9 * edges["width"], edges["y"] + edges["height"] / 2)
+    elif control == ".updatemenu-header":
+        target.first.click(force=True)
+        box.locator(".updatemenu-dropdown-button").last.click(force=True)
+    else:
+        target.last.click(force=True)
+
+
+def test_the_reader_may_change_the_theme(opened, address):
+    """Figures take the page's colours, also those that were drawn before the change."""
+    if not figures():
+        pytest.skip("the book has no interactive figure yet")
+    name, position = figures()[0]
+    opened.goto(address + name, wait_until="load")
+    scroll_through(opened)
+    box = opened.locator(".afd-figure").nth(position)
+    colour = "node => node._fullLayout.font.color"
+    before = box.evaluate(colour)
+    opened.locator(".theme-switch-button:visible").first.click()
+    opened.wait_for_timeout(500)
+    assert box.evaluate(colour) != before and opened.faults == []
+
+
+def test_search_finds_a_word_of_the_book(opened, address):
+    opened.goto(address + "search.html?q=demonstrations", wait_until="load")
+    opened.wait_for_function(
+        "() => document.querySelectorAll('#search-results li').length > 0", timeout=30_000
+    )
+    assert opened.faults == []
