@@ -14,6 +14,7 @@ from afd_study.figures.style import (
     Plate,
     error_bars,
     in_order,
+    legend_below,
     look,
     name_rows,
     need,
@@ -92,9 +93,7 @@ def separability(table: pd.DataFrame) -> Plate:
             axes.set(
                 title=f"{_source(positive)} against {_source(negative)}", xlabel="AUC on held-out prompts"
             )
-        figure.legend(
-            *grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5
-        )
+        legend_below(figure)
     figure.caption = (
         "Training (dotted) and validation loss; the dot marks the lowest, whose weights are kept."
     )
@@ -132,6 +131,6 @@ def components(table: pd.DataFrame, *, unit: str = "points") -> Plate:
             error_bars(axes, rows, places, value="mean", style=look(name), label=look(name).label)
         name_rows(axes, parts)
         axes.set_xlabel(f"contribution to the judge's score ({unit})")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8.5)
+        legend_below(figure)
     figure.caption = f"The judge's components, which sum to its score. Bars: {seed_phrase(table)}."
     return figure

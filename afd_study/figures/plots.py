@@ -23,6 +23,7 @@ from afd_study.figures.style import (
     error_bars,
     facets,
     in_order,
+    legend_below,
     look,
     name_rows,
     need,
@@ -81,10 +82,7 @@ def best_of_n(
             _n_axis(axes, int(part["n"].max()))
             axes.set_title(title)
         grid[0, 0].set_ylabel(f"judge's score of the kept response ({unit})")
-        handles = {
-            handle.get_label(): handle for axes in grid[0] for handle in axes.get_legend_handles_labels()[0]
-        }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=8.5)
+        legend_below(figure)
     figure.caption = (
         f"Best-of-n from the SFT policy's draws by {len(names)} selection rules, against the control "
         f"'{look(control).label}'. Bands: {seed_phrase(intervals)}."
@@ -173,8 +171,7 @@ def scorer_diagnostics(
             axes.set(title=title, xlabel="held-out accuracy")
             axes.margins(0.12)
         grid[0, 0].set_ylabel("rank correlation with the judge\n(Spearman, within prompt)")
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8.5)
+        legend_below(figure)
     figure.caption = (
         "What a scorer was trained for (telling its two classes apart) against what it is used for (ranking "
         f"one prompt's responses as the judge does). Lines at chance. Bars: {seed_phrase(rows)}."

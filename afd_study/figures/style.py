@@ -185,3 +185,13 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_ylim(-0.6, len(labels) - 0.4)
     axes.tick_params(axis="y", length=0)
     sns.despine(ax=axes, left=True)
+
+
+def legend_below(figure: Plate) -> None:
+    """Put one legend under all panels, each label once, from whichever panel has it."""
+    found = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
+    handles = {label: handle for handle, label in reversed(found)}
+    labels = list(dict.fromkeys(label for _, label in found))
+    figure.legend(
+        [handles[label] for label in labels], labels, loc="outside lower center", ncols=4, fontsize=8.5
+    )

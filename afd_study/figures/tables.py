@@ -32,9 +32,9 @@ class Shown:
     wrap: bool = False
 
     def _repr_html_(self) -> str:
-        # without formatters pandas would write a line break as a backslash and an n
+        # without formatters pandas would cut long texts and spell line breaks out
         as_is = dict.fromkeys(self.frame.columns, str)
-        with pd.option_context("display.max_colwidth", None, "display.html.use_mathjax", False):
+        with pd.option_context("display.html.use_mathjax", False):
             table = self.frame.to_html(
                 escape=True, index=False, border=0, classes="afd-table", justify="left", formatters=as_is
             )

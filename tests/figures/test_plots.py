@@ -155,6 +155,12 @@ def test_orderings_say_each_statement_and_verdict():
     ]
     assert legend(figure) == ["supported", "contradicted", "inconclusive"]
     assert "n = 16" in figure.caption
+    ticks = {segment[0][1]: [] for bars in figure.axes[0].collections for segment in bars.get_segments()}
+    for bars in figure.axes[0].collections:
+        for (x, y), (other_x, _) in bars.get_segments():
+            ticks[y] += [x] if x == other_x else []
+    # the line to pass: above 0 for better (row 2), below for not worse (row 1), both for equal (row 0)
+    assert ticks[1.7] == [0.05] and ticks[0.7] == [-0.05] and ticks[-0.3] == [-0.05, 0.05]
 
 
 def test_training_curves_have_a_panel_a_model_and_lines_a_seed():
