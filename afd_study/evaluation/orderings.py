@@ -150,7 +150,8 @@ def _paired(part: pd.DataFrame, contrast: Contrast) -> pd.DataFrame:
             unmatched = first.index.symmetric_difference(side.index)
             raise DataError(
                 f"{contrast.claim}: '{contrast.method}' and '{name}' don't share their (seed, prompt) pairs: "
-                f"{len(unmatched)} are in one only, such as {tuple(map(str, unmatched[0]))}; judge both on the same ones"
+                f"{len(unmatched)} are in one only, such as "
+                f"{tuple(map(str, unmatched[0]))}; judge both on the same ones"
             )
     gap = sides["oracle"] - sides["random"]
     return pd.DataFrame({"difference": first - sides[contrast.than], "gap": gap})
