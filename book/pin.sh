@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Rewrite constraints.txt: the newest versions that pyproject.toml allows, from a scratch environment.
-# The lines with a condition (`; python_version == ...`) hold packages that this system does not install: they stay.
+# The lines below `# asked for on some systems only` hold what this system does not install (aiohttp for Python 3.12,
+# torch's CUDA wheels): they stay, and are checked by installing on such a system.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
