@@ -13,7 +13,7 @@ python=${PYTHON:-.venv/bin/python}
 {
   sed -n '/^#/p;/^[^#]/q' constraints.txt
   # a local version label such as +cpu names one build of a release: the pin is the release
-  "$scratch/venv/bin/python" -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+[a-z0-9.]*$//'
+  "$scratch/venv/bin/python" -m pip freeze --all --exclude-editable | grep -viE '^(pip==|cuda|nvidia|triton)' | sed 's/+[a-z0-9.]*$//'
   sed -n '/^# asked for on some systems only/,$p' constraints.txt
 } > "$scratch/constraints.txt"
 mv "$scratch/constraints.txt" constraints.txt
