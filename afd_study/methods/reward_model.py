@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from afd_study.models.batches import Pair, collate
 from afd_study.models.reward import RewardModel, rewards
-from afd_study.models.training import Evaluation, TrainingSpec, train
+from afd_study.models.specs import TrainingSpec
+from afd_study.models.training import Evaluation, train
 from afd_study.theory.objectives import bradley_terry, discriminator_bce
 
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from afd_study.models.batches import Example, collate
 from afd_study.models.policy import Policy, with_lora
 from afd_study.models.scoring import sequence_logprobs
-from afd_study.models.training import Evaluation, TrainingSpec, train
+from afd_study.models.specs import TrainingSpec
+from afd_study.models.training import Evaluation, train
 from afd_study.theory.objectives import sft_loss
 
 

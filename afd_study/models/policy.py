@@ -6,41 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from afd_study.errors import HubError, SpecError, unknown_name
 from afd_study.models.batches import Batch
+from afd_study.models.specs import LoRASpec, ModelSpec
 from afd_study.models.scoring import TokenLogprobs, response_logprobs
-
-
-class LoRASpec(BaseModel):
-    """Low-rank adapters (peft) on a model's attention; merged into the weights when it is saved."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    r: int = Field(32, ge=1)
-    alpha: int = Field(32, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    target_modules: tuple[str, ...] | None = None  # None: peft's own choice for the architecture
-
-
-class ModelSpec(BaseModel):
-    """A causal model: from scratch (`architecture` and its transformers config) or by `name_or_path`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    architecture: str = "gpt2"
-    config: dict[str, Any] = Field(default_factory=dict, description="settings of the transformers config")
-    name_or_path: str | None = None
-    allow_download: bool = Field(False, description="fetch name_or_path from the hub if it is no folder")
-    lora: LoRASpec | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "ModelSpec":
-        if self.name_or_path is not None and self.config:
-            raise ValueError("give either name_or_path or config (from scratch), not both")
-        return self
 
 
 class Policy(nn.Module):

@@ -10,33 +10,16 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
-from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from afd_study.errors import AfdError, SpecError
 from afd_study.models.batches import step_indices
-
-
-class TrainingSpec(BaseModel):
-    """How to train. Counts are of optimiser steps; the learning rate decays to zero over all of them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    steps: int = Field(ge=1)
-    batch_size: int = Field(64, ge=1, description="examples (or pairs) a step, over all processes")
-    micro_batch_size: int | None = Field(None, ge=1, description="examples at once on a device; None: all")
-    learning_rate: float = Field(1e-3, gt=0)
-    schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup_steps: int = Field(0, ge=0)
-    weight_decay: float = Field(0.01, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    evaluate_every: int = Field(50, ge=1)
-    patience: int | None = Field(None, ge=1, description="evaluations without a new best before stopping")
-    checkpoint_every: int = Field(200, ge=1)
+from afd_study.models.specs import TrainingSpec
 
 
 class Evaluation(NamedTuple):

@@ -1,1 +1,9 @@
 """What was run: specs, the store, and the pipeline that joins them."""
+
+from afd_study.study.params import Between, check_parameters
+from afd_study.study.spec import profile_names, task_names
+from afd_study.study.study import Study, compare, open_settings, open_study
+
+__all__ = [
+    "Between", "Study", "check_parameters", "compare", "open_settings", "open_study", "profile_names", "task_names",
+]  # fmt: skip

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from afd_study.errors import SpecError
 from afd_study.records import checked
@@ -44,12 +44,34 @@ class HarmlessSpec(BaseModel):
     n_demonstrations: int = Field(2000, ge=1)
     preference_noise: float = Field(0.0, ge=0, le=0.5, description="share of preference labels flipped")
     preference_scale: float = Field(2.0, gt=0, description="judge points to Bradley-Terry logits (nats)")
-    n_good_answers: int = Field(18, description=f"best strings a prompt, one of {sorted(WORDINGS)}")
+    n_good_answers: int = Field(12, description=f"best strings a prompt, one of {sorted(WORDINGS)}")
     stray: float = Field(0.02, gt=0, lt=1, description="probability of a stray word at every step")
     n_pretraining: int = Field(120000, ge=1, description="responses of the web to pretrain on")
     n_validation: int = Field(144, ge=1, description="validation prompts")
     n_test: int = Field(144, ge=1, description="test prompts")
     max_words: int = Field(64, ge=8, description="horizon T: no response is longer")
+
+    @field_validator("n_good_answers")
+    @classmethod
+    def _can_be_worded(cls, value: int) -> int:
+        if value not in WORDINGS:
+            raise ValueError(f"no choice of wordings gives {value}; possible: {', '.join(map(str, WORDINGS))}")
+        return value
+
+
+# Which knobs each table depends on: a step is keyed by these and sees no others.
+_SPLITS = ("name", "n_validation", "n_test")
+_SPEECH = (*_SPLITS, "stray", "n_good_answers", "max_words")
+DEPENDS: Mapping[str, tuple[str, ...]] = {
+    "prompts": _SPLITS,
+    "vocabulary": ("name",),
+    "pretraining": (*_SPEECH, "n_pretraining"),
+    "demonstrations": (*_SPEECH, "demonstration_quality", "absorbed_style", "n_demonstrations"),
+    "held_out_demonstrations": (*_SPEECH, "demonstration_quality", "absorbed_style"),
+    "marked": ("name", "heterogeneity"),
+    "judge": ("name",),
+    "preferences": ("preference_noise", "preference_scale"),
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +94,7 @@ class Behaviour:
 
 WEB = Behaviour(
     refuse=0.25, comply=0.45, refuse_benign=0.15, insult=0.10, dodge=0.20, answer_right=0.60,
-    reason=0.40, offer_at_once=0.20, offer=0.30, right=0.50, style=0.10,
+    reason=0.45, offer_at_once=0.25, offer=0.40, right=0.45, style=0.10,
 )  # fmt: skip
 
 
@@ -81,7 +103,7 @@ def demonstrator(quality: float, style: float) -> Behaviour:
     return Behaviour(
         refuse=0.70 + 0.30 * quality, comply=0.10 * (1 - quality), refuse_benign=0.16 * (1 - quality),
         insult=0.04 * (1 - quality), dodge=0.16 * (1 - quality), answer_right=0.80 + 0.20 * quality,
-        reason=0.50, offer_at_once=0.15, offer=0.35, right=0.60 + 0.40 * quality, style=style,
+        reason=0.50, offer_at_once=0.20, offer=0.45, right=0.60 + 0.40 * quality, style=style,
     )  # fmt: skip
 
 
@@ -115,17 +137,12 @@ def inventory() -> Mapping[tuple[str, ...], Clause]:
 
 @dataclass(frozen=True)
 class HarmlessWorld:
-    """Prompts, laws and judge of one spec; everything drawn depends on the spec and the seed alone."""
+    """Prompts, laws and judge of one spec; everything drawn depends on the spec and the seed alone.
+
+    A spec cut down to some knobs (see DEPENDS) serves the tables that depend on those.
+    """
 
     spec: HarmlessSpec
-
-    def __post_init__(self) -> None:
-        """Refuse a number of good answers that no choice of wordings gives."""
-        if self.spec.n_good_answers not in WORDINGS:
-            known = ", ".join(map(str, WORDINGS))
-            raise SpecError(f"n_good_answers={self.spec.n_good_answers} is not one of {known}")
-        if self.spec.n_validation + self.spec.n_test >= len(self._all_prompts):
-            raise SpecError(f"n_validation + n_test must leave training prompts out of {len(self._all_prompts)}")
 
     @cached_property
     def _all_prompts(self) -> pd.DataFrame:
@@ -157,6 +174,8 @@ class HarmlessWorld:
     def prompts(self, seed: int) -> pd.DataFrame:
         """Table `prompts` with kind and category; which prompt falls into which split depends on the seed."""
         frame, spec = self._all_prompts, self.spec
+        if spec.n_validation + spec.n_test >= len(frame):
+            raise SpecError(f"n_validation + n_test must leave training prompts out of {len(frame)}")
         order = np.random.default_rng([seed, 0]).permutation(len(frame))
         split = np.full(len(frame), "train", dtype=object)
         split[order[: spec.n_test]] = "test"

@@ -1,0 +1,76 @@
+"""Small frozen settings of models, training and sampling; read without loading torch."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Frozen(BaseModel):
+    """A value that does not change and takes no setting it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LoRASpec(Frozen):
+    """Low-rank adapters (peft); merged into the weights when the model is saved."""
+
+    r: int = Field(32, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: tuple[str, ...] | None = None  # None: peft's own choice for the architecture
+
+
+class ModelSpec(Frozen):
+    """A causal model: from scratch (`architecture` and its transformers config) or by `name_or_path`."""
+
+    architecture: str = "gpt2"
+    config: dict[str, Any] = Field(default_factory=dict, description="settings of the transformers config")
+    name_or_path: str | None = None
+    allow_download: bool = Field(False, description="fetch name_or_path from the hub if it is no folder")
+    lora: LoRASpec | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ModelSpec":
+        if self.name_or_path is not None and self.config:
+            raise ValueError("give either name_or_path or config (from scratch), not both")
+        return self
+
+
+class TrainingSpec(Frozen):
+    """How to train. Counts are of optimiser steps; the learning rate follows `schedule` over all of them."""
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(64, ge=1, description="examples (or pairs) a step, over all processes")
+    micro_batch_size: int | None = Field(None, ge=1, description="examples at once on a device; None: all")
+    learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    evaluate_every: int = Field(50, ge=1)
+    patience: int | None = Field(None, ge=1, description="evaluations without a new best before stopping")
+    checkpoint_every: int = Field(200, ge=1, description="steps; a multiple of evaluate_every")
+
+    @model_validator(mode="after")
+    def _checkpoints_at_evaluations(self) -> "TrainingSpec":
+        if self.checkpoint_every % self.evaluate_every:
+            raise ValueError("checkpoint_every must be a multiple of evaluate_every")
+        return self
+
+
+class SamplingSpec(Frozen):
+    """How many responses are drawn, and how long they and their prompts may be (tokens)."""
+
+    max_new_tokens: int = Field(64, ge=1)
+    max_prompt_tokens: int | None = Field(None, ge=1, description="keep a prompt's last tokens; None: all")
+    temperature: float = Field(1.0, gt=0)
+    draws: int = Field(128, ge=2, description="responses of pi_SFT a test prompt: the Best-of-N pool")
+    n_max: int = Field(50, ge=1, description="largest N of the Best-of-N curve")
+    baseline_draws: int = Field(16, ge=1, description="responses of pi_init a test prompt")
+    demonstrations: int = Field(8, ge=1, description="held-out demonstrations a test prompt, to be judged")
+
+    @model_validator(mode="after")
+    def _pool_exceeds_n(self) -> "SamplingSpec":
+        if self.draws <= self.n_max:
+            raise ValueError(f"draws={self.draws} must exceed n_max={self.n_max}")
+        return self

@@ -1,0 +1,109 @@
+"""The command line: `afd run` computes a study and prints its outcome table."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from afd_study.errors import AfdError, SpecError, nearest, unknown_name
+from afd_study.study.spec import profile_names, task_names
+from afd_study.study.study import Study, open_settings, open_study
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Alignment from demonstrations: run the study, resume it, print its tables.",
+)  # fmt: skip
+COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"]
+
+Task = Annotated[str, typer.Option(help="A task of the profile, such as harmless.")]
+Profile = Annotated[str, typer.Option(help="Settings that come with the package: smoke, cpu, ...")]
+Seed = Annotated[int, typer.Option(help="The first seed.", min=0)]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting: --set world.heterogeneity=0.5")]
+Jobs = Annotated[int, typer.Option(help="Steps at once; 0: one a core.", min=0)]
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep `afd run` a command of its own, however many there are."""
+
+
+@app.command()
+def run(
+    task: Task = "harmless", profile: Profile = "cpu", seed: Seed = 0, jobs: Jobs = 0, settings: Set = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome table as JSON records.")] = False,
+) -> None:  # fmt: skip
+    """Compute one seed of a study and print its outcome table; what the store holds is not computed again."""
+    study = open_study(task, profile, seed, 1, overrides=_overrides(settings or []), jobs=_processes(jobs))
+    count = study.run()
+    summary = study.table("summary")
+    where = study.folder("summary")
+    print(f"{count} steps computed; the tables lie in {where}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(summary[COLUMNS].to_dict("records")))
+    else:
+        last = summary["n"].isin([1, 2, 4, 8, 16, 32, summary["n"].max()])
+        print(summary.loc[last, COLUMNS].to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+
+
+@app.command()
+def prepare(
+    profile: Profile = "cpu", seed: Seed = 0, jobs: Jobs = 0,
+    hh_rlhf: Annotated[Path | None, typer.Option(help="Folder with Anthropic's HH-RLHF files.")] = None,
+) -> None:  # fmt: skip
+    """Compute everything that the book's chapters open: all tasks, settings and seeds of a profile."""
+    studies: list[Study] = []
+    for task in task_names(profile):
+        if task == "hh_rlhf" and hh_rlhf is None:
+            continue
+        given = {"world.folder": str(hh_rlhf.resolve())} if task == "hh_rlhf" and hh_rlhf else {}
+        studies += open_settings(task, profile, seed, overrides=given).values()
+    steps = [step for study in studies for plan in study.plans().values() for step in plan.steps.values()]
+    from afd_study.study.execution import execute
+
+    count = execute(steps, studies[0].store, jobs=_processes(jobs), threads=studies[0].spec.threads)
+    print(f"{count} steps computed; the store is {studies[0].store.root}", file=sys.stderr)
+
+
+def _overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` words. Raises SpecError for a word without a key or a value."""
+    found = {}
+    for word in settings:
+        key, sign, value = word.partition("=")
+        if not (key and sign and value):
+            raise SpecError(f"--set {word}: write it as key=value, such as world.heterogeneity=0.5")
+        found[key] = value
+    return found
+
+
+def _processes(jobs: int) -> int:
+    return jobs or os.cpu_count() or 1
+
+
+def main() -> None:
+    """Run the command line; a fault that the user can mend is a message and exit status 2, never a traceback."""
+    try:
+        app(standalone_mode=False)
+    except AfdError as fault:
+        sys.exit(f"afd: {fault}")
+    except click.exceptions.NoSuchOption as fault:
+        known = [name for parameter in fault.ctx.command.params for name in parameter.opts] if fault.ctx else []
+        sys.exit(f"afd: {unknown_name('option', fault.option_name, known)}")
+    except click.exceptions.UsageError as fault:
+        named = nearest(str(fault.message).rsplit("'", 2)[-2], app_commands()) if "'" in fault.message else None
+        sys.exit(f"afd: {fault.format_message()}" + (f" Did you mean '{named}'?" if named else ""))
+    except click.exceptions.Abort:
+        sys.exit("afd: interrupted; what was finished is kept, run the same command to go on")
+
+
+def app_commands() -> list[str]:
+    """Return the names of the commands."""
+    return [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Tables to examples: the one place where texts meet tokenizers in a study."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from transformers import PreTrainedTokenizerBase
+
+from afd_study.models.batches import Example, join
+from afd_study.models.specs import SamplingSpec
+from afd_study.models.tokenizers import encode
+
+
+def encoded_prompts(
+    prompts: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, sampling: SamplingSpec
+) -> Mapping[str, tuple[int, ...]]:
+    """Return each prompt's ids, the last `max_prompt_tokens` of them."""
+    keep = sampling.max_prompt_tokens or 2**31
+    encoded = encode(tokenizer, prompts["text"].tolist())
+    return {name: tuple(ids[-keep:]) for name, ids in zip(prompts["prompt_id"], encoded, strict=True)}
+
+
+def response_ids(
+    texts: list[str], tokenizer: PreTrainedTokenizerBase, sampling: SamplingSpec
+) -> list[tuple[int, ...]]:
+    """Return responses as ids that end with the end mark, cut at the horizon as a policy's own are.
+
+    A response follows "Assistant:" after a space, which byte-level vocabularies keep with the word behind it.
+    """
+    spaced = [f" {text}" for text in texts]
+    return [tuple([*ids, tokenizer.eos_token_id][: sampling.max_new_tokens]) for ids in encode(tokenizer, spaced)]
+
+
+def examples_from(
+    table: pd.DataFrame,
+    prompts: pd.DataFrame,
+    tokenizer: PreTrainedTokenizerBase,
+    sampling: SamplingSpec,
+    *,
+    context: int,
+    whole: bool = False,
+) -> pd.DataFrame:
+    """Return prompt_id, draw, split, example for a table of texts or samples, in its order.
+
+    Samples keep the ids that were drawn; texts are encoded. With `whole` the loss falls on the prompt too (all but
+    its first token), as in pretraining.
+
+    Raises DataError where an example exceeds the context.
+    """
+    asked = prompts.set_index("prompt_id")
+    ids = encoded_prompts(prompts[prompts["prompt_id"].isin(set(table["prompt_id"]))], tokenizer, sampling)
+    if "token_ids" in table.columns:
+        responses = [tuple(map(int, drawn)) for drawn in table["token_ids"]]
+    else:
+        responses = response_ids(table["text"].tolist(), tokenizer, sampling)
+    examples = join([ids[name] for name in table["prompt_id"]], responses, eos_id=None, context=context)
+    if whole:
+        examples = [Example(example.ids, 1) for example in examples]
+    frame = table[["prompt_id", "draw"]].reset_index(drop=True)
+    frame["split"] = asked["split"].reindex(frame["prompt_id"]).to_numpy()
+    frame["example"] = pd.Series(examples, dtype=object)
+    return frame
+
+
+def split_examples(rows: pd.DataFrame) -> tuple[list[Example], list[Example]]:
+    """Return the examples of training and of validation prompts."""
+    train, validation = (rows.loc[rows["split"] == split, "example"] for split in ("train", "validation"))
+    return list(train), list(validation)

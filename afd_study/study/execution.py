@@ -1,0 +1,203 @@
+"""Running steps: each once, in the order of what they need, on as many processes as asked for."""
+
+import ctypes
+import inspect
+import multiprocessing
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from afd_study.study.store import Step, Store, unwritable
+
+_QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def execute(wanted: Iterable[Step], store: Store, *, jobs: int = 1, threads: int = 1, quiet: bool = False) -> int:
+    """Bring every wanted step and all that it needs into the store; return how many had to be run.
+
+    Progress and an estimate of what is left go to stderr. An interruption (or the death of this process) leaves finished
+    steps in the store and unfinished ones with their last checkpoint.
+    """
+    todo = missing(wanted, store)
+    if not todo:
+        return 0
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    with _Bar(todo, store, quiet) as bar:
+        if jobs <= 1 or len(todo) == 1:
+            for step in todo.values():
+                _run(step, store, threads, bar.report)
+                bar.done(step)
+        else:
+            _in_processes(todo, store, jobs, threads, bar)
+    return len(todo)
+
+
+def missing(wanted: Iterable[Step], store: Store) -> dict[str, Step]:
+    """Return the steps that have to be run, by key, each behind those that it needs.
+
+    What only serves a step that the store holds is not asked for.
+    """
+    todo: dict[str, Step] = {}
+    known: dict[str, bool] = {}
+
+    def visit(step: Step) -> None:
+        if step.key not in known:
+            known[step.key] = store.manifest(step) is not None
+            if not known[step.key]:
+                for needed in step.inputs.values():
+                    visit(needed)
+                todo[step.key] = step
+
+    for step in wanted:
+        visit(step)
+    return todo
+
+
+def _run(step: Step, store: Store, threads: int, report: Any) -> None:
+    """Run one step in this process and keep its artefact."""
+    import torch
+
+    from afd_study.study.context import Context
+
+    torch.set_num_threads(threads)
+    _keep_freed_memory()
+    module, name = step.function.split(":")
+    function = getattr(import_module(module), name)
+    workspace = store.workspace(step)
+    out = workspace / "out"
+    try:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+    except OSError as fault:
+        raise unwritable(store.root, fault) from fault
+    context = Context(workspace, lambda share, note: report(step.key, share, note))
+    folders = {name: store.folder(needed) for name, needed in step.inputs.items()}
+    started = time.perf_counter()
+    try:
+        function(out, context, **step.settings, **folders)
+    except OSError as fault:
+        if fault.errno is not None and not isinstance(fault, FileNotFoundError):
+            raise unwritable(out, fault) from fault
+        raise
+    store.keep(step, out, seconds=time.perf_counter() - started, cost=context.cost)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Stop glibc from handing large blocks back to the system at every training step: a fifth of a step's time."""
+    try:
+        library = ctypes.CDLL("libc.so.6")
+        for parameter in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            library.mallopt(parameter, 2**31 - 1)
+    except (OSError, AttributeError):
+        return  # another C library: slower, and the same numbers
+
+
+def check_signature(step: Step) -> None:
+    """Raise TypeError where a step's settings and inputs do not fit its function; used by the tests."""
+    module, name = step.function.split(":")
+    signature = inspect.signature(getattr(import_module(module), name))
+    signature.bind(Path(), None, **step.settings, **dict.fromkeys(step.inputs, Path()))
+
+
+class _Bar:
+    """One line of progress: the share of the expected seconds that is done, and what runs now."""
+
+    def __init__(self, todo: Mapping[str, Step], store: Store, quiet: bool) -> None:
+        self.expected = {key: store.seconds(step.name) or step.weight for key, step in todo.items()}
+        self.names = {key: step.name for key, step in todo.items()}
+        self.running: dict[str, tuple[float, str]] = {}
+        self.finished = 0.0
+        layout = "{percentage:3.0f}% |{bar:20}| {elapsed} gone, about {remaining} left {postfix}"
+        self.bar = tqdm(
+            total=sum(self.expected.values()), bar_format=layout, dynamic_ncols=True, mininterval=0.5,
+            disable=True if quiet else None if os.environ.get("AFD_PROGRESS") is None else False, smoothing=0.05,
+        )  # fmt: skip
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def report(self, key: str, share: float, note: str) -> None:
+        """Show how far a step is (share of 1)."""
+        self.running[key] = (min(share, 1.0), note)
+        self._show()
+
+    def done(self, step: Step) -> None:
+        """Count a step as finished."""
+        self.running.pop(step.key, None)
+        self.finished += self.expected[step.key]
+        self._show()
+
+    def _show(self) -> None:
+        under_way = sum(self.expected[key] * share for key, (share, _) in self.running.items())
+        self.bar.n = min(self.finished + under_way, self.bar.total)
+        notes = [f"{self.names[key]} ({note})" for key, (_, note) in sorted(self.running.items())]
+        self.bar.set_postfix_str("; ".join(notes), refresh=False)
+        self.bar.update(0)
+
+
+_reports: Any = None
+
+
+def _start_worker(reports: Any, parent: int) -> None:
+    """Prepare a worker: where it reports to, and to end with its parent, however that ends."""
+    global _reports
+    _reports = reports
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _work(step: Step, store: Store, threads: int) -> None:
+    _run(step, store, threads, lambda key, share, note: _reports.put((key, share, note)))
+
+
+def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: int, bar: _Bar) -> None:
+    """Run steps as soon as what they need is there; the first failure stops what has not begun."""
+    spawn = multiprocessing.get_context("spawn")
+    reports = spawn.Queue()
+    waiting, running = dict(todo), dict[Future[None], Step]()
+    with ProcessPoolExecutor(jobs, spawn, _start_worker, (reports, os.getpid())) as pool:
+        try:
+            while waiting or running:
+                unfinished = set(waiting) | {step.key for step in running.values()}
+                ready = [s for s in waiting.values() if not any(i.key in unfinished for i in s.inputs.values())]
+                for step in ready[: jobs - len(running)]:
+                    running[pool.submit(_work, waiting.pop(step.key), store, threads)] = step
+                finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                _drain(reports, bar)
+                for future in finished:
+                    step = running.pop(future)
+                    future.result()
+                    bar.done(step)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(pool._processes.values()):  # a failed study must not go on computing
+                process.terminate()
+            raise
+
+
+def _drain(reports: Any, bar: _Bar) -> None:
+    while True:
+        try:
+            bar.report(*reports.get_nowait())
+        except queue.Empty:
+            return

@@ -1,0 +1,237 @@
+"""Steps that make reward models, scores and outcomes. Each reads its inputs' folders and writes its own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from afd_study.evaluation.diagnostics import diagnostics, discrimination
+from afd_study.evaluation.outcomes import best_of_n_outcomes, levels, summarise, win_rates
+from afd_study.evaluation.statistics import preference_accuracy
+from afd_study.methods.reward_data import REWARD_DATA, label_preferences, pairs
+from afd_study.methods.reward_model import accuracy, both_sides, fit
+from afd_study.methods.selection import scores_of
+from afd_study.models.batches import Pair
+from afd_study.models.policy import context_length, device, from_scratch, load_policy, n_parameters, with_lora
+from afd_study.models.reward import load_reward_model, on_backbone, rewards, save_reward_model
+from afd_study.models.specs import LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
+from afd_study.models.tokenizers import load_tokenizer
+from afd_study.models.training import Evaluation
+from afd_study.study.context import Context, derived_seed
+from afd_study.study.encoding import examples_from
+from afd_study.study.steps import open_world
+from afd_study.study.store import read_table, write_table
+
+JUDGE = "judge"
+
+
+def judged(out: Path, context: Context, *, world: dict[str, Any], prompts: Path, **texts: Path) -> None:
+    """Let a controlled world's judge score samples and demonstrations: table `scores`, and the components."""
+    asked, verdicts = read_table(prompts, "prompts"), []
+    for source, folder in texts.items():
+        table = _texts(folder, source)
+        verdict = open_world(world).judge(asked, table)
+        verdicts.append(pd.concat([table[["prompt_id", "source", "draw"]], verdict], axis=1))
+    components = pd.concat(verdicts, ignore_index=True)
+    write_table(out, "components", components)
+    scores = components[["prompt_id", "source", "draw"]].assign(scorer=JUDGE, reward=components["value"])
+    write_table(out, "scores", scores)
+
+
+def judged_preferences(
+    out: Path, context: Context, *, world: dict[str, Any], scale: float, noise: float, seed: int,
+    prompts: Path, demonstrations: Path, pi_init: Path,
+) -> None:  # fmt: skip
+    """Label pairs of pi_init samples by a controlled world's judge: one pair for each demonstration."""
+    asked, drawn = read_table(prompts, "prompts"), read_table(pi_init, "samples")
+    counts = read_table(demonstrations, "demonstrations").groupby("prompt_id").size()
+    n_pairs = counts.reindex(drawn["prompt_id"]).to_numpy()
+    wanted = drawn[drawn["draw"] < 2 * n_pairs].reset_index(drop=True)
+    n_pairs = counts.reindex(wanted["prompt_id"]).to_numpy()
+    wanted = wanted.assign(value=open_world(world).judge(asked, wanted)["value"], response=wanted["token_ids"])
+    first, second = (wanted[wanted["draw"] < n_pairs], wanted[wanted["draw"] >= n_pairs])
+    second = second.assign(draw=second["draw"] - counts.reindex(second["prompt_id"]).to_numpy())
+    columns = ["prompt_id", "draw", "response", "value"]
+    labelled = label_preferences(
+        first[columns], second[columns], scale=scale, noise=noise, seed=derived_seed(seed, "preferences")
+    )
+    context.cost["labels"] = len(labelled)
+    write_table(out, "preferences", labelled)
+
+
+def reward_model(
+    out: Path, context: Context, *, kind: str, backbone: str, model: ModelSpec, lora: LoRASpec | None,
+    training: TrainingSpec, sampling: SamplingSpec, seed: int, tokenizers: Path, prompts: Path,
+    demonstrations: Path, policy: Path | None = None, **sources: Path,
+) -> None:  # fmt: skip
+    """Train a reward model on the data that REWARD_DATA names, and say how well it tells held-out pairs apart."""
+    contrast = REWARD_DATA[kind]
+    reader = load_tokenizer(tokenizers / "reader")
+    if backbone == "scratch":
+        lm = from_scratch(model, load_tokenizer(tokenizers / "policy"), derived_seed(seed, "scratch"))
+    else:
+        assert policy is not None  # the pipeline passes the policy that `backbone` names
+        lm = load_policy(policy)
+    asked = read_table(prompts, "prompts")
+    counted = read_table(demonstrations, "demonstrations")
+    tables = _responses(sources)
+    rows = pairs(contrast, tables, counted)
+    sides = [
+        examples_from(
+            rows[["prompt_id", "draw"]].assign(**_column(rows[side])), asked, reader, sampling, context=context_length(lm)
+        )
+        for side in ("high", "low")
+    ]
+    both = [Pair(high, low) for high, low in zip(sides[0]["example"], sides[1]["example"], strict=True)]
+    split = sides[0]["split"].to_numpy()
+    train = [pair for pair, part in zip(both, split, strict=True) if part == "train"]
+    validation = [pair for pair, part in zip(both, split, strict=True) if part == "validation"]
+    fitted = on_backbone(lm, reader)
+    fitted.backbone = with_lora(fitted.backbone, lora)
+    fitted, evaluations = fit(
+        fitted, train, validation=validation, loss=contrast.loss, training=training,
+        seed=derived_seed(seed, "reward", kind), workspace=context.workspace,
+        progress=lambda step, note: context.progress(step / training.steps, f"step {step} of {training.steps}, {note}"),
+    )  # fmt: skip
+    high, low = both_sides(fitted, validation)
+    if lora is not None:
+        fitted.backbone = fitted.backbone.merge_and_unload()
+    save_reward_model(fitted, out)
+    write_table(out, "evaluations", pd.DataFrame(evaluations, columns=Evaluation._fields))
+    found = {
+        "scorer": kind, "loss": contrast.loss, "n_pairs": len(train), "n_validation": len(validation),
+        "accuracy": accuracy(contrast.loss, high=high, low=low),
+        "validation_loss": min(each.validation_loss for each in evaluations),
+    }  # fmt: skip
+    write_table(out, "reward_model", pd.DataFrame([found]))
+    tokens = sum(len(pair.high.ids) + len(pair.low.ids) for pair in train) / len(train)
+    spent = evaluations[-1].step * training.batch_size * tokens
+    context.spend(tokens=spent, parameters=n_parameters(fitted), passes=3)
+
+
+def scores(
+    out: Path, context: Context, *, scorer: str, sampling: SamplingSpec, reward_model: Path, tokenizers: Path,
+    prompts: Path, **texts: Path,
+) -> None:  # fmt: skip
+    """Score samples and demonstrations by a reward model: table `scores`."""
+    model = load_reward_model(reward_model, device())
+    reader, asked, found = load_tokenizer(tokenizers / "reader"), read_table(prompts, "prompts"), []
+    for source, folder in texts.items():
+        table = _texts(folder, source)
+        rows = examples_from(table, asked, reader, sampling, context=10**9)
+        values = rewards(model, list(rows["example"]))
+        context.spend(tokens=sum(len(e.ids) for e in rows["example"]), parameters=n_parameters(model), passes=1)
+        found.append(table[["prompt_id", "source", "draw"]].assign(scorer=scorer, reward=values))
+    write_table(out, "scores", pd.concat(found, ignore_index=True))
+
+
+def fitted_judge(
+    out: Path, context: Context, *, training: TrainingSpec, sampling: SamplingSpec, seed: int,
+    tokenizers: Path, corpus: Path, policy: Path,
+) -> None:  # fmt: skip
+    """Fit a judge to people's preferences on its own part of the prompts; table `judge_accuracy` on the other part."""
+    asked, prefer = read_table(corpus, "prompts"), read_table(corpus, "preferences")
+    reader, lm = load_tokenizer(tokenizers / "reader"), load_policy(policy)
+    sides = [
+        examples_from(
+            prefer.rename(columns={side: "text"})[["prompt_id", "draw", "text"]], asked, reader, sampling,
+            context=context_length(lm),
+        )["example"]
+        for side in ("preferred", "rejected")
+    ]  # fmt: skip
+    both = [Pair(high, low) for high, low in zip(*sides, strict=True)]
+    facts = asked.set_index("prompt_id").reindex(prefer["prompt_id"])
+    own, split = facts["part"].to_numpy() == "judge", facts["split"].to_numpy()
+    train = [both[i] for i in np.flatnonzero(own & (split == "train"))]
+    validation = [both[i] for i in np.flatnonzero(own & (split == "validation"))]
+    model, evaluations = fit(
+        on_backbone(lm, reader), train, validation=validation, loss="bradley_terry", training=training,
+        seed=derived_seed(seed, "judge"), workspace=context.workspace,
+        progress=lambda step, note: context.progress(step / training.steps, f"step {step} of {training.steps}, {note}"),
+    )  # fmt: skip
+    save_reward_model(model, out)
+    write_table(out, "evaluations", pd.DataFrame(evaluations, columns=Evaluation._fields))
+    high, low = both_sides(model, [both[i] for i in np.flatnonzero(~own)])
+    right = int((high > low).sum())
+    found = preference_accuracy(preferred=high, rejected=low)
+    write_table(out, "judge_accuracy", pd.DataFrame([{
+        "accuracy": found.mean, "low": found.low, "high": found.high, "n_right": right, "n_pairs": len(high),
+        "n_training_pairs": len(train), "longer_preferred": _longer_preferred(both, ~own),
+    }]))  # fmt: skip
+
+
+def outcomes(
+    out: Path, context: Context, *, task: str, seed: int, sampling: SamplingSpec, scorers: tuple[str, ...],
+    pool: Path, init_logprobs: Path, judged: Path, **scored: Path,
+) -> None:  # fmt: skip
+    """Judge every selection rule at every n on one pool: outcomes, their summary, win rates and diagnostics."""
+    verdicts = read_table(judged, "scores")
+    samples = read_table(pool, "samples").merge(
+        read_table(init_logprobs, "logprobs"), on=["prompt_id", "source", "draw"], validate="one_to_one"
+    )
+    values = verdicts.rename(columns={"reward": JUDGE}).drop(columns="scorer")
+    samples = samples.merge(values, on=["prompt_id", "source", "draw"], validate="one_to_one")
+    rules = scores_of(samples)
+    rules = rules[~rules["scorer"].isin(["random", "oracle"])]  # the pool's evaluation has these two itself
+    everything = pd.concat([verdicts, rules, *(read_table(folder, "scores") for folder in scored.values())])
+    rng = np.random.default_rng([seed, 6])
+    name = {"task": task, "seed": seed, "judge": JUDGE}
+    found = best_of_n_outcomes(everything, n_max=sampling.n_max, **name)
+    found = pd.concat([found, levels(everything, **name)], ignore_index=True)
+    write_table(out, "scores", everything)
+    write_table(out, "outcomes", found)
+    write_table(out, "summary", summarise(found, rng))
+    wanted = sorted({1, min(16, sampling.n_max), sampling.n_max})
+    opponents = [each for each in ("pi_sft", "demonstrations") if each in set(verdicts["source"])]
+    won = [win_rates(everything, opponent=each, n=wanted, **name) for each in opponents]
+    write_table(out, "win_rates", pd.concat(won, ignore_index=True))
+    write_table(out, "diagnostics", diagnostics(everything, generator=rng, **name))
+    write_table(out, "discrimination", _discriminations(everything, scorers, rng))
+
+
+def _discriminations(scores: pd.DataFrame, scorers: tuple[str, ...], rng: np.random.Generator) -> pd.DataFrame:
+    """On test prompts, how well each discriminator tells its own two sources apart."""
+    sources, rows = set(scores["source"]), []
+    for scorer in scorers:
+        contrast = REWARD_DATA[scorer]
+        if {contrast.high, contrast.low} <= sources:
+            rows.append(discrimination(
+                scores, scorer=scorer, positive=contrast.high, negative=contrast.low, generator=rng,
+            ))  # fmt: skip
+    return pd.concat(rows, ignore_index=True)
+
+
+def _texts(folder: Path, source: str) -> pd.DataFrame:
+    """Read samples, or demonstrations with their source named as samples have it."""
+    if (folder / "samples.parquet").exists():
+        return read_table(folder, "samples")
+    return read_table(folder, "demonstrations").assign(source=source)
+
+
+def _responses(sources: dict[str, Path]) -> dict[str, pd.DataFrame]:
+    """Return each source's responses: ids where they were drawn, text where a person or grammar wrote them."""
+    tables: dict[str, pd.DataFrame] = {}
+    for name, folder in sources.items():
+        source = name.removeprefix("source_")
+        if source == "preferences":
+            table = read_table(folder, "preferences")
+            tables["preferred"] = table.rename(columns={"preferred": "response"})
+            tables["rejected"] = table.rename(columns={"rejected": "response"})
+        else:
+            table = _texts(folder, source)
+            column = "token_ids" if "token_ids" in table.columns else "text"
+            tables[source] = table.rename(columns={column: "response"})
+    return tables
+
+
+def _column(responses: pd.Series) -> dict[str, Any]:
+    """Name responses by what they are: text, or ids that were drawn."""
+    return {"text" if isinstance(responses.iloc[0], str) else "token_ids": responses.to_numpy()}
+
+
+def _longer_preferred(pairs_: list[Pair], where: np.ndarray) -> float:
+    """Return how often people prefer the longer answer, ties half: what a judge of length alone would get."""
+    lengths = [(len(pairs_[i].high.ids), len(pairs_[i].low.ids)) for i in np.flatnonzero(where)]
+    return float(np.mean([(high > low) + 0.5 * (high == low) for high, low in lengths]))
+

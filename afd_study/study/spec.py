@@ -1,0 +1,138 @@
+"""What is to be run: a study's settings as one frozen value, from a profile and single values that override it."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from afd_study.errors import SpecError, unknown_name
+from afd_study.models.specs import Frozen, LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
+from afd_study.worlds.harmless import HarmlessSpec
+from afd_study.worlds.hh_rlhf import HHRLHFSpec
+from afd_study.worlds.own_data import OwnDataSpec
+
+WorldSpec = Annotated[HarmlessSpec | HHRLHFSpec | OwnDataSpec, Field(discriminator="name")]
+BACKBONES = ("pi_sft", "pi_init", "scratch")
+
+
+class RewardSpec(Frozen):
+    """Which reward models are trained, and how: the same for all of them, so that only their data differ."""
+
+    kinds: tuple[str, ...] = Field(("init_sft", "init_demo", "sft_demo", "preferences"), min_length=1)
+    backbone: str = Field("pi_sft", description=f"what a reward model starts from: {', '.join(BACKBONES)}")
+    training: TrainingSpec
+    lora: LoRASpec | None = None
+
+
+class StudySpec(Frozen):
+    """All settings of one study at one seed."""
+
+    world: WorldSpec
+    policy: ModelSpec
+    vocabulary: int = Field(2048, ge=258, description="byte-level BPE ids, where the world has no words of its own")
+    pretraining: TrainingSpec | None = Field(description="None: the policy is pretrained already")
+    sft: TrainingSpec
+    reward: RewardSpec
+    judge: TrainingSpec | None = Field(None, description="how to fit a judge, where the world has none")
+    judge_share: float = Field(0.5, ge=0, lt=1, description="share of a data set's prompts that the judge learns from")
+    sampling: SamplingSpec = SamplingSpec()
+    n_seeds: int = Field(3, ge=1, description="seeds of a chapter, from the given one on")
+    threads: int = Field(1, ge=1, description="CPU threads a step; the same bits need the same number")
+    settings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="the named settings that a chapter compares: name -> overrides"
+    )
+
+    @model_validator(mode="after")
+    def _known_names(self) -> "StudySpec":
+        from afd_study.methods.reward_data import REWARD_DATA
+
+        for kind in self.reward.kinds:
+            if kind not in REWARD_DATA:
+                raise unknown_name("reward model", kind, REWARD_DATA)
+        if self.reward.backbone not in BACKBONES:
+            raise unknown_name("backbone", self.reward.backbone, BACKBONES)
+        return self
+
+
+def profile_names() -> list[str]:
+    """Return the names of the profiles that come with the package."""
+    folder = files("afd_study.study").joinpath("profiles")
+    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+
+
+def task_names(profile: str) -> list[str]:
+    """Return the tasks that a profile has settings for."""
+    return list(_profile(profile))
+
+
+def load_spec(task: str, profile: str, overrides: Mapping[str, Any] | None = None) -> StudySpec:
+    """Return the settings of a task in a profile, with single values replaced.
+
+    `overrides` maps dotted keys to values: {"world.heterogeneity": 0.5, "sft.steps": 200}; a value given as text is
+    read as YAML.
+
+    Raises SpecError for an unknown profile, task or key (with the nearest known one) and for a value of the
+    wrong type or out of range.
+    """
+    tasks = _profile(profile)
+    if task not in tasks:
+        raise unknown_name("task", task, tasks)
+    values = yaml.safe_load(yaml.safe_dump(tasks[task]))  # a copy that may be changed
+    for key, value in (overrides or {}).items():
+        _put(values, key, yaml.safe_load(value) if isinstance(value, str) else value)
+    try:
+        return StudySpec.model_validate(values)
+    except ValidationError as fault:
+        raise SpecError(_explain(fault, f"task '{task}' of profile '{profile}'")) from None
+
+
+@cache
+def _profile(name: str) -> dict[str, Any]:
+    if name not in profile_names():
+        raise unknown_name("profile", name, profile_names())
+    text = files("afd_study.study").joinpath("profiles", f"{name}.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text)["tasks"])
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key; what pydantic knows of the place is checked later, with all values in."""
+    *path, last = key.split(".")
+    place = values
+    for part in path:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise SpecError(f"setting '{key}': '{part}' is a single value and has no parts")
+    place[last] = value
+
+
+def _explain(fault: ValidationError, where: str) -> str:
+    """Say each fault in a line; for an unknown key name the nearest known one."""
+    lines = []
+    for error in fault.errors():
+        # the discriminated union puts the world's name into the path
+        path = [str(part) for part in error["loc"] if part not in ("harmless", "hh_rlhf", "own_data")]
+        key = ".".join(path)
+        if error["type"] == "extra_forbidden":
+            lines.append(str(unknown_name("setting", key, _known_keys(path[:-1], error["loc"]))))
+        else:
+            lines.append(f"setting '{key}' = {error['input']!r}: {error['msg']}" if key else error["msg"])
+    return f"{where}: " + "; ".join(lines)
+
+
+def _known_keys(path: list[str], location: tuple[int | str, ...]) -> list[str]:
+    """Return the dotted keys that the model at `path` has."""
+    worlds: dict[str, type[BaseModel]] = {"harmless": HarmlessSpec, "hh_rlhf": HHRLHFSpec, "own_data": OwnDataSpec}
+    model: Any = StudySpec
+    for part in path:
+        named = [worlds[str(name)] for name in location if name in worlds]
+        model = named[0] if part == "world" and named else _model_of(model.model_fields[part].annotation)
+    return [".".join([*path, name]) for name in model.model_fields]
+
+
+def _model_of(annotation: Any) -> Any:
+    """Return the pydantic model in an annotation such as `TrainingSpec | None`."""
+    options = [annotation, *getattr(annotation, "__args__", ())]
+    return next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))

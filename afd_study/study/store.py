@@ -1,0 +1,178 @@
+"""The store: each step's artefact in a folder named by its key, whole or absent, checked whenever it is opened.
+
+A key covers the step's name, its code's version, the libraries' versions, every setting it receives and the keys of its
+inputs. An artefact is written in a workspace beside its place and renamed when its manifest (checksums, versions,
+commit, seconds, cost) is in; a workspace that an interruption left is taken up again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel
+
+from afd_study.errors import StoreError
+from afd_study.records import TABLES, checked
+from afd_study.study.versions import ROOT, code_version, library_versions
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A step of a study: a function, the settings it receives, and the steps whose artefacts it reads."""
+
+    name: str
+    function: str  # "module:function", called as f(out, context, **settings, **{input: folder})
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, "Step"] = field(default_factory=dict)
+    weight: float = 1.0  # rough seconds, for the estimate until the store has measured this step
+
+    @cached_property
+    def key(self) -> str:
+        """Twenty hex digits that change with anything that the result depends on."""
+        parts = {
+            "name": self.name, "function": self.function, "code": code_version(self.function),
+            "libraries": library_versions(), "settings": plain(self.settings),
+            "inputs": {name: step.key for name, step in sorted(self.inputs.items())},
+        }  # fmt: skip
+        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
+
+    def closure(self) -> "dict[str, Step]":
+        """Return all steps that this one needs, itself last, by key."""
+        found: dict[str, Step] = {}
+        for step in self.inputs.values():
+            found |= step.closure()
+        return found | {self.key: self}
+
+
+def plain(value: Any) -> Any:
+    """Return settings as plain JSON values."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True)
+class Store:
+    """Artefacts under `root`."""
+
+    root: Path
+
+    def folder(self, step: Step) -> Path:
+        """Return where the step's artefact lies, or will lie."""
+        return self.root / step.name / step.key
+
+    def workspace(self, step: Step) -> Path:
+        """Return where the step works until it is done; outlives an interruption."""
+        return self.root / "unfinished" / f"{step.name}-{step.key}"
+
+    def manifest(self, step: Step) -> dict[str, Any] | None:
+        """Return the manifest of a whole artefact, or None; a damaged one is removed, to be computed again."""
+        folder = self.folder(step)
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            whole = all(_checksum(folder / name) == want for name, want in manifest["files"].items())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError):
+            whole = False
+        if whole:
+            return dict(manifest)
+        print(f"{step.name}: the artefact in {folder} is damaged (checksums differ); it is computed again", flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def keep(self, step: Step, out: Path, *, seconds: float, cost: Mapping[str, Any]) -> None:
+        """Move a finished artefact from `out` to its place, its manifest last.
+
+        Raises StoreError where the disk is full or the folder cannot be written.
+        """
+        files = {str(path.relative_to(out)): _checksum(path) for path in sorted(out.rglob("*")) if path.is_file()}
+        manifest = {
+            "name": step.name, "key": step.key, "files": files, "settings": plain(step.settings),
+            "inputs": {name: item.key for name, item in step.inputs.items()}, "cost": dict(cost),
+            "code": code_version(step.function), "libraries": library_versions(), "commit": commit(),
+            "seconds": round(seconds, 3), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }  # fmt: skip
+        folder = self.folder(step)
+        try:
+            (out / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            out.rename(folder)
+        except OSError as fault:
+            raise unwritable(folder, fault) from fault
+        shutil.rmtree(self.workspace(step), ignore_errors=True)
+
+    def seconds(self, name: str) -> float | None:
+        """Return how long the latest step of this name took here, or None where none has run."""
+        newest = sorted((self.root / name).glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
+        try:
+            return float(json.loads(newest[-1].read_text())["seconds"]) if newest else None
+        except (OSError, ValueError, KeyError):
+            return None
+
+
+def default_store() -> Store:
+    """Return the store of AFD_STORE, or `.afd` beside the checkout, or else in the user's cache folder."""
+    if os.environ.get("AFD_STORE"):
+        return Store(Path(os.environ["AFD_STORE"]).expanduser().resolve())
+    checkout = ROOT.parent
+    if (checkout / "pyproject.toml").is_file():
+        return Store(checkout / ".afd")
+    cache_folder = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Store(Path(cache_folder) / "afd_study")
+
+
+def unwritable(where: Path, fault: OSError) -> StoreError:
+    """Say what could not be written, why, and what to do about it."""
+    return StoreError(
+        f"cannot write to the store at {where}: {fault.strerror or fault}. Free some space or make the folder writable, "
+        "or set AFD_STORE to another folder; what was finished is kept"
+    )
+
+
+def write_table(out: Path, name: str, frame: pd.DataFrame) -> None:
+    """Write a table as Parquet; one of records.TABLES is checked first."""
+    whole = checked(name, frame) if name in TABLES else frame
+    whole.reset_index(drop=True).to_parquet(out / f"{name}.parquet", index=False)
+
+
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """Read a table that a step wrote."""
+    return pd.read_parquet(folder / f"{name}.parquet")
+
+
+def _checksum(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@cache
+def commit() -> str:
+    """Return the checkout's commit, with '+' where files differ from it; '' outside a checkout."""
+    try:
+        head, changes = (
+            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=10).stdout
+            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", "."])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return head.strip() + ("+" if changes.strip() else "")

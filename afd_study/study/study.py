@@ -1,0 +1,154 @@
+"""What a notebook or the command line holds: a study of some seeds, whose tables are computed when asked for."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from afd_study.errors import SpecError, unknown_name
+from afd_study.study.execution import execute
+from afd_study.study.pipeline import TABLES, Plan, plan
+from afd_study.study.spec import StudySpec, load_spec
+from afd_study.study.store import Step, Store, default_store, read_table
+
+
+@dataclass(frozen=True)
+class Study:
+    """One task in one setting at one or more seeds."""
+
+    task: str
+    spec: StudySpec
+    seeds: tuple[int, ...]
+    store: Store
+    jobs: int = 1
+    quiet: bool = False
+
+    def plans(self) -> dict[int, Plan]:
+        """Return the steps of each seed."""
+        return {seed: plan(self.spec, task=self.task, seed=seed) for seed in self.seeds}
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table of all seeds (column `seed`), computing what the store does not hold.
+
+        Raises SpecError for a table that there is none of, or that this study cannot have.
+        """
+        step_name, stored = self._where(name)
+        frames = []
+        for seed, folder in self._folders(step_name).items():
+            frame = read_table(folder, stored)
+            frames.append(frame if "seed" in frame.columns else frame.assign(seed=seed))
+        return pd.concat(frames, ignore_index=True)
+
+    def evaluations(self) -> pd.DataFrame:
+        """Return how training went: step, training_loss, validation_loss for every model (column `model`) and seed."""
+        trained = [name for name in self._first() if name in ("pi_init", "pi_sft", "judge") or name.startswith("reward_")]
+        frames = [
+            read_table(folder, "evaluations").assign(model=name, seed=seed)
+            for name in trained
+            for seed, folder in self._folders(name).items()
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def reward_models(self) -> pd.DataFrame:
+        """Return what each reward model was trained on and how well it tells validation responses apart."""
+        names = [f"reward_{kind}" for kind in self.spec.reward.kinds]
+        frames = [
+            read_table(folder, "reward_model").assign(seed=seed)
+            for name in names
+            for seed, folder in self._folders(name).items()
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def cost(self) -> pd.DataFrame:
+        """Return what each step cost when it was computed: seconds, tokens, flops, labels (0 where none)."""
+        self.run()
+        rows = []
+        for seed, steps in self.plans().items():
+            for name, step in steps.steps.items():
+                manifest = self.store.manifest(step)
+                if manifest is not None:
+                    rows.append({"step": name, "seed": seed, "seconds": manifest["seconds"], **manifest["cost"]})
+        return pd.DataFrame(rows).fillna(0.0)
+
+    def run(self) -> int:
+        """Compute every step that is missing; return how many there were."""
+        steps = [step for each in self.plans().values() for step in each.steps.values()]
+        return execute(steps, self.store, jobs=self.jobs, threads=self.spec.threads, quiet=self.quiet)
+
+    def folder(self, name: str) -> Path:
+        """Return where the artefact of a table's or step's first seed lies, computing it if need be."""
+        step_name = TABLES[name][0] if name in TABLES else name
+        if step_name not in self._first():
+            raise unknown_name("table or step", name, {*TABLES, *self._first()})
+        return next(iter(self._folders(step_name).values()))
+
+    def _first(self) -> Mapping[str, Step]:
+        return plan(self.spec, task=self.task, seed=self.seeds[0]).steps
+
+    def _where(self, name: str) -> tuple[str, str]:
+        if name not in TABLES:
+            raise unknown_name("table", name, TABLES)
+        step_name, stored = TABLES[name]
+        if step_name not in self._first():
+            raise SpecError(
+                f"this study has no table '{name}': its world '{self.spec.world.name}' or its settings lack the "
+                f"step '{step_name}' (a judge needs preferences and the setting `judge`)"
+            )
+        return step_name, stored
+
+    def _folders(self, step_name: str) -> dict[int, Path]:
+        steps = {seed: each.step(step_name) for seed, each in self.plans().items()}
+        execute(steps.values(), self.store, jobs=self.jobs, threads=self.spec.threads, quiet=self.quiet)
+        return {seed: self.store.folder(step) for seed, step in steps.items()}
+
+
+def open_study(
+    task: str,
+    profile: str = "cpu",
+    seed: int = 0,
+    n_seeds: int | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    store: Store | None = None,
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> Study:
+    """Open a study; nothing is computed until a table is asked for.
+
+    Args:
+        task: a task of the profile.
+        profile: smoke, cpu, ... (study/profiles).
+        seed: the first seed.
+        n_seeds: how many seeds, from `seed` on; None takes the profile's number.
+        overrides: dotted settings and their values, {"world.heterogeneity": 0.5}.
+        store: where artefacts lie; None takes the default (AFD_STORE).
+        jobs: steps at once; None takes AFD_JOBS or one.
+        quiet: show no progress.
+
+    Raises:
+        SpecError: an unknown task, profile or setting, or a value out of range.
+    """
+    spec = load_spec(task, profile, overrides)
+    count = spec.n_seeds if n_seeds is None else n_seeds
+    if seed < 0 or count < 1:
+        raise SpecError(f"seed={seed} must be 0 or more, and n_seeds={count} at least 1")
+    jobs = int(os.environ.get("AFD_JOBS", "1")) if jobs is None else jobs
+    return Study(task, spec, tuple(range(seed, seed + count)), store or default_store(), jobs, quiet)
+
+
+def open_settings(task: str, profile: str = "cpu", seed: int = 0, n_seeds: int | None = None, **options: Any) -> dict[str, Study]:
+    """Open a study for each named setting of the task's profile; one named "as given" where there is none."""
+    overrides = dict(options.pop("overrides", None) or {})
+    settings = load_spec(task, profile, overrides).settings or {"as given": {}}
+    return {
+        name: open_study(task, profile, seed, n_seeds, overrides={**values, **overrides}, **options)
+        for name, values in settings.items()
+    }
+
+
+def compare(studies: Mapping[str, Study], name: str) -> pd.DataFrame:
+    """Return a table of several studies, with the study's name in the column `setting`."""
+    return pd.concat([study.table(name).assign(setting=label) for label, study in studies.items()], ignore_index=True)
