@@ -5,6 +5,7 @@ itself. Here it becomes an empty box with a JSON text in it, nothing that runs: 
 the box when it scrolls into view, with the one plotly.js that `book/_ext/offline_book.py` puts into the site.
 """
 
+import html
 import json
 from typing import Any
 
@@ -26,8 +27,10 @@ def figure_html(figure: dict[str, Any]) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     height = int(layout.get("height") or DEFAULT_HEIGHT)
+    caption = html.escape(str((layout.get("meta") or {}).get("caption", "interactive figure")), quote=True)
     return (
-        f'<div class="afd-figure" style="height:{height}px"><script type="application/json">{text}</script>'
+        f'<div class="afd-figure" style="height:{height}px" role="figure" aria-label="{caption}">'
+        f'<script type="application/json">{text}</script>'
         "<noscript>This figure needs JavaScript.</noscript></div>"
     )
 
@@ -38,7 +41,7 @@ class PlotlyRenderer:
     mime_priority_overrides = [("*", MIME_TYPE, 0)]
 
     @staticmethod
-    def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Element] | None:  # noqa: ANN401
+    def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Element] | None:
         """Return the figure as a raw HTML node, or None to leave the output to MyST-NB."""
         if inline or data.mime_type != MIME_TYPE:
             return None
