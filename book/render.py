@@ -12,7 +12,6 @@ import os
 import platform
 import tempfile
 import time
-import uuid
 from collections.abc import Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ import gate
 import nbformat
 import papermill
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.paths import jupyter_runtime_dir
 from papermill.exceptions import PapermillExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,8 +42,9 @@ class IpcKernelManager(AsyncKernelManager):
     transport = "ipc"
 
     def _ip_default(self) -> str:
-        """Return the start of the sockets' paths; the inherited name is one for all kernels of a folder."""
-        return str(Path(jupyter_runtime_dir()) / uuid.uuid4().hex[:12])
+        """Return the start of the sockets' paths: short, for a socket's path may have 107 characters."""
+        self._sockets = tempfile.TemporaryDirectory(prefix="afd")  # removed with the manager
+        return str(Path(self._sockets.name) / "kernel")
 
 
 class RenderError(Exception):
@@ -218,20 +217,18 @@ def execute_all(chapters: list[Chapter], jobs: int) -> dict[str, float]:
     os.environ.setdefault("OMP_NUM_THREADS", threads)
     seconds: dict[str, float] = {}
     failures: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="afd") as runtime:
-        os.environ["JUPYTER_RUNTIME_DIR"] = runtime  # a socket's path may have 107 characters: keep it short
-        with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
-            running: dict[Future[float], str] = {pool.submit(execute, item): item.name for item in chapters}
-            for done in as_completed(running):
-                name = running[done]
-                try:
-                    seconds[name] = done.result()
-                    print(f"  {name}: {seconds[name]:.0f} s", flush=True)
-                except BrokenExecutor as failure:
-                    failures.append(f"{name}: the process that ran it was killed ({failure})")
-                except RenderError as failure:
-                    failures.append(str(failure))
-                    print(f"  {name}: failed", flush=True)
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
+        running: dict[Future[float], str] = {pool.submit(execute, item): item.name for item in chapters}
+        for done in as_completed(running):
+            name = running[done]
+            try:
+                seconds[name] = done.result()
+                print(f"  {name}: {seconds[name]:.0f} s", flush=True)
+            except BrokenExecutor as failure:
+                failures.append(f"{name}: the process that ran it was killed ({failure})")
+            except RenderError as failure:
+                failures.append(str(failure))
+                print(f"  {name}: failed", flush=True)
     if failures:
         raise RenderError("\n\n".join(failures))
     return seconds

@@ -49,12 +49,10 @@ def main() -> int:
 def write(notebooks: list[Path], jobs: int) -> int:
     """Run notebooks with their own defaults and store their outputs in place; return the exit status."""
     status = 0
-    with tempfile.TemporaryDirectory(prefix="afd") as runtime:
-        os.environ["JUPYTER_RUNTIME_DIR"] = runtime
-        with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
-            for path, faults in zip(notebooks, pool.map(store, notebooks), strict=True):
-                print("\n".join([f"notebooks/{path.name}: {'not stored' if faults else 'stored'}", *faults]))
-                status = status or int(bool(faults))
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
+        for path, faults in zip(notebooks, pool.map(store, notebooks), strict=True):
+            print("\n".join([f"notebooks/{path.name}: {'not stored' if faults else 'stored'}", *faults]))
+            status = status or int(bool(faults))
     return status
 
 
@@ -96,7 +94,8 @@ def check(notebooks: list[Path], jobs: int) -> int:
         "-p",
         "no:cacheprovider",
     ]
-    command += ["-n", str(min(jobs, len(notebooks))), "--dist", "loadfile", "--nbval-cell-timeout", "600"]
+    workers = min(jobs, len(notebooks))
+    command += ["-n", str(workers if workers > 1 else 0), "--dist", "loadfile", "--nbval-cell-timeout", "600"]
     return subprocess.run([*command, *map(str, notebooks)], cwd=render.ROOT, check=False).returncode
 
 
