@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from afd_study.errors import DataError, SpecError, unknown_name
+from afd_study.errors import DataError, SpecError
 
 T_OVER_SEEDS = "t over seeds"
 BOOTSTRAP = "bootstrap over prompts"
@@ -30,7 +30,8 @@ class Interval(NamedTuple):
     high: NDArray[np.float64] | float
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
+    """Raise SpecError unless the level is a probability."""
     if not 0 < level < 1:
         raise SpecError(f"level must lie between 0 and 1, got {level}; 0.95 is usual")
 
@@ -42,7 +43,7 @@ def t_interval(per_seed_means: ArrayLike, level: float = 0.95) -> Interval:
     shape () or (K,). Raises DataError for fewer than two seeds: a single seed says nothing of the spread
     between seeds.
     """
-    _check_level(level)
+    check_level(level)
     means = np.asarray(per_seed_means, dtype=float)
     if means.ndim not in (1, 2) or len(means) < 2:
         raise DataError(
@@ -70,7 +71,7 @@ def percentile_interval(mean: ArrayLike, resampled: ArrayLike, level: float = 0.
 
     `mean` is () or (K,), `resampled` (R,) or (R, K).     Low and high are NaN where no resample is defined.
     """
-    _check_level(level)
+    check_level(level)
     draws = np.asarray(resampled, dtype=float)
     undefined = np.isnan(draws).all(axis=0)
     filled = np.where(undefined, 0.0, draws)
@@ -267,43 +268,3 @@ def auc(*, positives: ArrayLike, negatives: ArrayLike) -> float:
     above, below = np.ravel(positives), np.ravel(negatives)
     flags = np.r_[np.ones(len(above), bool), np.zeros(len(below), bool)]
     return float(weighted_auc(np.r_[above, below], positive=flags))
-
-
-def _wilson(share: float, count: int, tail: float) -> tuple[float, float]:
-    z = stats.norm.isf(tail)
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
-
-
-def _clopper_pearson(share: float, count: int, tail: float) -> tuple[float, float]:
-    hits = share * count
-    low = 0.0 if hits <= 0 else float(stats.beta.ppf(tail, hits, count - hits + 1))
-    return low, 1.0 if hits >= count else float(stats.beta.isf(tail, hits + 1, count - hits))
-
-
-PROPORTION_INTERVALS = {"wilson": _wilson, "clopper_pearson": _clopper_pearson}
-
-
-def preference_accuracy(
-    *, preferred: ArrayLike, rejected: ArrayLike, level: float = 0.95, method: str = "wilson"
-) -> Interval:
-    """Share of pairs, (P,) and (P,), in which the preferred response scores higher; a tie counts half.
-
-    `method`: "wilson" (Wilson 1927) or "clopper_pearson" (exact, wider). The pairs count as independent, so
-    give one pair a prompt. All NaN without pairs.
-    """
-    _check_level(level)
-    if method not in PROPORTION_INTERVALS:
-        raise unknown_name("interval method", method, PROPORTION_INTERVALS)
-    above, below = np.asarray(preferred, dtype=float), np.asarray(rejected, dtype=float)
-    if above.shape != below.shape or above.ndim != 1:
-        raise DataError(f"preferred and rejected must both be (P,), got {above.shape} and {below.shape}")
-    if np.isnan(above).any() or np.isnan(below).any():
-        raise DataError(
-            "preferred or rejected holds NaN; a pair without two scores is neither right nor wrong"
-        )
-    if not len(above):
-        return Interval(np.nan, np.nan, np.nan)
-    share = float(((above > below) + (above == below) / 2).mean())
-    return Interval(share, *PROPORTION_INTERVALS[method](share, len(above), (1 - level) / 2))

@@ -1,12 +1,13 @@
 """What a reward model is trained on: which responses are to score high, and which low.
 
-With the best discriminator the logit between two laws is their log ratio, so the choice of data decides what the
-reward model learns (arXiv 2405.15624, section 3.2). From samples of pi_SFT against pi_init (Init-SFT) it can only learn
-what fine-tuning changed; against demonstrations (Init-Demo, SFT-Demo) it may learn whatever tells people's texts from
-a model's, marks and style first of all.
+With the best discriminator the logit between two laws is their log ratio, so the choice of data decides
+what the reward model learns (arXiv 2405.15624, section 3.2). From samples of pi_SFT against pi_init
+(Init-SFT) it can only learn what fine-tuning changed; against demonstrations (Init-Demo, SFT-Demo) it may
+learn whatever tells people's texts from a model's, marks and style first of all.
 
-Fair contrasts: every kind of data has one pair for each demonstration, of the same prompts, and pairs are joined
-on (prompt_id, draw). A contrast with `times` > 1 takes so many pairs a demonstration, since samples are free.
+Fair contrasts: every kind of data has one pair for each demonstration, of the same prompts, and pairs are
+joined on (prompt_id, draw). A contrast with `times` > 1 takes so many pairs a demonstration, since samples
+are free.
 """
 
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ REWARD_DATA: dict[str, Contrast] = {
 def pairs(
     contrast: Contrast, sources: Mapping[str, pd.DataFrame], demonstrations: pd.DataFrame
 ) -> pd.DataFrame:
-    """Join the two sides of a contrast: prompt_id, draw, high, low (whatever the sources' column `response` holds).
+    """Join the two sides of a contrast: prompt_id, draw, and what `response` held as high and low.
 
     Args:
         contrast: which source is to score high, which low.
@@ -61,7 +62,8 @@ def pairs(
         joined = joined.merge(table[["prompt_id", "draw", side]], on=["prompt_id", "draw"])
     if len(joined) < len(wanted):
         raise DataError(
-            f"{contrast.high} and {contrast.low} give {len(joined)} pairs where {len(wanted)} are called for: draw more samples"
+            f"{contrast.high} and {contrast.low} give {len(joined)} pairs where {len(wanted)} are called "
+            "for: draw more samples"
         )
     return joined
 
@@ -71,7 +73,8 @@ def label_preferences(
 ) -> pd.DataFrame:
     """Let the judge prefer one of two samples, by Bradley-Terry and with a share of labels flipped.
 
-    P(first preferred) = sigmoid(scale * (value_1 - value_2)); then each label is flipped with probability `noise`.
+    P(first preferred) = sigmoid(scale * (value_1 - value_2)); then each label is flipped with probability
+    `noise`.
 
     Args:
         first: prompt_id, draw, response, value (the judge's points); one sample a row.

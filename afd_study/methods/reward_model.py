@@ -1,22 +1,24 @@
 """A reward model from pairs: the discriminator (binary cross-entropy) and Bradley-Terry, on one page.
 
-Both losses see a pair of responses to one prompt, of which one is to score high. The discriminator scores each by
-itself: its optimum is log p_high - log p_low (arXiv 2405.15624, section 3.1). Bradley-Terry scores only the difference within the
-pair, and so learns a reward up to a constant a prompt.
+Both losses see a pair of responses to one prompt, of which one is to score high. The discriminator scores
+each by itself: its optimum is log p_high - log p_low (arXiv 2405.15624, section 3.1). Bradley-Terry scores
+only the difference within the pair, and so learns a reward up to a constant a prompt.
 
 What is left out: margins, several responses a prompt, label smoothing.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from afd_study.models.batches import Pair, collate
+from afd_study.models.policy import with_lora
 from afd_study.models.reward import RewardModel, rewards
-from afd_study.models.specs import TrainingSpec
+from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.training import Evaluation, train
 from afd_study.theory.objectives import bradley_terry, discriminator_bce
 
@@ -38,27 +40,36 @@ def fit(
     training: TrainingSpec,
     seed: int,
     workspace: Path,
+    lora: LoRASpec | None = None,
     progress: Callable[[int, str], None] = lambda step, note: None,
 ) -> tuple[RewardModel, list[Evaluation]]:
     """Fit the model to pairs, keep it at its lowest validation loss, and return it with all evaluations.
 
     Raises DataError where the pairs do not fill a batch; TrainingError for a loss that is no number.
     """
+    body: Any = with_lora(model.backbone, lora)
+    model.backbone = body
 
     def train_loss(module: nn.Module, items: Sequence[Pair]) -> Tensor:
         both = collate([pair.high for pair in items] + [pair.low for pair in items])
         scores = module(both.to(next(module.parameters()).device))
-        return pair_loss(loss, high=scores[: len(items)], low=scores[len(items) :], constant=training.batch_size)
+        return pair_loss(
+            loss, high=scores[: len(items)], low=scores[len(items) :], constant=training.batch_size
+        )
 
     def evaluate(module: nn.Module) -> float:
         high, low = both_sides(module, validation)
-        return float(pair_loss(loss, high=torch.tensor(high), low=torch.tensor(low), constant=len(validation)))
+        return float(
+            pair_loss(loss, high=torch.tensor(high), low=torch.tensor(low), constant=len(validation))
+        )
 
-    fitted, evaluations = train(
+    _, evaluations = train(
         model, pairs, loss=train_loss, length=lambda pair: max(len(pair.high.ids), len(pair.low.ids)),
         spec=training, seed=seed, evaluate=evaluate, workspace=workspace, progress=progress,
     )  # fmt: skip
-    return fitted, evaluations  # type: ignore[return-value]  # train returns the module it was given
+    if lora is not None:
+        model.backbone = body.merge_and_unload()
+    return model, evaluations
 
 
 def both_sides(model: nn.Module, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +79,7 @@ def both_sides(model: nn.Module, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.
 
 
 def accuracy(loss: str, *, high: np.ndarray, low: np.ndarray) -> float:
-    """Return the share that is told right: single responses for the discriminator, pairs for Bradley-Terry."""
+    """Return the share told right: single responses for the discriminator, pairs for Bradley-Terry."""
     if loss == "bradley_terry":
         return float(np.mean(high > low) + 0.5 * np.mean(high == low))
     return float((np.mean(high > 0) + np.mean(low < 0)) / 2)

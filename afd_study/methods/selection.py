@@ -1,8 +1,8 @@
 """Selection: keep the best of N by some scorer. Here are the scorers that need no training.
 
-Best-of-N is only as good as its controls: a random pick, the longest, the shortest, the likeliest response, and the judge
-itself (the oracle, the most that any rule can reach on this pool). The closed form is what Init-SFT's
-discriminator converges to: log pi_SFT(y|x) - log pi_init(y|x).
+Best-of-N is only as good as its controls: a random pick, the longest, the shortest, the likeliest
+response, and the judge itself (the oracle, the most that any rule can reach on this pool). The closed form
+is what Init-SFT's discriminator converges to: log pi_SFT(y|x) - log pi_init(y|x).
 """
 
 from collections.abc import Callable
@@ -30,13 +30,15 @@ def scores_of(pool: pd.DataFrame) -> pd.DataFrame:
     needs = {"closed_form": "logprob_init", "oracle": "judge"}
     usable = {name: rule for name, rule in SCORERS.items() if needs.get(name, "logprob") in pool.columns}
     ids = pool[["prompt_id", "source", "draw"]]
-    return checked("scores", pd.concat(
-        [ids.assign(scorer=name, reward=rule(pool).astype(float)) for name, rule in usable.items()], ignore_index=True,
-    ))  # fmt: skip
+    frames = [ids.assign(scorer=name, reward=rule(pool).astype(float)) for name, rule in usable.items()]
+    return checked("scores", pd.concat(frames, ignore_index=True))
 
 
 def picks(scores: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Return the draw that each rule keeps of the first n draws of each prompt (the earliest among equals)."""
+    """Return which of a prompt's first n draws each rule keeps (the earliest among equals): table `picks`."""
     first = scores[scores["draw"] < n].sort_values(["reward", "draw"], ascending=[False, True], kind="stable")
     kept = first.groupby(["prompt_id", "scorer"], sort=True).first().reset_index()
-    return checked("picks", kept.rename(columns={"scorer": "rule"}).assign(n=np.int64(n))[["prompt_id", "rule", "n", "draw"]])
+    return checked(
+        "picks",
+        kept.rename(columns={"scorer": "rule"}).assign(n=np.int64(n))[["prompt_id", "rule", "n", "draw"]],
+    )

@@ -1,7 +1,8 @@
 """Supervised fine-tuning: forward KL(demo || policy), by maximum likelihood on demonstrations.
 
-Forward KL(d^beta || d^pi) = SFT's loss - H(d^beta) (arXiv 2405.15624, section 3.1): of all policies that the model can be,
-SFT seeks the one that covers the demonstrations. Pretraining is the same loss on other text.
+Forward KL(d^beta || d^pi) = SFT's loss - H(d^beta) (arXiv 2405.15624, section 3.1): of all policies that
+the model can be, SFT seeks the one that covers the demonstrations. Pretraining is the same loss on other
+text.
 
 What is left out: packing, prompt loss masking by roles (the loss begins at `start`, wherever that is).
 """
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from afd_study.models.batches import Example, collate
 from afd_study.models.policy import Policy, with_lora
 from afd_study.models.scoring import sequence_logprobs
-from afd_study.models.specs import TrainingSpec
+from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.training import Evaluation, train
 from afd_study.theory.objectives import sft_loss
 
@@ -29,13 +30,14 @@ def fine_tune(
     training: TrainingSpec,
     seed: int,
     workspace: Path,
-    lora: Any = None,
+    lora: LoRASpec | None = None,
     progress: Callable[[int, str], None] = lambda step, note: None,
 ) -> tuple[Any, list[Evaluation]]:
     """Fit `lm` to demonstrations and return it at its lowest validation loss, with all evaluations.
 
-    The loss of a step is its summed token NLL over (sequences a step x the data set's mean response length): a
-    constant, so that every response weighs the same whatever batch it falls into. Losses are in nats a token.
+    The loss of a step is its summed token NLL over (sequences a step x the data set's mean response
+    length): a constant, so that every response weighs the same whatever batch it falls into. Losses are in
+    nats a token.
 
     Raises DataError where the demonstrations do not fill a batch; TrainingError for a loss that is no number.
     """
@@ -48,13 +50,15 @@ def fine_tune(
         return sft_loss(logprobs, torch.ones_like(logprobs), constant=constant)
 
     def evaluate(policy: nn.Module) -> float:
+        assert isinstance(policy, Policy)  # train hands back the module it was given
         return -float(sequence_logprobs(policy.lm, validation).sum()) / sum(map(response_tokens, validation))
 
     policy, evaluations = train(
         Policy(with_lora(lm, lora)), demonstrations, loss=loss, length=lambda e: len(e.ids), spec=training,
         seed=seed, evaluate=evaluate, workspace=workspace, progress=progress,
     )  # fmt: skip
-    return policy.lm if lora is None else policy.lm.merge_and_unload(), evaluations
+    fitted: Any = policy.lm
+    return fitted if lora is None else fitted.merge_and_unload(), evaluations
 
 
 def response_tokens(example: Example) -> int:

@@ -27,8 +27,8 @@ class Pair(NamedTuple):
 class Batch(NamedTuple):
     """Right-padded examples: `ids` (batch, length), `starts` and `lengths` (batch,). Padding is never read.
 
-    Which positions count is known from `starts` and `lengths` alone, never from a token's id: so the padding id may be
-    any, and the last end mark is never mistaken for padding.
+    Which positions count is known from `starts` and `lengths` alone, never from a token's id: so the
+    padding id may be any, and the last end mark is never mistaken for padding.
     """
 
     ids: Tensor
@@ -79,16 +79,17 @@ def step_indices(
 ) -> list[np.ndarray]:
     """Choose the examples of every step: shuffled epochs, cut into batches of similar length.
 
-    Within windows of `window` batches examples are sorted by length, then the batches are shuffled; an epoch's
-    remainder that fills no batch is left out of that epoch. Depends on its arguments alone, so that a resumed
-    run goes on as the uninterrupted one.
+    Within windows of `window` batches examples are sorted by length, then the batches are shuffled; an
+    epoch's remainder that fills no batch is left out of that epoch. Depends on its arguments alone, so
+    that a resumed run goes on as the uninterrupted one.
 
     Raises DataError where there are fewer examples than a batch holds.
     """
     size = np.asarray(lengths)
     if len(size) < batch_size:
         raise DataError(
-            f"{len(size)} examples do not fill a batch of {batch_size}: give more data or set a smaller batch_size"
+            f"{len(size)} examples do not fill a batch of {batch_size}: "
+            "give more data or set a smaller batch_size"
         )
     rng = np.random.default_rng([seed, 7])
     chosen: list[np.ndarray] = []
@@ -104,7 +105,11 @@ def step_indices(
 
 
 def in_batches(
-    examples: Sequence[Example], run: Callable[[Batch], Tensor], *, max_tokens: int, device: torch.device | str
+    examples: Sequence[Example],
+    run: Callable[[Batch], Tensor],
+    *,
+    max_tokens: int,
+    device: torch.device | str,
 ) -> np.ndarray:
     """Apply `run` (batch -> one number an example) to all examples, longest first, and keep their order.
 

@@ -1,8 +1,8 @@
 """Sampling responses: a cached decoder that works on any causal model of transformers.
 
-Temperature 1, no truncation and dropout off by default: then samples follow the policy's law and their recorded
-log-probabilities are those of that law. Each (prompt, draw) has uniform numbers of its own, so that a sample
-does not depend on what shares its batch; finished rows are dropped from the batch as they end.
+Temperature 1, no truncation and dropout off by default: then samples follow the policy's law and their
+recorded log-probabilities are those of that law. Each (prompt, draw) has uniform numbers of its own, so
+that a sample does not depend on what shares its batch; finished rows are dropped from the batch as they end.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Request(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A response: ids with the end mark where it was reached, and its log-probability at temperature 1 (nats)."""
+    """A response: ids with the end mark where it was reached, and log-probability at temperature 1 (nats)."""
 
     ids: tuple[int, ...]
     logprob: float
@@ -52,7 +52,8 @@ def sample(
 
     `progress` is called with the number of responses that have been finished.
 
-    Raises DataError where a prompt and `max_new_tokens` exceed the context, SpecError for settings out of range.
+    Raises DataError where a prompt and `max_new_tokens` exceed the context, SpecError for settings out of
+    range.
     """
     if max_new_tokens < 1 or temperature < 0:
         raise SpecError(f"max_new_tokens={max_new_tokens} must be >= 1 and temperature={temperature} >= 0")
@@ -95,7 +96,9 @@ def _equal_lengths(requests: Sequence[Request], max_rows: int) -> Iterator[list[
 def _sample_batch(
     lm: PreTrainedModel, batch: Sequence[Request], seed: int, eos_id: int, horizon: int, temperature: float
 ) -> list[Drawn]:
-    noise = torch.from_numpy(np.stack([uniforms(seed, r.prompt_id, r.draw, horizon) for r in batch])).to(lm.device)
+    noise = torch.from_numpy(np.stack([uniforms(seed, r.prompt_id, r.draw, horizon) for r in batch])).to(
+        lm.device
+    )
     cache, hidden = _prefill(lm, batch)
     tokens = torch.zeros((len(batch), horizon), dtype=torch.int64, device=lm.device)
     logprobs = torch.zeros(len(batch), dtype=torch.float64, device=lm.device)

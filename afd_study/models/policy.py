@@ -7,13 +7,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from afd_study.errors import HubError, SpecError, unknown_name
 from afd_study.models.batches import Batch
-from afd_study.models.specs import LoRASpec, ModelSpec
 from afd_study.models.scoring import TokenLogprobs, response_logprobs
+from afd_study.models.specs import LoRASpec, ModelSpec
 
 
 class Policy(nn.Module):
@@ -72,8 +78,9 @@ def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         )
     except (OSError, ValueError) as fault:
         raise HubError(
-            f"the model '{where}' could not be loaded ({str(fault).splitlines()[0]}). Point name_or_path at a local "
-            "folder with config.json, model.safetensors and the tokenizer, or set allow_download=true with a network"
+            f"the model '{where}' could not be loaded ({str(fault).splitlines()[0]}). Point name_or_path "
+            "at a local folder with config.json, model.safetensors and the tokenizer, or set "
+            "allow_download=true with a network"
         ) from fault
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})

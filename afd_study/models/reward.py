@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,10 +35,10 @@ class RewardModel(nn.Module):
 def on_backbone(lm: PreTrainedModel, reader: PreTrainedTokenizerBase) -> RewardModel:
     """Start a reward model from a causal model's body, its embedding grown to the reader's vocabulary.
 
-    The new rows (marks, which the policy never sees) start at the mean of the old ones, so that every mark starts out
-    alike and nothing is drawn at random.
+    The new rows (marks, which the policy never sees) start at the mean of the old ones, so that every mark
+    starts out alike and nothing is drawn at random.
     """
-    backbone = lm.base_model
+    backbone: Any = lm.base_model
     old = backbone.get_input_embeddings().weight.shape[0]
     if len(reader) > old:
         backbone.resize_token_embeddings(len(reader), mean_resizing=False)

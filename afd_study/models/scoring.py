@@ -1,4 +1,4 @@
-"""The only place where logits are shifted by one and masked: log-probabilities of responses, and what is read last.
+"""The only place where logits are shifted by one and masked: log-probabilities of responses.
 
 A causal model's right padding cannot leak into what stands before it, so no attention mask is passed (the
 attention then takes its causal fast path). Only the positions that predict a response token go through the
@@ -66,7 +66,9 @@ def last_hidden(backbone: nn.Module, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def sequence_logprobs(lm: PreTrainedModel, examples: Sequence[Example], *, max_tokens: int = 16384) -> np.ndarray:
+def sequence_logprobs(
+    lm: PreTrainedModel, examples: Sequence[Example], *, max_tokens: int = 16384
+) -> np.ndarray:
     """Return the log-probability (nats) of each whole response, shape (examples,), with dropout off."""
     lm.eval()
     return in_batches(

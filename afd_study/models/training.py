@@ -1,7 +1,7 @@
 """The only optimiser loop: AdamW over fixed steps, early stopping, checkpoints that resume to the same bits.
 
-A step's loss is a *sum* over its examples divided by a constant that the caller has fixed, so gradients do not
-depend on how a step is cut into micro-batches or shared between processes. Devices, mixed precision and
+A step's loss is a *sum* over its examples divided by a constant that the caller has fixed, so gradients do
+not depend on how a step is cut into micro-batches or shared between processes. Devices, mixed precision and
 several processes are accelerate's business.
 """
 
@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from afd_study.errors import AfdError, SpecError
+from afd_study.errors import AfdError
 from afd_study.models.batches import step_indices
 from afd_study.models.specs import TrainingSpec
 
@@ -66,22 +66,18 @@ def train(
         DataError: fewer items than a batch. SpecError: a batch that the processes cannot share evenly.
         TrainingError: the loss is not finite; the batch's items are kept in the workspace.
     """
-    accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no")
-    if spec.batch_size % accelerator.num_processes:
-        raise SpecError(f"batch_size={spec.batch_size} must be a multiple of {accelerator.num_processes} processes")
-    plan = step_indices([length(item) for item in items], batch_size=spec.batch_size, steps=spec.steps, seed=seed)
-    weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
-    torch.manual_seed(seed)  # dropout draws from the global generator; nothing else does
-    module, optimizer = accelerator.prepare(module, optimizer)
-    run = _Run(module, optimizer, accelerator, [], {}, 0)
+    run = _prepared(module, spec, seed)
+    plan = step_indices(
+        [length(item) for item in items], batch_size=spec.batch_size, steps=spec.steps, seed=seed
+    )
     first = _resume(run, workspace)
+    rank, ranks = run.accelerator.process_index, run.accelerator.num_processes
     losses: list[float] = []
     for step in range(first, spec.steps):
-        module.train()
-        for group in optimizer.param_groups:
+        run.module.train()
+        for group in run.optimizer.param_groups:
             group["lr"] = spec.learning_rate * rate(step, spec)
-        mine = [items[i] for i in plan[step][accelerator.process_index :: accelerator.num_processes]]
+        mine = [items[i] for i in plan[step][rank::ranks]]
         losses.append(_step(run, mine, loss, spec, step, workspace))
         last = step + 1 == spec.steps
         if (step + 1) % spec.evaluate_every == 0 or last:
@@ -90,9 +86,9 @@ def train(
             if spec.patience is not None and run.stale >= spec.patience:
                 break
         progress(step + 1, f"loss {run.evaluations[-1].validation_loss:.3f}" if run.evaluations else "")
-        if (step + 1) % spec.checkpoint_every == 0 and (step + 1) % spec.evaluate_every == 0 and not last:
+        if (step + 1) % spec.checkpoint_every == 0 and not last:  # an evaluation too: the spec sees to that
             _checkpoint(run, workspace, step + 1)
-    plain = accelerator.unwrap_model(module)
+    plain = run.accelerator.unwrap_model(run.module)
     plain.load_state_dict(run.best, strict=False)
     return plain.eval(), run.evaluations
 
@@ -102,7 +98,9 @@ def rate(step: int, spec: TrainingSpec) -> float:
     if step < spec.warmup_steps:
         return (step + 1) / spec.warmup_steps
     done = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
-    return {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[spec.schedule]
+    return {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[
+        spec.schedule
+    ]
 
 
 class _Run:
@@ -121,7 +119,9 @@ class _Run:
         return {name: value.detach() for name, value in plain.named_parameters() if value.requires_grad}
 
 
-def _step(run: _Run, mine: Sequence[Any], loss: Loss, spec: TrainingSpec, step: int, workspace: Path) -> float:
+def _step(
+    run: _Run, mine: Sequence[Any], loss: Loss, spec: TrainingSpec, step: int, workspace: Path
+) -> float:
     """Take one optimiser step on this process's items and return their loss."""
     size = spec.micro_batch_size or len(mine)
     parts = [mine[i : i + size] for i in range(0, len(mine), size)]
@@ -166,7 +166,9 @@ def _checkpoint(run: _Run, workspace: Path, step: int) -> None:
     state = run.optimizer.state_dict()["state"]
     moments = {f"{i}.{name}": value for i, entry in state.items() for name, value in entry.items()}
     for name, tensors in {"weights": run.trained(), "best": run.best, "moments": moments}.items():
-        save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, fresh / f"{name}.safetensors")
+        save_file(
+            {key: value.cpu().contiguous() for key, value in tensors.items()}, fresh / f"{name}.safetensors"
+        )
     save_file({"cpu": torch.get_rng_state()}, fresh / "random.safetensors")
     record = {"step": step, "stale": run.stale, "evaluations": run.evaluations}
     (fresh / "state.json").write_text(json.dumps(record))

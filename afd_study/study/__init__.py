@@ -5,5 +5,12 @@ from afd_study.study.spec import profile_names, task_names
 from afd_study.study.study import Study, compare, open_settings, open_study
 
 __all__ = [
-    "Between", "Study", "check_parameters", "compare", "open_settings", "open_study", "profile_names", "task_names",
-]  # fmt: skip
+    "Between",
+    "Study",
+    "check_parameters",
+    "compare",
+    "open_settings",
+    "open_study",
+    "profile_names",
+    "task_names",
+]

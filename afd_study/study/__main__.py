@@ -11,7 +11,7 @@ import click
 import typer
 
 from afd_study.errors import AfdError, SpecError, nearest, unknown_name
-from afd_study.study.spec import profile_names, task_names
+from afd_study.study.spec import task_names
 from afd_study.study.study import Study, open_settings, open_study
 
 app = typer.Typer(
@@ -23,7 +23,9 @@ COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "
 Task = Annotated[str, typer.Option(help="A task of the profile, such as harmless.")]
 Profile = Annotated[str, typer.Option(help="Settings that come with the package: smoke, cpu, ...")]
 Seed = Annotated[int, typer.Option(help="The first seed.", min=0)]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Replace a setting: --set world.heterogeneity=0.5")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Replace a setting: --set world.heterogeneity=0.5")
+]
 Jobs = Annotated[int, typer.Option(help="Steps at once; 0: one a core.", min=0)]
 
 
@@ -85,16 +87,20 @@ def _processes(jobs: int) -> int:
 
 
 def main() -> None:
-    """Run the command line; a fault that the user can mend is a message and exit status 2, never a traceback."""
+    """Run the command line; a fault that the user can mend is a message, never a traceback."""
     try:
         app(standalone_mode=False)
     except AfdError as fault:
         sys.exit(f"afd: {fault}")
     except click.exceptions.NoSuchOption as fault:
-        known = [name for parameter in fault.ctx.command.params for name in parameter.opts] if fault.ctx else []
+        known = (
+            [name for parameter in fault.ctx.command.params for name in parameter.opts] if fault.ctx else []
+        )
         sys.exit(f"afd: {unknown_name('option', fault.option_name, known)}")
     except click.exceptions.UsageError as fault:
-        named = nearest(str(fault.message).rsplit("'", 2)[-2], app_commands()) if "'" in fault.message else None
+        named = (
+            nearest(str(fault.message).rsplit("'", 2)[-2], app_commands()) if "'" in fault.message else None
+        )
         sys.exit(f"afd: {fault.format_message()}" + (f" Did you mean '{named}'?" if named else ""))
     except click.exceptions.Abort:
         sys.exit("afd: interrupted; what was finished is kept, run the same command to go on")
@@ -102,7 +108,9 @@ def main() -> None:
 
 def app_commands() -> list[str]:
     """Return the names of the commands."""
-    return [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+    return [
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    ]
 
 
 if __name__ == "__main__":

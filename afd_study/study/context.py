@@ -14,10 +14,15 @@ class Context:
     progress: Callable[[float, str], None] = lambda share, note: None
     cost: dict[str, float] = field(default_factory=dict)
 
+    def steps(self, total: int) -> Callable[[int, str], None]:
+        """Return what a training loop of `total` steps reports its progress to."""
+        return lambda step, note: self.progress(step / total, f"step {step} of {total}, {note}")
+
     def spend(self, *, tokens: float, parameters: int, passes: int) -> None:
         """Add tokens through a model; a forward pass costs 2 FLOPs a parameter and token, a backward pass 4.
 
-        `passes` is 1 for a forward pass alone and 3 for training (Kaplan et al. 2020, arXiv 2001.08361, section 2.1).
+        `passes` is 1 for a forward pass alone and 3 for training (Kaplan et al. 2020, arXiv 2001.08361,
+        section 2.1).
         """
         self.cost["tokens"] = self.cost.get("tokens", 0) + tokens
         self.cost["flops"] = self.cost.get("flops", 0) + 2.0 * passes * parameters * tokens

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from afd_study.models.batches import Example, join
+from afd_study.models.batches import Example, Pair, join
 from afd_study.models.specs import SamplingSpec
 from afd_study.models.tokenizers import encode
 
@@ -27,7 +28,9 @@ def response_ids(
     A response follows "Assistant:" after a space, which byte-level vocabularies keep with the word behind it.
     """
     spaced = [f" {text}" for text in texts]
-    return [tuple([*ids, tokenizer.eos_token_id][: sampling.max_new_tokens]) for ids in encode(tokenizer, spaced)]
+    return [
+        tuple([*ids, tokenizer.eos_token_id][: sampling.max_new_tokens]) for ids in encode(tokenizer, spaced)
+    ]
 
 
 def examples_from(
@@ -41,8 +44,8 @@ def examples_from(
 ) -> pd.DataFrame:
     """Return prompt_id, draw, split, example for a table of texts or samples, in its order.
 
-    Samples keep the ids that were drawn; texts are encoded. With `whole` the loss falls on the prompt too (all but
-    its first token), as in pretraining.
+    Samples keep the ids that were drawn; texts are encoded. With `whole` the loss falls on the prompt too
+    (all but its first token), as in pretraining.
 
     Raises DataError where an example exceeds the context.
     """
@@ -65,3 +68,25 @@ def split_examples(rows: pd.DataFrame) -> tuple[list[Example], list[Example]]:
     """Return the examples of training and of validation prompts."""
     train, validation = (rows.loc[rows["split"] == split, "example"] for split in ("train", "validation"))
     return list(train), list(validation)
+
+
+def paired_examples(
+    rows: pd.DataFrame,
+    sides: tuple[str, str],
+    prompts: pd.DataFrame,
+    tokenizer: PreTrainedTokenizerBase,
+    sampling: SamplingSpec,
+    *,
+    context: int,
+) -> tuple[list[Pair], np.ndarray]:
+    """Return pairs (the first side is to score high) and the split of each, for rows prompt_id, draw, sides.
+
+    A side holds texts, or the ids of samples.
+    """
+    encoded = []
+    for side in sides:
+        kind = "text" if isinstance(rows[side].iloc[0], str) else "token_ids"
+        table = rows[["prompt_id", "draw"]].assign(**{kind: rows[side].to_numpy()})
+        encoded.append(examples_from(table, prompts, tokenizer, sampling, context=context))
+    pairs = [Pair(*both) for both in zip(encoded[0]["example"], encoded[1]["example"], strict=True)]
+    return pairs, encoded[0]["split"].to_numpy()

@@ -22,11 +22,13 @@ from afd_study.study.store import Step, Store, unwritable
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
-def execute(wanted: Iterable[Step], store: Store, *, jobs: int = 1, threads: int = 1, quiet: bool = False) -> int:
+def execute(
+    wanted: Iterable[Step], store: Store, *, jobs: int = 1, threads: int = 1, quiet: bool = False
+) -> int:
     """Bring every wanted step and all that it needs into the store; return how many had to be run.
 
-    Progress and an estimate of what is left go to stderr. An interruption (or the death of this process) leaves finished
-    steps in the store and unfinished ones with their last checkpoint.
+    Progress and an estimate of what is left go to stderr. An interruption (or the death of this process)
+    leaves finished steps in the store and unfinished ones with their last checkpoint.
     """
     todo = missing(wanted, store)
     if not todo:
@@ -95,7 +97,7 @@ def _run(step: Step, store: Store, threads: int, report: Any) -> None:
 
 @cache
 def _keep_freed_memory() -> None:
-    """Stop glibc from handing large blocks back to the system at every training step: a fifth of a step's time."""
+    """Stop glibc from handing large blocks back to the system at every step: a fifth of a step's time."""
     try:
         library = ctypes.CDLL("libc.so.6")
         for parameter in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
@@ -122,7 +124,7 @@ class _Bar:
         layout = "{percentage:3.0f}% |{bar:20}| {elapsed} gone, about {remaining} left {postfix}"
         self.bar = tqdm(
             total=sum(self.expected.values()), bar_format=layout, dynamic_ncols=True, mininterval=0.5,
-            disable=True if quiet else None if os.environ.get("AFD_PROGRESS") is None else False, smoothing=0.05,
+            smoothing=0.05, disable=True if quiet else None,  # None: shown on a terminal only
         )  # fmt: skip
 
     def __enter__(self) -> "_Bar":
@@ -179,7 +181,9 @@ def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: in
         try:
             while waiting or running:
                 unfinished = set(waiting) | {step.key for step in running.values()}
-                ready = [s for s in waiting.values() if not any(i.key in unfinished for i in s.inputs.values())]
+                ready = [
+                    s for s in waiting.values() if not any(i.key in unfinished for i in s.inputs.values())
+                ]
                 for step in ready[: jobs - len(running)]:
                     running[pool.submit(_work, waiting.pop(step.key), store, threads)] = step
                 finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)

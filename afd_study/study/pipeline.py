@@ -56,37 +56,19 @@ TABLES: dict[str, tuple[str, str]] = {
 
 
 def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
-    """Lay out every step of the study. Nothing is run, and data on disk is only read to tell whether it changed."""
+    """Lay out every step of the study. Nothing is run; data on disk are read to tell whether they changed."""
     steps: dict[str, Step] = {}
     controlled = spec.world.name == "harmless"
     texts = _controlled(spec, seed, steps) if controlled else _corpus(spec, steps)
     steps |= {"prompts": texts.prompts, "shown": texts.shown, "held_out": texts.held_out}
     shared = {"tokenizers": texts.tokenizers, "prompts": texts.prompts}
-    sampling = spec.sampling
     steps["pi_init"] = _pi_init(spec, seed, texts, texts.pretraining)
     steps["pi_sft"] = Step(
         "pi_sft", f"{TEXTS}:pi_sft",
         {"training": spec.sft, "sampling": _lengths(spec), "lora": spec.policy.lora, "seed": seed},
         {"pi_init": steps["pi_init"], "demonstrations": texts.demonstrations, **shared}, weight=8,
     )  # fmt: skip
-    most = max([2, *(REWARD_DATA[kind].times for kind in spec.reward.kinds)])
-    for policy, pool, draws in (
-        ("pi_init", "pool_init", sampling.baseline_draws),
-        ("pi_sft", "pool", sampling.draws),
-    ):
-        common = {"source": policy, "sampling": _lengths(spec), "seed": seed}
-        steps[f"training_{policy}"] = Step(
-            "samples", f"{TEXTS}:samples", {**common, "purpose": "training", "draws": most},
-            {"policy": steps[policy], "demonstrations": texts.demonstrations, **shared}, weight=8,
-        )  # fmt: skip
-        steps[pool] = Step(
-            "samples", f"{TEXTS}:samples", {**common, "purpose": "test", "draws": draws},
-            {"policy": steps[policy], **shared}, weight=4,
-        )  # fmt: skip
-    steps["init_logprobs"] = Step(
-        "logprobs", f"{TEXTS}:logprobs", {"sampling": _lengths(spec)},
-        {"policy": steps["pi_init"], "samples": steps["pool"], **shared}, weight=3,
-    )  # fmt: skip
+    _samples(spec, seed, texts, steps)
     tested = {"pi_sft": steps["pool"], "pi_init": steps["pool_init"]}
     if "preferences" in spec.reward.kinds:
         steps["preferences"] = _preferences(spec, seed, steps, texts)
@@ -105,7 +87,7 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
         steps[f"scores_{kind}"] = scored[kind]
     if "judged" in steps:
         pooled = {name: steps[name] for name in ("pool", "init_logprobs", "judged")}
-        settings = {"task": task, "seed": seed, "sampling": sampling, "scorers": spec.reward.kinds}
+        settings = {"task": task, "seed": seed, "sampling": spec.sampling, "scorers": spec.reward.kinds}
         steps["outcomes"] = Step("outcomes", f"{REWARDS}:outcomes", settings, pooled | scored, weight=6)
     return Plan(steps)
 
@@ -132,28 +114,38 @@ def _controlled(spec: StudySpec, seed: int, steps: dict[str, Step]) -> Texts:
 
     model = spec.policy if spec.policy.name_or_path else type(spec.policy)()
     tokenizers = Step(
-        "tokenizers", f"{TEXTS}:tokenizers", {"world": _knobs(spec, "vocabulary"), "model": model, "vocabulary": 0}
+        "tokenizers",
+        f"{TEXTS}:tokenizers",
+        {"world": _knobs(spec, "vocabulary"), "model": model, "vocabulary": 0},
     )
     demonstrations = table("demonstrations")
-    held_out = Step("held_out", f"{TEXTS}:held_out_demonstrations", {
-        "world": _knobs(spec, "held_out_demonstrations"), "per_prompt": spec.sampling.demonstrations, "seed": seed,
-    })  # fmt: skip
+    per_prompt = {"per_prompt": spec.sampling.demonstrations, "seed": seed}
+    held_out = Step(
+        "held_out",
+        f"{TEXTS}:held_out_demonstrations",
+        {"world": _knobs(spec, "held_out_demonstrations"), **per_prompt},
+    )
     return Texts(
         prompts=table("prompts"), tokenizers=tokenizers, pretraining=table("pretraining", 8), whole=False,
-        demonstrations=demonstrations, shown=marked(demonstrations), held_out=held_out, held_out_shown=marked(held_out),
+        demonstrations=demonstrations, shown=marked(demonstrations),
+        held_out=held_out, held_out_shown=marked(held_out),
     )  # fmt: skip
 
 
 def _corpus(spec: StudySpec, steps: dict[str, Step]) -> Texts:
-    module = {"hh_rlhf": hh_rlhf, "own_data": own_data}[spec.world.name]
+    module: Any = {"hh_rlhf": hh_rlhf, "own_data": own_data}[spec.world.name]
     settings = {
-        "world": spec.world.model_dump(mode="json"), "digest": digest(module.files(spec.world)),  # type: ignore[attr-defined]
-        "spec_class": f"{module.__name__}:{type(spec.world).__name__}", "judge_share": spec.judge_share,
-    }  # fmt: skip
+        "world": spec.world.model_dump(mode="json"),
+        "digest": digest(module.files(spec.world)),
+        "spec_class": f"{module.__name__}:{type(spec.world).__name__}",
+        "judge_share": spec.judge_share,
+    }
     corpus = Step("corpus", f"{TEXTS}:corpus", settings)
 
     def texts(kind: str, part: str = "policy") -> Step:
-        return Step(f"corpus_{kind}", f"{TEXTS}:corpus_texts", {"part": part, "kind": kind}, {"corpus": corpus})
+        return Step(
+            f"corpus_{kind}", f"{TEXTS}:corpus_texts", {"part": part, "kind": kind}, {"corpus": corpus}
+        )
 
     pretraining, demonstrations, held_out = texts("pretraining"), texts("demonstrations"), texts("held_out")
     model = spec.policy if spec.policy.name_or_path else type(spec.policy)()
@@ -168,23 +160,58 @@ def _corpus(spec: StudySpec, steps: dict[str, Step]) -> Texts:
     )  # fmt: skip
 
 
+def _samples(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -> None:
+    """Add the samples of both policies: for training reward models, and for test prompts."""
+    sampling = spec.sampling
+    shared = {"tokenizers": texts.tokenizers, "prompts": texts.prompts}
+    most = max([2, *(REWARD_DATA[kind].times for kind in spec.reward.kinds)])
+    for policy, pool, draws in (
+        ("pi_init", "pool_init", sampling.baseline_draws),
+        ("pi_sft", "pool", sampling.draws),
+    ):
+        common = {"source": policy, "sampling": _lengths(spec), "seed": seed}
+        steps[f"training_{policy}"] = Step(
+            "samples", f"{TEXTS}:samples", {**common, "purpose": "training", "draws": most},
+            {"policy": steps[policy], "demonstrations": texts.demonstrations, **shared}, weight=8,
+        )  # fmt: skip
+        steps[pool] = Step(
+            "samples", f"{TEXTS}:samples", {**common, "purpose": "test", "draws": draws},
+            {"policy": steps[policy], **shared}, weight=4,
+        )  # fmt: skip
+    steps["init_logprobs"] = Step(
+        "logprobs", f"{TEXTS}:logprobs", {"sampling": _lengths(spec)},
+        {"policy": steps["pi_init"], "samples": steps["pool"], **shared}, weight=3,
+    )  # fmt: skip
+
+
 def _pi_init(spec: StudySpec, seed: int, texts: Texts, read: Step) -> Step:
     settings = {
-        "model": spec.policy, "training": spec.pretraining, "sampling": _lengths(spec), "whole": texts.whole, "seed": seed,
+        "model": spec.policy, "training": spec.pretraining, "sampling": _lengths(spec),
+        "whole": texts.whole, "seed": seed,
     }  # fmt: skip
     inputs = {"tokenizers": texts.tokenizers, "prompts": texts.prompts, "texts": read}
     return Step("pi_init", f"{TEXTS}:pi_init", settings, inputs, weight=60)
 
 
 def _preferences(spec: StudySpec, seed: int, steps: Mapping[str, Step], texts: Texts) -> Step:
-    """Preferences: the world's judge labels samples of pi_init, or people have labelled answers in a data set."""
+    """Preferences: the world's judge labels samples of pi_init, or people have labelled a data set."""
     if "corpus" in steps:
-        return Step("corpus_preferences", f"{TEXTS}:corpus_preferences", {"part": "policy"}, {"corpus": steps["corpus"]})
+        return Step(
+            "corpus_preferences",
+            f"{TEXTS}:corpus_preferences",
+            {"part": "policy"},
+            {"corpus": steps["corpus"]},
+        )
     knobs = _knobs(spec, "preferences")
     settings = {
-        "world": _knobs(spec, "judge"), "scale": knobs["preference_scale"], "noise": knobs["preference_noise"], "seed": seed,
+        "world": _knobs(spec, "judge"), "seed": seed,
+        "scale": knobs["preference_scale"], "noise": knobs["preference_noise"],
     }  # fmt: skip
-    inputs = {"prompts": texts.prompts, "demonstrations": texts.demonstrations, "pi_init": steps["training_pi_init"]}
+    inputs = {
+        "prompts": texts.prompts,
+        "demonstrations": texts.demonstrations,
+        "pi_init": steps["training_pi_init"],
+    }
     return Step("preferences", f"{REWARDS}:judged_preferences", settings, inputs, weight=2)
 
 
@@ -202,7 +229,11 @@ def _reward(spec: StudySpec, seed: int, kind: str, steps: Mapping[str, Step], te
         "kind": kind, "backbone": reward.backbone, "model": spec.policy, "lora": reward.lora,
         "training": reward.training, "sampling": _lengths(spec), "seed": seed,
     }  # fmt: skip
-    inputs = {"tokenizers": texts.tokenizers, "prompts": texts.prompts, "demonstrations": texts.demonstrations}
+    inputs = {
+        "tokenizers": texts.tokenizers,
+        "prompts": texts.prompts,
+        "demonstrations": texts.demonstrations,
+    }
     if reward.backbone != "scratch":
         inputs["policy"] = steps[reward.backbone]
     if contrast.high == "preferred":

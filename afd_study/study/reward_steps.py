@@ -8,18 +8,18 @@ import pandas as pd
 
 from afd_study.evaluation.diagnostics import diagnostics, discrimination
 from afd_study.evaluation.outcomes import best_of_n_outcomes, levels, summarise, win_rates
-from afd_study.evaluation.statistics import preference_accuracy
+from afd_study.evaluation.proportions import preference_accuracy
 from afd_study.methods.reward_data import REWARD_DATA, label_preferences, pairs
 from afd_study.methods.reward_model import accuracy, both_sides, fit
 from afd_study.methods.selection import scores_of
 from afd_study.models.batches import Pair
-from afd_study.models.policy import context_length, device, from_scratch, load_policy, n_parameters, with_lora
+from afd_study.models.policy import context_length, device, from_scratch, load_policy, n_parameters
 from afd_study.models.reward import load_reward_model, on_backbone, rewards, save_reward_model
 from afd_study.models.specs import LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
 from afd_study.models.tokenizers import load_tokenizer
 from afd_study.models.training import Evaluation
 from afd_study.study.context import Context, derived_seed
-from afd_study.study.encoding import examples_from
+from afd_study.study.encoding import examples_from, paired_examples
 from afd_study.study.steps import open_world
 from afd_study.study.store import read_table, write_table
 
@@ -49,7 +49,9 @@ def judged_preferences(
     n_pairs = counts.reindex(drawn["prompt_id"]).to_numpy()
     wanted = drawn[drawn["draw"] < 2 * n_pairs].reset_index(drop=True)
     n_pairs = counts.reindex(wanted["prompt_id"]).to_numpy()
-    wanted = wanted.assign(value=open_world(world).judge(asked, wanted)["value"], response=wanted["token_ids"])
+    wanted = wanted.assign(
+        value=open_world(world).judge(asked, wanted)["value"], response=wanted["token_ids"]
+    )
     first, second = (wanted[wanted["draw"] < n_pairs], wanted[wanted["draw"] >= n_pairs])
     second = second.assign(draw=second["draw"] - counts.reindex(second["prompt_id"]).to_numpy())
     columns = ["prompt_id", "draw", "response", "value"]
@@ -65,7 +67,7 @@ def reward_model(
     training: TrainingSpec, sampling: SamplingSpec, seed: int, tokenizers: Path, prompts: Path,
     demonstrations: Path, policy: Path | None = None, **sources: Path,
 ) -> None:  # fmt: skip
-    """Train a reward model on the data that REWARD_DATA names, and say how well it tells held-out pairs apart."""
+    """Train a reward model on the data that REWARD_DATA names; table `reward_model` says what it learned."""
     contrast = REWARD_DATA[kind]
     reader = load_tokenizer(tokenizers / "reader")
     if backbone == "scratch":
@@ -75,28 +77,15 @@ def reward_model(
         lm = load_policy(policy)
     asked = read_table(prompts, "prompts")
     counted = read_table(demonstrations, "demonstrations")
-    tables = _responses(sources)
-    rows = pairs(contrast, tables, counted)
-    sides = [
-        examples_from(
-            rows[["prompt_id", "draw"]].assign(**_column(rows[side])), asked, reader, sampling, context=context_length(lm)
-        )
-        for side in ("high", "low")
-    ]
-    both = [Pair(high, low) for high, low in zip(sides[0]["example"], sides[1]["example"], strict=True)]
-    split = sides[0]["split"].to_numpy()
-    train = [pair for pair, part in zip(both, split, strict=True) if part == "train"]
-    validation = [pair for pair, part in zip(both, split, strict=True) if part == "validation"]
-    fitted = on_backbone(lm, reader)
-    fitted.backbone = with_lora(fitted.backbone, lora)
+    rows = pairs(contrast, _responses(sources), counted)
+    both, split = paired_examples(rows, ("high", "low"), asked, reader, sampling, context=context_length(lm))
+    train, validation = ([both[i] for i in np.flatnonzero(split == name)] for name in ("train", "validation"))
     fitted, evaluations = fit(
-        fitted, train, validation=validation, loss=contrast.loss, training=training,
-        seed=derived_seed(seed, "reward", kind), workspace=context.workspace,
-        progress=lambda step, note: context.progress(step / training.steps, f"step {step} of {training.steps}, {note}"),
+        on_backbone(lm, reader), train, validation=validation, loss=contrast.loss, training=training,
+        seed=derived_seed(seed, "reward", kind), workspace=context.workspace, lora=lora,
+        progress=context.steps(training.steps),
     )  # fmt: skip
     high, low = both_sides(fitted, validation)
-    if lora is not None:
-        fitted.backbone = fitted.backbone.merge_and_unload()
     save_reward_model(fitted, out)
     write_table(out, "evaluations", pd.DataFrame(evaluations, columns=Evaluation._fields))
     found = {
@@ -121,7 +110,9 @@ def scores(
         table = _texts(folder, source)
         rows = examples_from(table, asked, reader, sampling, context=10**9)
         values = rewards(model, list(rows["example"]))
-        context.spend(tokens=sum(len(e.ids) for e in rows["example"]), parameters=n_parameters(model), passes=1)
+        context.spend(
+            tokens=sum(len(e.ids) for e in rows["example"]), parameters=n_parameters(model), passes=1
+        )
         found.append(table[["prompt_id", "source", "draw"]].assign(scorer=scorer, reward=values))
     write_table(out, "scores", pd.concat(found, ignore_index=True))
 
@@ -130,25 +121,19 @@ def fitted_judge(
     out: Path, context: Context, *, training: TrainingSpec, sampling: SamplingSpec, seed: int,
     tokenizers: Path, corpus: Path, policy: Path,
 ) -> None:  # fmt: skip
-    """Fit a judge to people's preferences on its own part of the prompts; table `judge_accuracy` on the other part."""
+    """Fit a judge to preferences on its own part of the prompts; table `judge_accuracy` on the other part."""
     asked, prefer = read_table(corpus, "prompts"), read_table(corpus, "preferences")
     reader, lm = load_tokenizer(tokenizers / "reader"), load_policy(policy)
-    sides = [
-        examples_from(
-            prefer.rename(columns={side: "text"})[["prompt_id", "draw", "text"]], asked, reader, sampling,
-            context=context_length(lm),
-        )["example"]
-        for side in ("preferred", "rejected")
-    ]  # fmt: skip
-    both = [Pair(high, low) for high, low in zip(*sides, strict=True)]
-    facts = asked.set_index("prompt_id").reindex(prefer["prompt_id"])
-    own, split = facts["part"].to_numpy() == "judge", facts["split"].to_numpy()
+    both, split = paired_examples(
+        prefer, ("preferred", "rejected"), asked, reader, sampling, context=context_length(lm)
+    )
+    own = asked.set_index("prompt_id")["part"].reindex(prefer["prompt_id"]).to_numpy() == "judge"
     train = [both[i] for i in np.flatnonzero(own & (split == "train"))]
     validation = [both[i] for i in np.flatnonzero(own & (split == "validation"))]
     model, evaluations = fit(
         on_backbone(lm, reader), train, validation=validation, loss="bradley_terry", training=training,
         seed=derived_seed(seed, "judge"), workspace=context.workspace,
-        progress=lambda step, note: context.progress(step / training.steps, f"step {step} of {training.steps}, {note}"),
+        progress=context.steps(training.steps),
     )  # fmt: skip
     save_reward_model(model, out)
     write_table(out, "evaluations", pd.DataFrame(evaluations, columns=Evaluation._fields))
@@ -165,7 +150,7 @@ def outcomes(
     out: Path, context: Context, *, task: str, seed: int, sampling: SamplingSpec, scorers: tuple[str, ...],
     pool: Path, init_logprobs: Path, judged: Path, **scored: Path,
 ) -> None:  # fmt: skip
-    """Judge every selection rule at every n on one pool: outcomes, their summary, win rates and diagnostics."""
+    """Judge every selection rule at every n on one pool: outcomes, summary, win rates and diagnostics."""
     verdicts = read_table(judged, "scores")
     samples = read_table(pool, "samples").merge(
         read_table(init_logprobs, "logprobs"), on=["prompt_id", "source", "draw"], validate="one_to_one"
@@ -176,7 +161,7 @@ def outcomes(
     rules = rules[~rules["scorer"].isin(["random", "oracle"])]  # the pool's evaluation has these two itself
     everything = pd.concat([verdicts, rules, *(read_table(folder, "scores") for folder in scored.values())])
     rng = np.random.default_rng([seed, 6])
-    name = {"task": task, "seed": seed, "judge": JUDGE}
+    name: dict[str, Any] = {"task": task, "seed": seed, "judge": JUDGE}
     found = best_of_n_outcomes(everything, n_max=sampling.n_max, **name)
     found = pd.concat([found, levels(everything, **name)], ignore_index=True)
     write_table(out, "scores", everything)
@@ -190,7 +175,9 @@ def outcomes(
     write_table(out, "discrimination", _discriminations(everything, scorers, rng))
 
 
-def _discriminations(scores: pd.DataFrame, scorers: tuple[str, ...], rng: np.random.Generator) -> pd.DataFrame:
+def _discriminations(
+    scores: pd.DataFrame, scorers: tuple[str, ...], rng: np.random.Generator
+) -> pd.DataFrame:
     """On test prompts, how well each discriminator tells its own two sources apart."""
     sources, rows = set(scores["source"]), []
     for scorer in scorers:
@@ -210,7 +197,7 @@ def _texts(folder: Path, source: str) -> pd.DataFrame:
 
 
 def _responses(sources: dict[str, Path]) -> dict[str, pd.DataFrame]:
-    """Return each source's responses: ids where they were drawn, text where a person or grammar wrote them."""
+    """Return each source's responses: ids where they were drawn, text where they were written."""
     tables: dict[str, pd.DataFrame] = {}
     for name, folder in sources.items():
         source = name.removeprefix("source_")
@@ -225,13 +212,7 @@ def _responses(sources: dict[str, Path]) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def _column(responses: pd.Series) -> dict[str, Any]:
-    """Name responses by what they are: text, or ids that were drawn."""
-    return {"text" if isinstance(responses.iloc[0], str) else "token_ids": responses.to_numpy()}
-
-
 def _longer_preferred(pairs_: list[Pair], where: np.ndarray) -> float:
     """Return how often people prefer the longer answer, ties half: what a judge of length alone would get."""
     lengths = [(len(pairs_[i].high.ids), len(pairs_[i].low.ids)) for i in np.flatnonzero(where)]
     return float(np.mean([(high > low) + 0.5 * (high == low) for high, low in lengths]))
-

@@ -1,4 +1,4 @@
-"""What is to be run: a study's settings as one frozen value, from a profile and single values that override it."""
+"""What is to be run: a study's settings as one frozen value, from a profile and overrides."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -32,12 +32,16 @@ class StudySpec(Frozen):
 
     world: WorldSpec
     policy: ModelSpec
-    vocabulary: int = Field(2048, ge=258, description="byte-level BPE ids, where the world has no words of its own")
+    vocabulary: int = Field(
+        2048, ge=258, description="byte-level BPE ids, where the world has no words of its own"
+    )
     pretraining: TrainingSpec | None = Field(description="None: the policy is pretrained already")
     sft: TrainingSpec
     reward: RewardSpec
     judge: TrainingSpec | None = Field(None, description="how to fit a judge, where the world has none")
-    judge_share: float = Field(0.5, ge=0, lt=1, description="share of a data set's prompts that the judge learns from")
+    judge_share: float = Field(
+        0.5, ge=0, lt=1, description="share of a data set's prompts that the judge learns from"
+    )
     sampling: SamplingSpec = SamplingSpec()
     n_seeds: int = Field(3, ge=1, description="seeds of a chapter, from the given one on")
     threads: int = Field(1, ge=1, description="CPU threads a step; the same bits need the same number")
@@ -71,8 +75,8 @@ def task_names(profile: str) -> list[str]:
 def load_spec(task: str, profile: str, overrides: Mapping[str, Any] | None = None) -> StudySpec:
     """Return the settings of a task in a profile, with single values replaced.
 
-    `overrides` maps dotted keys to values: {"world.heterogeneity": 0.5, "sft.steps": 200}; a value given as text is
-    read as YAML.
+    `overrides` maps dotted keys to values: {"world.heterogeneity": 0.5, "sft.steps": 200}; a value given
+    as text is read as YAML.
 
     Raises SpecError for an unknown profile, task or key (with the nearest known one) and for a value of the
     wrong type or out of range.
@@ -124,7 +128,11 @@ def _explain(fault: ValidationError, where: str) -> str:
 
 def _known_keys(path: list[str], location: tuple[int | str, ...]) -> list[str]:
     """Return the dotted keys that the model at `path` has."""
-    worlds: dict[str, type[BaseModel]] = {"harmless": HarmlessSpec, "hh_rlhf": HHRLHFSpec, "own_data": OwnDataSpec}
+    worlds: dict[str, type[BaseModel]] = {
+        "harmless": HarmlessSpec,
+        "hh_rlhf": HHRLHFSpec,
+        "own_data": OwnDataSpec,
+    }
     model: Any = StudySpec
     for part in path:
         named = [worlds[str(name)] for name in location if name in worlds]

@@ -1,4 +1,4 @@
-"""Steps that make texts and policies. Each reads its inputs' folders and writes its own; none knows the store."""
+"""Steps that make texts and policies. Each reads its inputs' folders and writes its own."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -52,10 +52,14 @@ def held_out_demonstrations(
 
 def marked(out: Path, context: Context, *, world: dict[str, Any], seed: int, demonstrations: Path) -> None:
     """Put the world's mark on a share of demonstrations: what reward models read and policies don't."""
-    write_table(out, "demonstrations", open_world(world).marked(read_table(demonstrations, "demonstrations"), seed))
+    write_table(
+        out, "demonstrations", open_world(world).marked(read_table(demonstrations, "demonstrations"), seed)
+    )
 
 
-def corpus(out: Path, context: Context, *, world: dict[str, Any], spec_class: str, digest: str, judge_share: float) -> None:
+def corpus(
+    out: Path, context: Context, *, world: dict[str, Any], spec_class: str, digest: str, judge_share: float
+) -> None:
     """Read a data set from disk: its tables, and a report of every line.
 
     Column `part` deals the prompts out between policy and judge, by a hash of how their dialogue opens: the
@@ -73,7 +77,7 @@ def corpus(out: Path, context: Context, *, world: dict[str, Any], spec_class: st
 
 
 def corpus_texts(out: Path, context: Context, *, part: str, kind: str, corpus: Path) -> None:
-    """Take one part's texts out of a data set: demonstrations, held-out ones, or all there is to pretrain on."""
+    """Take one part's texts out of a data set: demonstrations, held-out ones, or all to pretrain on."""
     prompts = read_table(corpus, "prompts").query("part == @part")
     found = read_table(corpus, "demonstrations")
     if kind == "pretraining":  # rejected answers are text too; their draws are numbered behind the others
@@ -93,7 +97,9 @@ def corpus_preferences(out: Path, context: Context, *, part: str, corpus: Path) 
     found = found.assign(draw=found.groupby("prompt_id").cumcount())
     context.cost["labels"] = len(found)
     write_table(out, "preferences", found)
-    write_table(out, "demonstrations", found.rename(columns={"preferred": "text"})[["prompt_id", "draw", "text"]])
+    write_table(
+        out, "demonstrations", found.rename(columns={"preferred": "text"})[["prompt_id", "draw", "text"]]
+    )
 
 
 def tokenizers(
@@ -109,8 +115,13 @@ def tokenizers(
         policy, reader = word_tokenizer(words, dropped=marks), word_tokenizer(words, marks=marks)
     else:
         assert prompts is not None and texts is not None  # a data set's own words are all there is
-        found, asked = read_table(texts, "demonstrations"), read_table(prompts, "prompts").set_index("prompt_id")
-        policy = reader = train_bpe([*asked["text"].reindex(found["prompt_id"].unique()), *found["text"]], vocabulary)
+        found, asked = (
+            read_table(texts, "demonstrations"),
+            read_table(prompts, "prompts").set_index("prompt_id"),
+        )
+        policy = reader = train_bpe(
+            [*asked["text"].reindex(found["prompt_id"].unique()), *found["text"]], vocabulary
+        )
     save_tokenizer(policy, out / "policy")
     save_tokenizer(reader, out / "reader")
 
@@ -121,7 +132,11 @@ def pi_init(
 ) -> None:  # fmt: skip
     """Make the initial policy: from scratch and pretrained on texts, or as its authors published it."""
     tokenizer = load_tokenizer(tokenizers / "policy")
-    lm = pretrained(model)[0] if model.name_or_path else from_scratch(model, tokenizer, derived_seed(seed, "init"))
+    lm = (
+        pretrained(model)[0]
+        if model.name_or_path
+        else from_scratch(model, tokenizer, derived_seed(seed, "init"))
+    )
     evaluations: list[Evaluation] = []
     if training is not None:
         rows = examples_from(
@@ -130,8 +145,8 @@ def pi_init(
         )  # fmt: skip
         train, validation = split_examples(rows)
         lm, evaluations = fine_tune(
-            lm, train, validation=validation[:1000], training=training, seed=derived_seed(seed, "pretraining"),
-            workspace=context.workspace, progress=_steps(context, training.steps),
+            lm, train, validation=validation[:1000], training=training, workspace=context.workspace,
+            seed=derived_seed(seed, "pretraining"), progress=context.steps(training.steps),
         )  # fmt: skip
         _count_training(context, lm, train, training, evaluations)
     save_policy(lm, out)
@@ -151,7 +166,7 @@ def pi_sft(
     train, validation = split_examples(rows)
     lm, evaluations = fine_tune(
         lm, train, validation=validation, training=training, seed=derived_seed(seed, "sft"),
-        workspace=context.workspace, lora=lora, progress=_steps(context, training.steps),
+        workspace=context.workspace, lora=lora, progress=context.steps(training.steps),
     )  # fmt: skip
     _count_training(context, lm, train, training, evaluations)
     save_policy(lm, out)
@@ -164,8 +179,8 @@ def samples(
 ) -> None:  # fmt: skip
     """Draw responses of a policy: table `samples`.
 
-    With `demonstrations`, `draws` responses for each demonstration, to its prompt; without, `draws` for each test prompt
-    of the policy's part.
+    With `demonstrations`, `draws` responses for each demonstration, to its prompt; without, `draws` for
+    each test prompt of the policy's part.
     """
     tokenizer, lm = load_tokenizer(tokenizers / "policy"), load_policy(policy)
     asked = read_table(prompts, "prompts").set_index("prompt_id")
@@ -175,35 +190,43 @@ def samples(
         tested = asked[(asked["split"] == "test") & (asked.get("part", "policy") == "policy")]
         counts = pd.Series(draws, index=tested.index)
     ids = encoded_prompts(asked.loc[counts.index].reset_index(), tokenizer, sampling)
-    requests = [Request(prompt, ids[prompt], draw) for prompt, count in counts.items() for draw in range(count)]
+    named = [(str(prompt), int(count)) for prompt, count in counts.items()]
+    requests = [Request(prompt, ids[prompt], draw) for prompt, count in named for draw in range(count)]
     drawn = sample(
         lm, requests, seed=derived_seed(seed, source, purpose), eos_id=tokenizer.eos_token_id,
         max_new_tokens=sampling.max_new_tokens, temperature=sampling.temperature,
         progress=lambda done: context.progress(done / len(requests), f"{done} of {len(requests)} responses"),
     )  # fmt: skip
     context.spend(tokens=sum(len(each.ids) for each in drawn), parameters=n_parameters(lm), passes=1)
-    frame = pd.DataFrame({
-        "prompt_id": [request.prompt_id for request in requests], "source": source,
-        "draw": [request.draw for request in requests], "token_ids": [list(each.ids) for each in drawn],
-        "text": [text.strip() for text in decode(tokenizer, [each.ids for each in drawn])], "logprob": [each.logprob for each in drawn],
-    })  # fmt: skip
+    asked_for = {"prompt_id": [each.prompt_id for each in requests], "draw": [each.draw for each in requests]}
+    frame = pd.DataFrame(asked_for).assign(
+        source=source,
+        token_ids=pd.Series([list(each.ids) for each in drawn], dtype=object),
+        text=[text.strip() for text in decode(tokenizer, [each.ids for each in drawn])],
+        logprob=[each.logprob for each in drawn],
+    )
     write_table(out, "samples", frame)
 
 
 def logprobs(
-    out: Path, context: Context, *, sampling: SamplingSpec, policy: Path, tokenizers: Path, prompts: Path, samples: Path
+    out: Path,
+    context: Context,
+    *,
+    sampling: SamplingSpec,
+    policy: Path,
+    tokenizers: Path,
+    prompts: Path,
+    samples: Path,
 ) -> None:
     """Give samples the log-probability (nats) that another policy has for them."""
     tokenizer, lm = load_tokenizer(tokenizers / "policy"), load_policy(policy)
     drawn = read_table(samples, "samples")
-    rows = examples_from(drawn, read_table(prompts, "prompts"), tokenizer, sampling, context=context_length(lm))
+    rows = examples_from(
+        drawn, read_table(prompts, "prompts"), tokenizer, sampling, context=context_length(lm)
+    )
     context.spend(tokens=sum(len(e.ids) for e in rows["example"]), parameters=n_parameters(lm), passes=1)
     found = sequence_logprobs(lm, list(rows["example"]))
     write_table(out, "logprobs", drawn[["prompt_id", "source", "draw"]].assign(logprob_init=found))
-
-
-def _steps(context: Context, total: int) -> Any:
-    return lambda step, note: context.progress(step / total, f"step {step} of {total}, {note}")
 
 
 def _count_training(
@@ -213,4 +236,6 @@ def _count_training(
     mean = sum(len(example.ids) for example in train) / len(train)
     steps = evaluations[-1].step
     context.spend(tokens=steps * training.batch_size * mean, parameters=n_parameters(lm), passes=3)
-    context.cost["response_tokens"] = steps * training.batch_size * float(np.mean([*map(response_tokens, train)]))
+    context.cost["response_tokens"] = (
+        steps * training.batch_size * float(np.mean([*map(response_tokens, train)]))
+    )

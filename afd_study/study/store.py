@@ -1,8 +1,9 @@
-"""The store: each step's artefact in a folder named by its key, whole or absent, checked whenever it is opened.
+"""The store: each step's artefact in a folder named by its key, whole or absent, checked when it is opened.
 
-A key covers the step's name, its code's version, the libraries' versions, every setting it receives and the keys of its
-inputs. An artefact is written in a workspace beside its place and renamed when its manifest (checksums, versions,
-commit, seconds, cost) is in; a workspace that an interruption left is taken up again.
+A key covers the step's name, its code's version, the libraries' versions, every setting it receives and
+the keys of its inputs. An artefact is written in a workspace beside its place and renamed when its
+manifest (checksums, versions, commit, seconds, cost) is in; a workspace that an interruption left is taken
+up again.
 """
 
 import hashlib
@@ -81,7 +82,7 @@ class Store:
         return self.root / "unfinished" / f"{step.name}-{step.key}"
 
     def manifest(self, step: Step) -> dict[str, Any] | None:
-        """Return the manifest of a whole artefact, or None; a damaged one is removed, to be computed again."""
+        """Return the manifest of a whole artefact, or None; a damaged one is removed, to be made again."""
         folder = self.folder(step)
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -92,7 +93,10 @@ class Store:
             whole = False
         if whole:
             return dict(manifest)
-        print(f"{step.name}: the artefact in {folder} is damaged (checksums differ); it is computed again", flush=True)
+        print(
+            f"{step.name}: the artefact in {folder} is damaged (checksums differ); it is computed again",
+            flush=True,
+        )
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
@@ -101,7 +105,9 @@ class Store:
 
         Raises StoreError where the disk is full or the folder cannot be written.
         """
-        files = {str(path.relative_to(out)): _checksum(path) for path in sorted(out.rglob("*")) if path.is_file()}
+        files = {
+            str(path.relative_to(out)): _checksum(path) for path in sorted(out.rglob("*")) if path.is_file()
+        }
         manifest = {
             "name": step.name, "key": step.key, "files": files, "settings": plain(step.settings),
             "inputs": {name: item.key for name, item in step.inputs.items()}, "cost": dict(cost),
@@ -141,8 +147,8 @@ def default_store() -> Store:
 def unwritable(where: Path, fault: OSError) -> StoreError:
     """Say what could not be written, why, and what to do about it."""
     return StoreError(
-        f"cannot write to the store at {where}: {fault.strerror or fault}. Free some space or make the folder writable, "
-        "or set AFD_STORE to another folder; what was finished is kept"
+        f"cannot write to the store at {where}: {fault.strerror or fault}. Free some space, make the "
+        "folder writable, or set AFD_STORE to another folder; what was finished is kept"
     )
 
 
@@ -170,7 +176,9 @@ def commit() -> str:
     """Return the checkout's commit, with '+' where files differ from it; '' outside a checkout."""
     try:
         head, changes = (
-            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=10).stdout
+            subprocess.run(
+                ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=10
+            ).stdout
             for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", "."])
         )
     except (OSError, subprocess.SubprocessError):

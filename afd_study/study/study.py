@@ -1,4 +1,4 @@
-"""What a notebook or the command line holds: a study of some seeds, whose tables are computed when asked for."""
+"""What a notebook or the command line holds: a study of some seeds, its tables computed when asked for."""
 
 import os
 from collections.abc import Mapping
@@ -43,8 +43,12 @@ class Study:
         return pd.concat(frames, ignore_index=True)
 
     def evaluations(self) -> pd.DataFrame:
-        """Return how training went: step, training_loss, validation_loss for every model (column `model`) and seed."""
-        trained = [name for name in self._first() if name in ("pi_init", "pi_sft", "judge") or name.startswith("reward_")]
+        """Return how training went: model, seed, step, training_loss, validation_loss (nats)."""
+        trained = [
+            name
+            for name in self._first()
+            if name in ("pi_init", "pi_sft", "judge") or name.startswith("reward_")
+        ]
         frames = [
             read_table(folder, "evaluations").assign(model=name, seed=seed)
             for name in trained
@@ -70,7 +74,9 @@ class Study:
             for name, step in steps.steps.items():
                 manifest = self.store.manifest(step)
                 if manifest is not None:
-                    rows.append({"step": name, "seed": seed, "seconds": manifest["seconds"], **manifest["cost"]})
+                    rows.append(
+                        {"step": name, "seed": seed, "seconds": manifest["seconds"], **manifest["cost"]}
+                    )
         return pd.DataFrame(rows).fillna(0.0)
 
     def run(self) -> int:
@@ -94,8 +100,8 @@ class Study:
         step_name, stored = TABLES[name]
         if step_name not in self._first():
             raise SpecError(
-                f"this study has no table '{name}': its world '{self.spec.world.name}' or its settings lack the "
-                f"step '{step_name}' (a judge needs preferences and the setting `judge`)"
+                f"this study has no table '{name}': its world '{self.spec.world.name}' or its settings lack "
+                f"the step '{step_name}' (a judge needs preferences and the setting `judge`)"
             )
         return step_name, stored
 
@@ -139,7 +145,9 @@ def open_study(
     return Study(task, spec, tuple(range(seed, seed + count)), store or default_store(), jobs, quiet)
 
 
-def open_settings(task: str, profile: str = "cpu", seed: int = 0, n_seeds: int | None = None, **options: Any) -> dict[str, Study]:
+def open_settings(
+    task: str, profile: str = "cpu", seed: int = 0, n_seeds: int | None = None, **options: Any
+) -> dict[str, Study]:
     """Open a study for each named setting of the task's profile; one named "as given" where there is none."""
     overrides = dict(options.pop("overrides", None) or {})
     settings = load_spec(task, profile, overrides).settings or {"as given": {}}
@@ -151,4 +159,6 @@ def open_settings(task: str, profile: str = "cpu", seed: int = 0, n_seeds: int |
 
 def compare(studies: Mapping[str, Study], name: str) -> pd.DataFrame:
     """Return a table of several studies, with the study's name in the column `setting`."""
-    return pd.concat([study.table(name).assign(setting=label) for label, study in studies.items()], ignore_index=True)
+    return pd.concat(
+        [study.table(name).assign(setting=label) for label, study in studies.items()], ignore_index=True
+    )

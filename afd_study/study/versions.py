@@ -1,7 +1,8 @@
 """The version of a step's code, read from the sources: no step outlives a change of what it runs.
 
-A step's function is named "module:function". Its version covers the function, what it calls in its own module,
-and every module of the package that these reach by import. Docstrings, comments and layout do not count.
+A step's function is named "module:function". Its version covers the function, what it calls in its own
+module, and every module of the package that these reach by import. Docstrings, comments and layout do not
+count.
 """
 
 import ast

@@ -23,7 +23,7 @@ from afd_study.theory import checks
 from afd_study.theory.divergences import Divergence, divergence
 
 MOST_RESPONSES = 5_000_000
-"""What is still listed: about 2 GB at the peak of a trajectory divergence with gradients."""
+"""What is still listed: under 2 GB at the peak of a trajectory divergence with gradients."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """A weighted automaton over words: a law of responses whose every probability is exact.
 
-A grammar is a table `state -> arcs`; an arc is a whole clause with a weight and the state behind it. Compiled,
-the clauses of a state form a trie, so that reading a response word by word leaves exactly one path
+A grammar is a table `state -> arcs`; an arc is a whole clause with a weight and the state behind it.
+Compiled, the clauses of a state form a trie, so that reading a response word by word leaves exactly one path
 (the grammar is unambiguous) and each next-word law is known.
 
 Full support: with probability `stray` a word comes that is not allowed here, uniform over the rest of the
 alphabet (the end mark among it, which then ends the response). The path stays where it was, except that a
-stray full stop gives up the clause and starts again where the clause began. So *every* word sequence has a finite
-log-probability, and the best discriminator against any policy is finite too.
+stray full stop gives up the clause and starts again where the clause began. So *every* word sequence has a
+finite log-probability, and the best discriminator against any policy is finite too.
 """
 
 import math
@@ -118,7 +118,8 @@ class Automaton:
 
     def sample(self, generator: np.random.Generator, max_words: int) -> list[str]:
         """Draw one response of at most `max_words` words, the end mark included where it was reached."""
-        node, words = self.start, []
+        node = self.start
+        words: list[str] = []
         while node != ENDED and len(words) < max_words:
             allowed = self.nodes[node].mass
             if generator.random() < self.stray:
@@ -178,7 +179,9 @@ def _insert(nodes: list[_Node], root: Mapping[str, int], state: str, arc: Arc, w
         node = nodes[here]
         inner = word in node.target and node.target[word] not in root.values() and node.target[word] != ENDED
         if word in node.mass and (last or not inner):
-            raise SpecError(f"state '{state}': clause {' '.join(arc.words)!r} begins or repeats another clause")
+            raise SpecError(
+                f"state '{state}': clause {' '.join(arc.words)!r} begins or repeats another clause"
+            )
         node.mass[word] = node.mass.get(word, 0.0) + weight
         if last:
             node.target[word] = ENDED if arc.target is None else root[arc.target]
