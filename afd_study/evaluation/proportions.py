@@ -1,6 +1,5 @@
 """Intervals of a share: how often a judge agrees with people."""
 
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats

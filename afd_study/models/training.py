@@ -119,6 +119,20 @@ class _Run:
         return {name: value.detach() for name, value in plain.named_parameters() if value.requires_grad}
 
 
+def _prepared(module: nn.Module, spec: TrainingSpec, seed: int) -> _Run:
+    """Hand module and optimiser to accelerate: device, precision, processes."""
+    accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no")
+    if spec.batch_size % accelerator.num_processes:
+        raise SpecError(
+            f"batch_size={spec.batch_size} must be a multiple of {accelerator.num_processes} processes"
+        )
+    weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True)
+    torch.manual_seed(seed)  # dropout draws from the global generator; nothing else does
+    module, optimizer = accelerator.prepare(module, optimizer)
+    return _Run(module, optimizer, accelerator, [], {}, 0)
+
+
 def _step(
     run: _Run, mine: Sequence[Any], loss: Loss, spec: TrainingSpec, step: int, workspace: Path
 ) -> float:
