@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from afd_study.errors import AfdError
+from afd_study.errors import AfdError, SpecError
 from afd_study.models.batches import step_indices
 from afd_study.models.specs import TrainingSpec
 
