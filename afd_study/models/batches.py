@@ -79,9 +79,10 @@ def step_indices(
 ) -> list[np.ndarray]:
     """Choose the examples of every step: shuffled epochs, cut into batches of similar length.
 
-    Within windows of `window` batches examples are sorted by length, then the batches are shuffled; an
-    epoch's remainder that fills no batch is left out of that epoch. Depends on its arguments alone, so
-    that a resumed run goes on as the uninterrupted one.
+    An epoch's remainder that fills no batch is left out of it: by lot, for the last after sorting would be
+    the longest, epoch after epoch. Within windows of `window` batches examples are sorted by length, then the
+    batches are shuffled. Depends on its arguments alone, so that a resumed run goes on as the
+    uninterrupted one.
 
     Raises DataError where there are fewer examples than a batch holds.
     """
@@ -94,12 +95,12 @@ def step_indices(
     rng = np.random.default_rng([seed, 7])
     chosen: list[np.ndarray] = []
     while len(chosen) < steps:
-        order = rng.permutation(len(size))
+        order = rng.permutation(len(size))[: len(size) // batch_size * batch_size]
         batches = []
         for first in range(0, len(order), window * batch_size):
             part = order[first : first + window * batch_size]
             part = part[np.argsort(size[part], kind="stable")]
-            batches += [part[i : i + batch_size] for i in range(0, len(part) - batch_size + 1, batch_size)]
+            batches += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
         chosen += [batches[i] for i in rng.permutation(len(batches))]
     return chosen[:steps]
 
