@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
-from afd_study.errors import AfdError, SpecError, nearest, unknown_name
+from afd_study.errors import AfdError, SpecError, unknown_name
 from afd_study.study.spec import task_names
 from afd_study.study.study import Study, open_settings, open_study
 
@@ -18,6 +17,7 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Alignment from demonstrations: run the study, resume it, print its tables.",
 )  # fmt: skip
+UsageFault: type[Exception] = typer.BadParameter.__mro__[1]  # of whichever click this typer brings
 COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"]
 
 Task = Annotated[str, typer.Option(help="A task of the profile, such as harmless.")]
@@ -92,25 +92,18 @@ def main() -> None:
         app(standalone_mode=False)
     except AfdError as fault:
         sys.exit(f"afd: {fault}")
-    except click.exceptions.NoSuchOption as fault:
-        known = (
-            [name for parameter in fault.ctx.command.params for name in parameter.opts] if fault.ctx else []
-        )
-        sys.exit(f"afd: {unknown_name('option', fault.option_name, known)}")
-    except click.exceptions.UsageError as fault:
-        named = (
-            nearest(str(fault.message).rsplit("'", 2)[-2], app_commands()) if "'" in fault.message else None
-        )
-        sys.exit(f"afd: {fault.format_message()}" + (f" Did you mean '{named}'?" if named else ""))
-    except click.exceptions.Abort:
+    except UsageFault as fault:
+        sys.exit(f"afd: {_usage(fault)}")
+    except typer.Abort:
         sys.exit("afd: interrupted; what was finished is kept, run the same command to go on")
 
 
-def app_commands() -> list[str]:
-    """Return the names of the commands."""
-    return [
-        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
-    ]
+def _usage(fault: Any) -> str:
+    """Say what is wrong with the words of a command; for an unknown option name the nearest known one."""
+    if getattr(fault, "option_name", None) and fault.ctx is not None:
+        known = [name for parameter in fault.ctx.command.params for name in parameter.opts]
+        return str(unknown_name("option", fault.option_name, known))
+    return str(fault.format_message())
 
 
 if __name__ == "__main__":

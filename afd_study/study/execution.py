@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from tqdm import tqdm
 
 from afd_study.study.store import Step, Store, unwritable
@@ -69,10 +70,12 @@ def missing(wanted: Iterable[Step], store: Store) -> dict[str, Step]:
 def _run(step: Step, store: Store, threads: int, report: Any) -> None:
     """Run one step in this process and keep its artefact."""
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
     from afd_study.study.context import Context
 
     torch.set_num_threads(threads)
+    disable_progress_bar()  # transformers' own, of every file that it reads
     _keep_freed_memory()
     module, name = step.function.split(":")
     function = getattr(import_module(module), name)
@@ -87,10 +90,14 @@ def _run(step: Step, store: Store, threads: int, report: Any) -> None:
     folders = {name: store.folder(needed) for name, needed in step.inputs.items()}
     started = time.perf_counter()
     try:
-        function(out, context, **step.settings, **folders)
+        function(out, context, **step.settings, **step.places, **folders)
     except OSError as fault:
         if fault.errno is not None and not isinstance(fault, FileNotFoundError):
             raise unwritable(out, fault) from fault
+        raise
+    except SafetensorError as fault:  # names what the system said in words alone
+        if "os error" in str(fault):
+            raise unwritable(out, OSError(str(fault))) from fault
         raise
     store.keep(step, out, seconds=time.perf_counter() - started, cost=context.cost)
 
@@ -110,7 +117,7 @@ def check_signature(step: Step) -> None:
     """Raise TypeError where a step's settings and inputs do not fit its function; used by the tests."""
     module, name = step.function.split(":")
     signature = inspect.signature(getattr(import_module(module), name))
-    signature.bind(Path(), None, **step.settings, **dict.fromkeys(step.inputs, Path()))
+    signature.bind(Path(), None, **step.settings, **step.places, **dict.fromkeys(step.inputs, Path()))
 
 
 class _Bar:
@@ -193,9 +200,10 @@ def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: in
                     future.result()
                     bar.done(step)
         except BaseException:
+            workers = list(pool._processes.values())  # shutdown forgets them
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(pool._processes.values()):  # a failed study must not go on computing
-                process.terminate()
+            for worker in workers:  # a failed study must not go on computing
+                worker.terminate()
             raise
 
 

@@ -86,7 +86,7 @@ def load_spec(task: str, profile: str, overrides: Mapping[str, Any] | None = Non
         raise unknown_name("task", task, tasks)
     values = yaml.safe_load(yaml.safe_dump(tasks[task]))  # a copy that may be changed
     for key, value in (overrides or {}).items():
-        _put(values, key, yaml.safe_load(value) if isinstance(value, str) else value)
+        _put(values, key, _read(key, value) if isinstance(value, str) else value)
     try:
         return StudySpec.model_validate(values)
     except ValidationError as fault:
@@ -99,6 +99,13 @@ def _profile(name: str) -> dict[str, Any]:
         raise unknown_name("profile", name, profile_names())
     text = files("afd_study.study").joinpath("profiles", f"{name}.yaml").read_text(encoding="utf-8")
     return dict(yaml.safe_load(text)["tasks"])
+
+
+def _read(key: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SpecError(f"setting '{key}': {text!r} is neither a number, a word nor a list [a, b]") from None
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,9 +34,10 @@ class Step:
     """A step of a study: a function, the settings it receives, and the steps whose artefacts it reads."""
 
     name: str
-    function: str  # "module:function", called as f(out, context, **settings, **{input: folder})
+    function: str  # "module:function", called as f(out, context, **settings, **places, **{input: folder})
     settings: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, "Step"] = field(default_factory=dict)
+    places: Mapping[str, Any] = field(default_factory=dict)  # where, not what: passed on, but not keyed
     weight: float = 1.0  # rough seconds, for the estimate until the store has measured this step
 
     @cached_property
@@ -89,13 +91,13 @@ class Store:
             whole = all(_checksum(folder / name) == want for name, want in manifest["files"].items())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whatever a damaged file holds
             whole = False
         if whole:
             return dict(manifest)
         print(
             f"{step.name}: the artefact in {folder} is damaged (checksums differ); it is computed again",
-            flush=True,
+            file=sys.stderr,  # stdout is for tables
         )
         shutil.rmtree(folder, ignore_errors=True)
         return None
