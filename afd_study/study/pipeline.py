@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from afd_study.methods.reward_data import REWARD_DATA
@@ -134,13 +135,16 @@ def _controlled(spec: StudySpec, seed: int, steps: dict[str, Step]) -> Texts:
 
 def _corpus(spec: StudySpec, steps: dict[str, Step]) -> Texts:
     module: Any = {"hh_rlhf": hh_rlhf, "own_data": own_data}[spec.world.name]
+    files = {name: value for name, value in dict(spec.world).items() if isinstance(value, Path)}
     settings = {
-        "world": spec.world.model_dump(mode="json"),
+        "world": spec.world.model_dump(mode="json", exclude=set(files)),
         "digest": digest(module.files(spec.world)),
         "spec_class": f"{module.__name__}:{type(spec.world).__name__}",
         "judge_share": spec.judge_share,
     }
-    corpus = Step("corpus", f"{TEXTS}:corpus", settings)
+    # a data set is keyed by what it holds, wherever it lies
+    places = {"files": {name: str(path.resolve()) for name, path in files.items()}}
+    corpus = Step("corpus", f"{TEXTS}:corpus", settings, places=places)
 
     def texts(kind: str, part: str = "policy") -> Step:
         return Step(

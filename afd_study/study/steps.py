@@ -58,8 +58,9 @@ def marked(out: Path, context: Context, *, world: dict[str, Any], seed: int, dem
 
 
 def corpus(
-    out: Path, context: Context, *, world: dict[str, Any], spec_class: str, digest: str, judge_share: float
-) -> None:
+    out: Path, context: Context, *, world: dict[str, Any], spec_class: str, digest: str, judge_share: float,
+    files: dict[str, str],
+) -> None:  # fmt: skip
     """Read a data set from disk: its tables, and a report of every line.
 
     Column `part` deals the prompts out between policy and judge, by a hash of how their dialogue opens: the
@@ -67,7 +68,7 @@ def corpus(
     """
     module_name, class_name = spec_class.split(":")
     module = import_module(module_name)
-    found = module.load(getattr(module, class_name)(**world))
+    found = module.load(getattr(module, class_name)(**world, **files))
     draw = [unit_hash(opening(text), seed=0, use="judge") for text in found.prompts["text"]]
     prompts = found.prompts.assign(part=np.where(np.array(draw) < judge_share, "judge", "policy"))
     write_table(out, "prompts", prompts)

@@ -1,0 +1,147 @@
+"""What chapters show of studies in several settings: tables over seeds, with intervals, ready to draw.
+
+Each function takes studies by the name of their setting (`open_settings`) and never merges settings.
+Generators have fixed seeds, so that the same studies give the same intervals.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from afd_study.evaluation.diagnostics import rank_correlations
+from afd_study.evaluation.orderings import PAPER_ORDERINGS, Contrast, orderings
+from afd_study.evaluation.separability import separability, top_words
+from afd_study.evaluation.statistics import interval
+from afd_study.methods.selection import picks
+from afd_study.study.reward_steps import JUDGE
+from afd_study.study.study import Study, compare
+
+Studies = Mapping[str, Study]
+CURVE = ("setting", "task", "method", "n", "judge")
+
+
+def _generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def curves(studies: Studies) -> pd.DataFrame:
+    """Return the judge's mean of every method at every n, with 95 % intervals: t over seeds, if several."""
+    return interval(compare(studies, "outcomes"), generator=_generator(), by=CURVE)
+
+
+def verdicts(
+    studies: Studies, contrasts: Sequence[Contrast] = PAPER_ORDERINGS, n: int | None = None
+) -> pd.DataFrame:
+    """Judge the paper's orderings in each setting (evaluation.orderings), at `n` instead of 16 where given.
+
+    Contrasts of a reward model that the studies did not train are left out.
+    """
+    outcomes = compare(studies, "outcomes")
+    known = set(outcomes["method"])
+    chosen = [each for each in contrasts if {each.method, each.than} <= known]
+    if n is not None:
+        chosen = [Contrast(each.claim, each.method, each.than, each.kind, each.margin, n) for each in chosen]
+    return orderings(outcomes, chosen, generator=_generator(), by=("setting", "task", "judge"))
+
+
+def win_rates(studies: Studies, n: int) -> pd.DataFrame:
+    """Return how often the judge prefers each method's best of `n` to an opponent's draw, with intervals."""
+    won = compare(studies, "win_rates").query("n == @n")
+    return interval(won, generator=_generator(), by=("setting", "opponent", "method", "n"))
+
+
+def scorers(studies: Studies) -> pd.DataFrame:
+    """Return what each scorer knows: rank correlation with the judge, and accuracy at its own training task.
+
+    Accuracy (x) is NaN for scorers that were not trained; x_low ... y_high are the bounds of 95 % intervals.
+    """
+    frames = []
+    for label, study in studies.items():
+        scores = study.table("scores")
+        each = pd.concat(
+            rank_correlations(part.drop(columns="seed"), task=study.task, seed=seed, judge=JUDGE)
+            for seed, part in scores.groupby("seed")
+        )
+        ranked = interval(each.dropna(subset="value"), generator=_generator(), by=("task", "method", "judge"))
+        trained = study.reward_models().rename(columns={"scorer": "method"}).assign(prompt_id="all")
+        right = interval(trained, generator=_generator(), by=("method",), value="accuracy")
+        right = right.rename(columns={"mean": "accuracy", "low": "x_low", "high": "x_high"})
+        ranked = ranked.rename(columns={"mean": "rank_correlation", "low": "y_low", "high": "y_high"})
+        right = right[["method", "accuracy", "x_low", "x_high"]]
+        frames.append(ranked.merge(right, on="method", how="left").assign(setting=label))
+    return pd.concat(frames, ignore_index=True)
+
+
+def components(studies: Studies) -> pd.DataFrame:
+    """Return the judge's components and their sum for each source, seeds averaged, with intervals."""
+    label, study = next(iter(studies.items()))
+    parts = study.table("components")
+    names = [name for name in parts.columns if name not in ("prompt_id", "source", "draw", "seed")]
+    long = parts.melt(["seed", "prompt_id", "source"], names, "component", "points")
+    means = (
+        long.groupby(["seed", "prompt_id", "source", "component"], sort=False)["points"].mean().reset_index()
+    )
+    found = interval(means, generator=_generator(), by=("source", "component"), value="points")
+    order = {name: place for place, name in enumerate(names)}
+    found = found.rename(columns={"source": "method"}).assign(setting=label)
+    return found.sort_values(
+        ["method", "component"], key=lambda column: column.map(order).fillna(0)
+    ).reset_index(drop=True)
+
+
+def texts_apart(study: Study, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Return with what AUC simple readers tell pairs of sources apart on test prompts, by features."""
+    found = [
+        separability(sources(study), positive=high, negative=low, generator=_generator())
+        for high, low in pairs
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def telling_words(study: Study, positive: str, negative: str, k: int = 8) -> pd.DataFrame:
+    """Return the words that tell two sources apart best: untrusted text, to be shown by tables.show_texts."""
+    return top_words(sources(study), positive=positive, negative=negative, k=k)
+
+
+def sources(study: Study) -> pd.DataFrame:
+    """Return a text a test prompt of each source: prompt_id, source, draw, text."""
+    demonstrations = study.table("held_out_demonstrations").assign(source="demonstrations")
+    frames = [study.table("init_samples"), study.table("samples"), demonstrations]
+    first = [frame[frame["draw"] == 0][["seed", "prompt_id", "source", "draw", "text"]] for frame in frames]
+    return pd.concat(first, ignore_index=True)
+
+
+def picked(study: Study, rules: Sequence[str], n: int, prompts: int = 2) -> pd.DataFrame:
+    """Return what each rule keeps of the first n samples for a few test prompts: prompt, rule, text, judge.
+
+    The prompts are the first test prompts by id of the first seed. Untrusted text: tables.show_texts.
+    """
+    seed = study.seeds[0]
+    scores, samples = (
+        study.table(name).query("seed == @seed and source == 'pi_sft'") for name in ("scores", "samples")
+    )
+    kept = picks(scores[scores["scorer"].isin([*rules, JUDGE])], n).replace({"rule": {JUDGE: "oracle"}})
+    judged = scores[scores["scorer"] == JUDGE].rename(columns={"reward": JUDGE})[["prompt_id", "draw", JUDGE]]
+    asked = (
+        study.table("prompts")
+        .query("seed == @seed")[["prompt_id", "text"]]
+        .rename(columns={"text": "prompt"})
+    )
+    chosen = kept[kept["prompt_id"].isin(sorted(set(kept["prompt_id"]))[:prompts])]
+    found = chosen.merge(samples[["prompt_id", "draw", "text"]], on=["prompt_id", "draw"])
+    found = found.merge(judged, on=["prompt_id", "draw"]).merge(asked, on="prompt_id")
+    return found[["prompt", "rule", "text", JUDGE]]
+
+
+def cost(studies: Studies) -> pd.DataFrame:
+    """Return the mean cost a seed of each kind of step: seconds, tokens, FLOPs, labels."""
+    frames = [study.cost() for study in studies.values()]
+    every = pd.concat(frames, ignore_index=True).drop_duplicates(["step", "seed", "seconds"])
+    return (
+        every.groupby("step")
+        .mean(numeric_only=True)
+        .drop(columns="seed")
+        .sort_values("seconds", ascending=False)
+        .reset_index()
+    )
