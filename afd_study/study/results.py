@@ -56,14 +56,15 @@ def scorers(studies: Studies) -> pd.DataFrame:
 
     Accuracy (x) is NaN for scorers that were not trained; x_low ... y_high are the bounds of 95 % intervals.
     """
-    frames = []
+    frames: list[pd.DataFrame] = []
     for label, study in studies.items():
         scores = study.table("scores")
-        each = pd.concat(
-            rank_correlations(part.drop(columns="seed"), task=study.task, seed=seed, judge=JUDGE)
-            for seed, part in scores.groupby("seed")
-        )
-        ranked = interval(each.dropna(subset="value"), generator=_generator(), by=("task", "method", "judge"))
+        each = [
+            rank_correlations(_of_seed(scores, seed), task=study.task, seed=seed, judge=JUDGE)
+            for seed in study.seeds
+        ]
+        defined = pd.concat(each).dropna(subset="value")  # a scorer that ties every draw ranks nothing
+        ranked = interval(defined, generator=_generator(), by=("task", "method", "judge"))
         trained = study.reward_models().rename(columns={"scorer": "method"}).assign(prompt_id="all")
         right = interval(trained, generator=_generator(), by=("method",), value="accuracy")
         right = right.rename(columns={"mean": "accuracy", "low": "x_low", "high": "x_high"})
@@ -118,20 +119,19 @@ def picked(study: Study, rules: Sequence[str], n: int, prompts: int = 2) -> pd.D
     The prompts are the first test prompts by id of the first seed. Untrusted text: tables.show_texts.
     """
     seed = study.seeds[0]
-    scores, samples = (
-        study.table(name).query("seed == @seed and source == 'pi_sft'") for name in ("scores", "samples")
-    )
-    kept = picks(scores[scores["scorer"].isin([*rules, JUDGE])], n).replace({"rule": {JUDGE: "oracle"}})
+    scores, samples, asked = (_of_seed(study.table(name), seed) for name in ("scores", "samples", "prompts"))
+    scores = scores[(scores["source"] == "pi_sft") & scores["scorer"].isin([*rules, JUDGE])]
+    kept = picks(scores, n).replace({"rule": {JUDGE: "oracle"}})
     judged = scores[scores["scorer"] == JUDGE].rename(columns={"reward": JUDGE})[["prompt_id", "draw", JUDGE]]
-    asked = (
-        study.table("prompts")
-        .query("seed == @seed")[["prompt_id", "text"]]
-        .rename(columns={"text": "prompt"})
-    )
+    asked = asked[["prompt_id", "text"]].rename(columns={"text": "prompt"})
     chosen = kept[kept["prompt_id"].isin(sorted(set(kept["prompt_id"]))[:prompts])]
     found = chosen.merge(samples[["prompt_id", "draw", "text"]], on=["prompt_id", "draw"])
     found = found.merge(judged, on=["prompt_id", "draw"]).merge(asked, on="prompt_id")
     return found[["prompt", "rule", "text", JUDGE]]
+
+
+def _of_seed(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
+    return frame[frame["seed"] == seed]
 
 
 def cost(studies: Studies) -> pd.DataFrame:
