@@ -9,13 +9,12 @@ What is left out: margins, several responses a prompt, label smoothing.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from afd_study.models.batches import Pair, collate
+from afd_study.models.batches import Pair, collate, refuse_empty
 from afd_study.models.policy import with_lora
 from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.specs import LoRASpec, TrainingSpec
@@ -45,10 +44,11 @@ def fit(
 ) -> tuple[RewardModel, list[Evaluation]]:
     """Fit the model to pairs, keep it at its lowest validation loss, and return it with all evaluations.
 
-    Raises DataError where the pairs do not fill a batch; TrainingError for a loss that is no number.
+    Raises DataError where the pairs do not fill a batch or none are left for validation; TrainingError for
+    a loss that is no number.
     """
-    body: Any = with_lora(model.backbone, lora)
-    model.backbone = body
+    refuse_empty(validation_pairs=validation)
+    adapters = with_lora(model.backbone, lora, seed=seed)
 
     def train_loss(module: nn.Module, items: Sequence[Pair]) -> Tensor:
         both = collate([pair.high for pair in items] + [pair.low for pair in items])
@@ -67,8 +67,8 @@ def fit(
         model, pairs, loss=train_loss, length=lambda pair: max(len(pair.high.ids), len(pair.low.ids)),
         spec=training, seed=seed, evaluate=evaluate, workspace=workspace, progress=progress,
     )  # fmt: skip
-    if lora is not None:
-        model.backbone = body.merge_and_unload()
+    if adapters is not None:
+        model.backbone = adapters.merge_and_unload()
     return model, evaluations
 
 

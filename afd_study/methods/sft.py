@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from afd_study.models.batches import Example, collate
+from afd_study.models.batches import Example, collate, refuse_empty
 from afd_study.models.policy import Policy, with_lora
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import LoRASpec, TrainingSpec
@@ -39,8 +39,13 @@ def fine_tune(
     length): a constant, so that every response weighs the same whatever batch it falls into. Losses are in
     nats a token.
 
-    Raises DataError where the demonstrations do not fill a batch; TrainingError for a loss that is no number.
+    With `lora` adapters are trained instead of the weights, and merged into them in the end.
+
+    Raises DataError where the demonstrations do not fill a batch or none are left for validation;
+    TrainingError for a loss that is no number.
     """
+    refuse_empty(demonstrations=demonstrations, validation_demonstrations=validation)
+    adapters = with_lora(lm, lora, seed=seed)
     mean_length = sum(map(response_tokens, demonstrations)) / len(demonstrations)
     constant = training.batch_size * mean_length
 
@@ -53,12 +58,11 @@ def fine_tune(
         assert isinstance(policy, Policy)  # train hands back the module it was given
         return -float(sequence_logprobs(policy.lm, validation).sum()) / sum(map(response_tokens, validation))
 
-    policy, evaluations = train(
-        Policy(with_lora(lm, lora)), demonstrations, loss=loss, length=lambda e: len(e.ids), spec=training,
+    _, evaluations = train(
+        Policy(lm), demonstrations, loss=loss, length=lambda e: len(e.ids), spec=training,
         seed=seed, evaluate=evaluate, workspace=workspace, progress=progress,
     )  # fmt: skip
-    fitted: Any = policy.lm
-    return fitted if lora is None else fitted.merge_and_unload(), evaluations
+    return lm if adapters is None else adapters.merge_and_unload(), evaluations
 
 
 def response_tokens(example: Example) -> int:

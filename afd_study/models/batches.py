@@ -1,7 +1,7 @@
 """What goes through a model at once: examples as ids, padded batches, and which examples each step takes."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -62,6 +62,15 @@ def join(
             )
         examples.append(Example(ids, len(prompt)))
     return examples
+
+
+def refuse_empty(**parts: Sequence[Any]) -> None:
+    """Raise DataError that names the first part of the data that holds nothing."""
+    for name, items in parts.items():
+        if not len(items):
+            raise DataError(
+                f"there are no {name.replace('_', ' ')}: give more data, or other shares of the splits"
+            )
 
 
 def collate(examples: Sequence[Example], padding_id: int = 0) -> Batch:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -14,11 +15,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from afd_study.errors import HubError, SpecError, unknown_name
 from afd_study.models.batches import Batch
-from afd_study.models.scoring import TokenLogprobs, response_logprobs
+from afd_study.models.scoring import TokenLogprobs, refuse_unfit, response_logprobs
 from afd_study.models.specs import LoRASpec, ModelSpec
 
 
@@ -38,10 +39,11 @@ class Policy(nn.Module):
 def from_scratch(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
     """Build a randomly initialised model for the tokenizer's vocabulary; `seed` fixes every weight.
 
-    Raises SpecError for an unknown architecture or config setting.
+    Raises SpecError for an architecture that is unknown or no causal language model's, and for a config
+    setting that is unknown or does not fit.
     """
-    if spec.architecture not in CONFIG_MAPPING_NAMES:
-        raise unknown_name("architecture", spec.architecture, CONFIG_MAPPING_NAMES)
+    if spec.architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise unknown_name("architecture", spec.architecture, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     known = AutoConfig.for_model(spec.architecture)
     names = set(known.to_dict()) | set(known.attribute_map)
     for name in spec.config:
@@ -49,10 +51,19 @@ def from_scratch(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, seed: int)
             raise unknown_name(f"{spec.architecture} config setting", name, names)
     # no pad id: padding is masked by length alone, and transformers would warn of every padded batch
     ids = {"pad_token_id": None, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None}
-    config = AutoConfig.for_model(spec.architecture, **{**spec.config, "vocab_size": len(tokenizer), **ids})
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        lm = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    settings = {**spec.config, "vocab_size": len(tokenizer), **ids}
+    try:
+        config = AutoConfig.for_model(spec.architecture, **settings)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            lm = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    except (
+        ValueError,
+        TypeError,
+        StrictDataclassError,
+    ) as fault:  # what transformers says of sizes that do not fit together
+        raise SpecError(f"no {spec.architecture} can be built from config {spec.config}: {fault}") from fault
+    refuse_unfit(lm)
     return suppress_specials(lm, tokenizer)
 
 
@@ -68,7 +79,8 @@ def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
 
     Only safetensors are read and no code of the repository is run. A tokenizer without padding gets `<pad>`.
 
-    Raises HubError that says what was wanted and how to point at a local copy.
+    Raises HubError that says what was wanted and how to point at a local copy, SpecError for a model that
+    is not causal.
     """
     where, local = str(spec.name_or_path), not spec.allow_download
     try:
@@ -86,13 +98,20 @@ def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
         lm.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     lm.config.pad_token_id = None  # padding is masked by length alone
+    refuse_unfit(lm)
     return suppress_specials(lm, tokenizer), tokenizer
 
 
-def with_lora(model: PreTrainedModel, spec: LoRASpec | None) -> Any:
-    """Return the model with fresh trainable adapters in place, or as it is where `spec` is None."""
+def with_lora(model: PreTrainedModel, spec: LoRASpec | None, *, seed: int) -> Any:
+    """Put fresh adapters into the model's own layers, drawn by `seed`; nothing else of it stays trainable.
+
+    Returns peft's handle, whose `merge_and_unload()` gives the model back with the adapters merged into
+    its weights; None, and the model as it was, where `spec` is None.
+
+    Raises SpecError where peft cannot tell which layers to adapt.
+    """
     if spec is None:
-        return model
+        return None
     from peft import LoraConfig, get_peft_model
 
     targets = list(spec.target_modules) if spec.target_modules else None
@@ -100,7 +119,9 @@ def with_lora(model: PreTrainedModel, spec: LoRASpec | None) -> Any:
         r=spec.r, lora_alpha=spec.alpha, lora_dropout=spec.dropout, target_modules=targets, bias="none"
     )
     try:
-        return get_peft_model(model, config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return get_peft_model(model, config)
     except ValueError as fault:
         raise SpecError(f"LoRA cannot be put on this model: {fault}; name lora.target_modules") from fault
 

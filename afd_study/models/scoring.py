@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from afd_study.errors import SpecError
 from afd_study.models.batches import Batch, Example, in_batches
 
 
@@ -63,6 +64,28 @@ def last_hidden(backbone: nn.Module, batch: Batch) -> Tensor:
     """Return the hidden state (batch, width) at the last token of each response."""
     rows = torch.arange(len(batch.ids), device=batch.ids.device)
     return hidden_states(backbone, batch.ids)[rows, batch.lengths - 1]
+
+
+@torch.no_grad()
+def refuse_unfit(lm: PreTrainedModel) -> None:
+    """Raise SpecError for a model whose law this module would get wrong: tried out on six tokens.
+
+    That is one which reads what comes later (an encoder such as BERT), or which does more behind its head
+    than `output_logits` knows of.
+    """
+    lm.eval()
+    ids = torch.arange(6, device=lm.device)[None] % lm.config.get_text_config().vocab_size
+    logits = lm(input_ids=ids, use_cache=False).logits.float()
+    earlier = lm(input_ids=ids[:, :3], use_cache=False).logits.float()
+    own = output_logits(lm, hidden_states(lm.base_model, ids))
+    slack = (1e-3 if lm.dtype == torch.float32 else 3e-2) * logits.abs().max()  # bf16 keeps two digits
+    if (logits[:, :3] - earlier).abs().max() > slack:
+        raise SpecError(f"{type(lm).__name__} reads what comes later: take a causal language model")
+    if (logits - own)[own.isfinite()].abs().max() > slack:
+        raise SpecError(
+            f"{type(lm).__name__} changes its logits behind the output embedding in a way that is not known "
+            "here: add it to models/scoring.py, output_logits"
+        )
 
 
 @torch.no_grad()
