@@ -59,7 +59,9 @@ def pairs(
     joined = wanted
     for side, source in (("high", contrast.high), ("low", contrast.low)):
         table = sources[source].rename(columns={"response": side})
-        joined = joined.merge(table[["prompt_id", "draw", side]], on=["prompt_id", "draw"])
+        joined = joined.merge(
+            table[["prompt_id", "draw", side]], on=["prompt_id", "draw"], validate="one_to_one"
+        )
     if len(joined) < len(wanted):
         raise DataError(
             f"{contrast.high} and {contrast.low} give {len(joined)} pairs where {len(wanted)} are called "

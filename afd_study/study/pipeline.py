@@ -139,7 +139,6 @@ def _corpus(spec: StudySpec, steps: dict[str, Step]) -> Texts:
     settings = {
         "world": spec.world.model_dump(mode="json", exclude=set(files)),
         "digest": digest(module.files(spec.world)),
-        "spec_class": f"{module.__name__}:{type(spec.world).__name__}",
         "judge_share": spec.judge_share,
     }
     # a data set is keyed by what it holds, wherever it lies

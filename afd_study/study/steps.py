@@ -1,7 +1,6 @@
 """Steps that make texts and policies. Each reads its inputs' folders and writes its own."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,10 +25,14 @@ from afd_study.models.training import Evaluation
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import encoded_prompts, examples_from, split_examples
 from afd_study.study.store import read_table, write_table
-from afd_study.worlds import harmless
+from afd_study.worlds import harmless, hh_rlhf, own_data
 from afd_study.worlds.corpus import opening, unit_hash
 
 CONTROLLED = {"harmless": harmless.HarmlessWorld}
+CORPORA: Mapping[str, tuple[Any, Any]] = {  # imported by name, so that their code is part of a step's key
+    "hh_rlhf": (hh_rlhf.load, hh_rlhf.HHRLHFSpec),
+    "own_data": (own_data.load, own_data.OwnDataSpec),
+}
 
 
 def open_world(knobs: Mapping[str, Any]) -> Any:
@@ -58,17 +61,15 @@ def marked(out: Path, context: Context, *, world: dict[str, Any], seed: int, dem
 
 
 def corpus(
-    out: Path, context: Context, *, world: dict[str, Any], spec_class: str, digest: str, judge_share: float,
-    files: dict[str, str],
+    out: Path, context: Context, *, world: dict[str, Any], digest: str, judge_share: float, files: dict[str, str]
 ) -> None:  # fmt: skip
     """Read a data set from disk: its tables, and a report of every line.
 
     Column `part` deals the prompts out between policy and judge, by a hash of how their dialogue opens: the
     judge never reads a dialogue that a policy was trained on.
     """
-    module_name, class_name = spec_class.split(":")
-    module = import_module(module_name)
-    found = module.load(getattr(module, class_name)(**world, **files))
+    load, spec_class = CORPORA[world["name"]]
+    found = load(spec_class(**world, **files))
     draw = [unit_hash(opening(text), seed=0, use="judge") for text in found.prompts["text"]]
     prompts = found.prompts.assign(part=np.where(np.array(draw) < judge_share, "judge", "policy"))
     write_table(out, "prompts", prompts)

@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from afd_study.errors import SpecError
+from afd_study.errors import SpecError, unknown_name
 
 EOS = "<eos>"
 _WORD = re.compile(r"<\w+>|\w+(?:['-]\w+)*|[^\w\s]")
@@ -146,10 +146,14 @@ def compile_grammar(grammar: Grammar, *, start: str, alphabet: Sequence[str], st
     """Compile clauses into tries and check that the law is proper and unambiguous.
 
     Raises SpecError where a state has no arcs or an unknown target, where one clause is the beginning of
-    another (then a reader could not tell which one it was), or where a word is outside the alphabet.
+    another (then a reader could not tell which one it was), where an end mark stands anywhere but alone on an
+    arc that ends the response, where a word is outside the alphabet, or where nothing is left to stray to.
     """
     if not 0 < stray < 1:
         raise SpecError(f"stray must lie strictly between 0 and 1 for full support, not {stray}")
+    for name in (start, *(arc.target for arcs in grammar.values() for arc in arcs)):
+        if name is not None and name not in grammar:
+            raise unknown_name("state of the grammar", name, grammar)
     nodes: list[_Node] = []
     root = {}
     for state in grammar:
@@ -165,6 +169,8 @@ def compile_grammar(grammar: Grammar, *, start: str, alphabet: Sequence[str], st
     lacking = {word for node in nodes for word in node.mass} - set(alphabet)
     if lacking:
         raise SpecError(f"the grammar uses words outside the alphabet: {sorted(lacking)[:5]}")
+    if any(len(node.mass) == len(set(alphabet)) for node in nodes) or EOS not in alphabet:
+        raise SpecError("the alphabet must hold the end mark, and at every place a word that is not allowed")
     for node in nodes:
         total = sum(node.mass.values())
         node.mass = {word: value / total for word, value in node.mass.items()}
@@ -174,6 +180,11 @@ def compile_grammar(grammar: Grammar, *, start: str, alphabet: Sequence[str], st
 def _insert(nodes: list[_Node], root: Mapping[str, int], state: str, arc: Arc, weight: float) -> None:
     """Add one clause to the trie of `state`; weights add up where clauses share their first words."""
     here = root[state]
+    ends = arc.target is None
+    if not arc.words or (arc.words == (EOS,)) != ends or (EOS in arc.words) != ends:
+        raise SpecError(
+            f"state '{state}': an arc is a clause with the state behind it, or the end mark alone"
+        )
     for i, word in enumerate(arc.words):
         last = i == len(arc.words) - 1
         node = nodes[here]
