@@ -61,7 +61,8 @@ def marked(out: Path, context: Context, *, world: dict[str, Any], seed: int, dem
 
 
 def corpus(
-    out: Path, context: Context, *, world: dict[str, Any], digest: str, judge_share: float, files: dict[str, str]
+    out: Path, context: Context, *, world: dict[str, Any], digest: str, judge_share: float,
+    files: dict[str, str],
 ) -> None:  # fmt: skip
     """Read a data set from disk: its tables, and a report of every line.
 
