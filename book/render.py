@@ -27,6 +27,7 @@ from papermill.exceptions import PapermillExecutionError
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 FOLDERS = ("hh_rlhf",)  # parameters that name a folder, relative to NOTEBOOKS, where the kernels run
+NEEDS_DATA = "needs-data"  # the tag of cells that a page without a data folder does not show
 TRIES = 2  # a kernel that dies while starting gets one more chance; a cell that raises gets none
 
 # Chapters whose name is not their notebook's, or that fix a parameter: (notebook, parameters).
@@ -126,6 +127,10 @@ def execute(chapter: Chapter) -> float:
         faults = gate.notebook_faults(notebook, chapter.name)
         if faults:
             raise RenderError("\n".join(faults))
+        if not any(chapter.parameters.get(name) for name in FOLDERS):
+            notebook.cells = [
+                cell for cell in notebook.cells if NEEDS_DATA not in cell.metadata.get("tags", [])
+            ]
         seconds = time.perf_counter() - started
         nbformat.write(_tidied(notebook, {"key": chapter.key, "seconds": round(seconds, 1)}), beside)
         beside.replace(chapter.target)
