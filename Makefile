@@ -1,6 +1,6 @@
 # Two commands: `make book` and `make test`. Both make .venv on first use. `make help` lists the rest.
 #
-# PROFILE   cpu (default), smoke, gpu or paper: which settings the study runs with
+# PROFILE   cpu (default) or smoke: which settings the study runs with (afd_study/study/profiles)
 # HH_RLHF   a folder with Anthropic's HH-RLHF files: adds the chapter on real dialogues
 # JOBS      how many steps and notebooks run at once (default: the cores)
 # PY        a Python that already has the packages (conda users: PY=python); without it .venv is made

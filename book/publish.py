@@ -42,7 +42,7 @@ def part(name: str) -> Iterator[None]:
 def main() -> int:
     """Publish by the command line's settings; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--profile", default="cpu", help="the study's settings: cpu, smoke, gpu or paper")
+    parser.add_argument("--profile", default="cpu", help="the study's settings: cpu or smoke")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="steps and notebooks at once")
     parser.add_argument("--hh-rlhf", type=Path, help="folder with Anthropic's HH-RLHF files")
     parser.add_argument("--workspace", type=Path, default=BOOK, help="where pages are put together and built")

@@ -42,14 +42,18 @@ def run(
     """Compute one seed of a study and print its outcome table; what the store holds is not computed again."""
     study = open_study(task, profile, seed, 1, overrides=_overrides(settings or []), jobs=_processes(jobs))
     count = study.run()
-    summary = study.table("summary")
-    where = study.folder("summary")
-    print(f"{count} steps computed; the tables lie in {where}", file=sys.stderr)
-    if as_json:
-        print(json.dumps(summary[COLUMNS].to_dict("records")))
+    table = "summary" if study.has("summary") else "all_scores"
+    print(f"{count} steps computed; the tables lie in {study.folder(table)}", file=sys.stderr)
+    if table == "all_scores":
+        print("no judge, so no outcomes: this is what the reward models learned", file=sys.stderr)
+        found, shown = study.reward_models(), study.reward_models()
     else:
-        last = summary["n"].isin([1, 2, 4, 8, 16, 32, summary["n"].max()])
-        print(summary.loc[last, COLUMNS].to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+        found = study.table("summary")[COLUMNS]
+        shown = found[found["n"].isin([1, 2, 4, 8, 16, 32, found["n"].max()])]
+    if as_json:
+        print(json.dumps(found.to_dict("records")))
+    else:
+        print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
 
 
 @app.command()
@@ -60,8 +64,8 @@ def prepare(
     """Compute everything that the book's chapters open: all tasks, settings and seeds of a profile."""
     studies: list[Study] = []
     for task in task_names(profile):
-        if task == "hh_rlhf" and hh_rlhf is None:
-            continue
+        if task == "own_data" or (task == "hh_rlhf" and hh_rlhf is None):
+            continue  # no data given, no chapter
         given = {"world.folder": str(hh_rlhf.resolve())} if task == "hh_rlhf" and hh_rlhf else {}
         studies += open_settings(task, profile, seed, overrides=given).values()
     steps = [step for study in studies for plan in study.plans().values() for step in plan.steps.values()]

@@ -50,6 +50,7 @@ TABLES: dict[str, tuple[str, str]] = {
     "report": ("corpus", "report"),
     "preferences": ("preferences", "preferences"),
     "judge_accuracy": ("judge", "judge_accuracy"),
+    "all_scores": ("scored", "scores"),
 } | {
     name: ("outcomes", name)
     for name in ("scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination")
@@ -86,10 +87,12 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
         steps[f"reward_{kind}"] = _reward(spec, seed, kind, steps, texts)
         scored[kind] = _scores(spec, kind, steps[f"reward_{kind}"], texts, tested)
         steps[f"scores_{kind}"] = scored[kind]
+    pooled = {name: steps[name] for name in ("pool", "init_logprobs", "judged") if name in steps}
     if "judged" in steps:
-        pooled = {name: steps[name] for name in ("pool", "init_logprobs", "judged")}
         settings = {"task": task, "seed": seed, "sampling": spec.sampling, "scorers": spec.reward.kinds}
         steps["outcomes"] = Step("outcomes", f"{REWARDS}:outcomes", settings, pooled | scored, weight=6)
+    else:
+        steps["scored"] = Step("scored", f"{REWARDS}:all_scores", {}, pooled | scored)
     return Plan(steps)
 
 

@@ -151,15 +151,7 @@ def outcomes(
     pool: Path, init_logprobs: Path, judged: Path, **scored: Path,
 ) -> None:  # fmt: skip
     """Judge every selection rule at every n on one pool: outcomes, summary, win rates and diagnostics."""
-    verdicts = read_table(judged, "scores")
-    samples = read_table(pool, "samples").merge(
-        read_table(init_logprobs, "logprobs"), on=["prompt_id", "source", "draw"], validate="one_to_one"
-    )
-    values = verdicts.rename(columns={"reward": JUDGE}).drop(columns="scorer")
-    samples = samples.merge(values, on=["prompt_id", "source", "draw"], validate="one_to_one")
-    rules = scores_of(samples)
-    rules = rules[~rules["scorer"].isin(["random", "oracle"])]  # the pool's evaluation has these two itself
-    everything = pd.concat([verdicts, rules, *(read_table(folder, "scores") for folder in scored.values())])
+    everything = _every_score(pool, init_logprobs, read_table(judged, "scores"), scored)
     rng = np.random.default_rng([seed, 6])
     name: dict[str, Any] = {"task": task, "seed": seed, "judge": JUDGE}
     found = best_of_n_outcomes(everything, n_max=sampling.n_max, **name)
@@ -168,11 +160,34 @@ def outcomes(
     write_table(out, "outcomes", found)
     write_table(out, "summary", summarise(found, rng))
     wanted = sorted({1, min(16, sampling.n_max), sampling.n_max})
-    opponents = [each for each in ("pi_sft", "demonstrations") if each in set(verdicts["source"])]
+    opponents = [
+        each
+        for each in ("pi_sft", "demonstrations")
+        if each in set(everything.loc[everything["scorer"] == JUDGE, "source"])
+    ]
     won = [win_rates(everything, opponent=each, n=wanted, **name) for each in opponents]
     write_table(out, "win_rates", pd.concat(won, ignore_index=True))
     write_table(out, "diagnostics", diagnostics(everything, generator=rng, **name))
     write_table(out, "discrimination", _discriminations(everything, scorers, rng))
+
+
+def all_scores(out: Path, context: Context, *, pool: Path, init_logprobs: Path, **scored: Path) -> None:
+    """Gather the scores of every rule where there is no judge: what a person may pick by."""
+    write_table(out, "scores", _every_score(pool, init_logprobs, None, scored))
+
+
+def _every_score(
+    pool: Path, init_logprobs: Path, verdicts: pd.DataFrame | None, scored: dict[str, Path]
+) -> pd.DataFrame:
+    """Return the scores of the judge (if any), of the rules that need no training, and of reward models."""
+    ids = ["prompt_id", "source", "draw"]
+    samples = read_table(pool, "samples").merge(
+        read_table(init_logprobs, "logprobs"), on=ids, validate="one_to_one"
+    )
+    rules = scores_of(samples)
+    rules = rules[rules["scorer"] != "random"]  # the pool's evaluation has random and oracle itself
+    given = [] if verdicts is None else [verdicts]
+    return pd.concat([*given, rules, *(read_table(folder, "scores") for folder in scored.values())])
 
 
 def _discriminations(

@@ -42,6 +42,10 @@ class Study:
             frames.append(frame if "seed" in frame.columns else frame.assign(seed=seed))
         return pd.concat(frames, ignore_index=True)
 
+    def has(self, name: str) -> bool:
+        """Tell whether this study has a table: without a judge there are no outcomes."""
+        return name in TABLES and TABLES[name][0] in self._first()
+
     def evaluations(self) -> pd.DataFrame:
         """Return how training went: model, seed, step, training_loss, validation_loss (nats)."""
         trained = [
