@@ -40,7 +40,8 @@ class Shown:
             )
         style = "overflow-x:auto" + (";white-space:pre-wrap;text-align:left" if self.wrap else "")
         caption = f"<p><em>{html.escape(self.caption)}</em></p>" if self.caption else ""
-        return f'<div class="afd-shown {IGNORED_BY_MATHS}">{caption}<div style="{style}">{table}</div></div>'
+        kind = "afd-shown afd-texts" if self.wrap else "afd-shown"
+        return f'<div class="{kind} {IGNORED_BY_MATHS}">{caption}<div style="{style}">{table}</div></div>'
 
     def __repr__(self) -> str:
         if self.wrap:

@@ -1,5 +1,6 @@
 """Numbers for prose: a sentence in the book that holds a number is printed by a cell, as plain text."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -86,7 +87,6 @@ def orderings(table: pd.DataFrame) -> str:
 
 
 def caption(figure: Any) -> str:
-    """Return the caption of a still or interactive figure, or of a table."""
-    if hasattr(figure, "caption"):
-        return str(figure.caption)
-    return str((figure.layout.meta or {}).get("caption", ""))
+    """Return the caption of a still or interactive figure, or of a table, in lines that fit on the page."""
+    told = figure.caption if hasattr(figure, "caption") else (figure.layout.meta or {}).get("caption", "")
+    return textwrap.fill(str(told), 78)

@@ -54,7 +54,7 @@ class Study:
             if name in ("pi_init", "pi_sft", "judge") or name.startswith("reward_")
         ]
         frames = [
-            read_table(folder, "evaluations").assign(model=name, seed=seed)
+            read_table(folder, "evaluations").assign(model=name.removeprefix("reward_"), seed=seed)
             for name in trained
             for seed, folder in self._folders(name).items()
         ]

@@ -58,7 +58,7 @@ def test_nothing_untrusted_becomes_markup(attack):
 def test_maths_in_texts_is_left_alone():
     shown = tables.show_texts(pd.DataFrame({"text": [r"$\href{javascript:alert(1)}{x}$ and \(y\)"]}))
     html = shown._repr_html_()
-    assert html.startswith('<div class="afd-shown tex2jax_ignore mathjax_ignore">')
+    assert html.startswith('<div class="afd-shown afd-texts tex2jax_ignore mathjax_ignore">')
     assert re.search(r"<table[^>]*mathjax_ignore", html)
 
 
