@@ -21,7 +21,7 @@ from afd_study.models.training import Evaluation
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import examples_from, paired_examples
 from afd_study.study.steps import open_world
-from afd_study.study.store import read_table, write_table
+from afd_study.study.tables import read_table, write_table
 
 JUDGE = "judge"
 

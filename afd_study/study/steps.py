@@ -24,7 +24,7 @@ from afd_study.models.tokenizers import decode, load_tokenizer, save_tokenizer, 
 from afd_study.models.training import Evaluation
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import encoded_prompts, examples_from, split_examples
-from afd_study.study.store import read_table, write_table
+from afd_study.study.tables import read_table, write_table
 from afd_study.worlds import harmless, hh_rlhf, own_data
 from afd_study.worlds.corpus import opening, unit_hash
 

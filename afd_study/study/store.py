@@ -19,11 +19,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import BaseModel
 
 from afd_study.errors import StoreError
-from afd_study.records import TABLES, checked
 from afd_study.study.versions import ROOT, code_version, library_versions
 
 MANIFEST = "manifest.json"
@@ -152,17 +150,6 @@ def unwritable(where: Path, fault: OSError) -> StoreError:
         f"cannot write to the store at {where}: {fault.strerror or fault}. Free some space, make the "
         "folder writable, or set AFD_STORE to another folder; what was finished is kept"
     )
-
-
-def write_table(out: Path, name: str, frame: pd.DataFrame) -> None:
-    """Write a table as Parquet; one of records.TABLES is checked first."""
-    whole = checked(name, frame) if name in TABLES else frame
-    whole.reset_index(drop=True).to_parquet(out / f"{name}.parquet", index=False)
-
-
-def read_table(folder: Path, name: str) -> pd.DataFrame:
-    """Read a table that a step wrote."""
-    return pd.read_parquet(folder / f"{name}.parquet")
 
 
 def _checksum(path: Path) -> str:

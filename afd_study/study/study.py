@@ -12,7 +12,8 @@ from afd_study.errors import SpecError, unknown_name
 from afd_study.study.execution import execute
 from afd_study.study.pipeline import TABLES, Plan, plan
 from afd_study.study.spec import StudySpec, load_spec
-from afd_study.study.store import Step, Store, default_store, read_table
+from afd_study.study.store import Step, Store, default_store
+from afd_study.study.tables import read_table
 
 
 @dataclass(frozen=True)
