@@ -51,7 +51,7 @@ def test_every_epoch_takes_no_example_twice_and_fills_every_batch(lengths, batch
 
 
 def test_long_examples_are_left_out_no_more_often_than_short_ones():
-    # 60 examples, batches of 16: 12 are left out of each epoch. Sorted first, they'd be the 12 longest, always.
+    # of 60 examples 12 fill no batch of 16: sorted first, they'd be the 12 longest in every epoch
     lengths = list(range(1, 61))
     plan = step_indices(lengths, batch_size=16, steps=3 * 400, seed=0)
     seen = Counter(int(row) for rows in plan for row in rows)

@@ -1,0 +1,154 @@
+"""Samples follow the policy's law, know their log-probability, and owe nothing to their batch."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from afd_study.errors import DataError, SpecError
+from afd_study.models import decoding
+from afd_study.models.batches import join
+from afd_study.models.decoding import Request, sample, uniforms
+from afd_study.models.scoring import sequence_logprobs
+
+EOS = 1
+HORIZON = 14
+
+
+def requests(n_prompts=6, draws=5, seed=0):
+    rng = np.random.default_rng(seed)
+    prompts = [tuple(rng.integers(3, 27, size=rng.integers(1, 6)).tolist()) for _ in range(n_prompts)]
+    return [Request(f"p{i}", ids, draw) for i, ids in enumerate(prompts) for draw in range(draws)]
+
+
+def drawn(lm, asked, **options):
+    return sample(lm, asked, **{"seed": 3, "eos_id": EOS, "max_new_tokens": HORIZON, **options})
+
+
+def assert_same(found, expected):
+    assert [each.ids for each in found] == [each.ids for each in expected]
+    np.testing.assert_allclose([e.logprob for e in found], [e.logprob for e in expected], atol=1e-5)
+
+
+def test_recorded_log_probabilities_are_those_of_a_full_forward_pass(lm):
+    asked = requests()
+    found = drawn(lm, asked)
+    rows = join([r.ids for r in asked], [each.ids for each in found], eos_id=None, context=64)
+    np.testing.assert_allclose([each.logprob for each in found], sequence_logprobs(lm, rows), atol=1e-4)
+    with torch.no_grad():  # and of the plainest forward pass there is
+        for row, each in list(zip(rows, found, strict=True))[::7]:
+            logits = lm(input_ids=torch.tensor([row.ids])).logits[0].double()
+            logits[:, [0, 2]] = -torch.inf
+            law = logits.log_softmax(-1)
+            total = sum(float(law[t - 1, row.ids[t]]) for t in range(row.start, len(row.ids)))
+            assert each.logprob == pytest.approx(total, abs=1e-4)
+
+
+def test_responses_end_with_the_end_mark_or_at_the_horizon(lm):
+    found = drawn(lm, requests(10, 8))
+    ended = [each for each in found if each.ids[-1] == EOS]
+    assert all(EOS not in each.ids[:-1] and not {0, 2} & set(each.ids) for each in found)
+    assert all(len(each.ids) == HORIZON for each in found if each.ids[-1] != EOS)
+    assert 5 < len(ended) < len(found), "the test needs responses of both kinds"
+    assert len({len(each.ids) for each in ended}) > 3
+
+
+def test_a_sample_does_not_depend_on_its_batch(lm):
+    asked = requests()
+    expected = drawn(lm, asked)
+    for rows in (1, 3, 7):
+        assert_same(drawn(lm, asked, max_rows=rows), expected)
+    order = np.random.default_rng(1).permutation(len(asked))
+    assert_same(drawn(lm, [asked[i] for i in order]), [expected[i] for i in order])
+    assert_same(drawn(lm, asked[3::4]), expected[3::4])
+
+
+@pytest.mark.parametrize("share", [0.0, 2.0])
+def test_dropping_finished_rows_changes_nothing(lm, monkeypatch, share):
+    asked = requests(8, 6, seed=2)
+    expected = drawn(lm, asked)
+    monkeypatch.setattr(decoding, "COMPACT_BELOW", share)  # never, and whenever one has ended
+    assert_same(drawn(lm, asked), expected)
+
+
+def test_a_longer_horizon_only_goes_on(lm):
+    asked = requests(6, 4)
+    short, long = drawn(lm, asked, max_new_tokens=5), drawn(lm, asked)
+    assert [each.ids for each in short] == [each.ids[:5] for each in long]
+
+
+def test_prompt_draw_and_seed_each_make_another_sample(build):
+    lm = build("gpt2")
+    ids = (5, 6, 7)
+    asked = [Request("a", ids, 0), Request("a", ids, 1), Request("b", ids, 0), Request("a", ids, 0)]
+    first, other_draw, other_name, again = drawn(lm, asked)
+    assert first == again
+    assert len({first.ids, other_draw.ids, other_name.ids, drawn(lm, asked[:1], seed=4)[0].ids}) == 4
+    state = torch.get_rng_state()
+    drawn(lm, asked)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_uniform_numbers_belong_to_a_seed_a_prompt_and_a_draw():
+    first = uniforms(0, "p", 1, 50)
+    assert np.array_equal(first[:9], uniforms(0, "p", 1, 9)) and ((0 <= first) & (first < 1)).all()
+    for other in (uniforms(1, "p", 1, 50), uniforms(0, "q", 1, 50), uniforms(0, "p", 2, 50)):
+        assert not np.isclose(first, other).any()
+    many = np.concatenate([uniforms(0, f"p{i}", j, 20) for i in range(20) for j in range(20)])
+    assert chisquare(np.histogram(many, 20, (0, 1))[0]).pvalue > 0.01
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 0.5])
+def test_first_words_come_as_often_as_the_law_says(build, temperature):
+    lm, n = build("gpt2", seed=4), 4000
+    found = drawn(
+        lm, [Request("p", (5, 6), draw) for draw in range(n)], max_new_tokens=1, temperature=temperature
+    )
+    with torch.no_grad():
+        logits = lm(input_ids=torch.tensor([[5, 6]])).logits[0, -1].double()
+    logits[[0, 2]] = -torch.inf
+    law = (logits / temperature).softmax(-1).numpy()
+    seen = np.bincount([each.ids[0] for each in found], minlength=len(law))
+    common = law * n >= 8
+    counts = [*seen[common], seen[~common].sum()]
+    awaited = [*(law * n)[common], (law * n)[~common].sum()]
+    kept = np.array(awaited) > 0
+    assert not seen[law == 0].any()
+    assert chisquare(np.array(counts)[kept], np.array(awaited)[kept]).pvalue > 0.01
+    # whatever the temperature, what is recorded is the law of temperature 1
+    plain = logits.log_softmax(-1)
+    assert [e.logprob for e in found[:50]] == pytest.approx(
+        [float(plain[e.ids[0]]) for e in found[:50]], abs=1e-4
+    )
+
+
+def test_the_likeliest_words_are_those_of_transformers_generate(lm):
+    asked = requests(8, 1, seed=5)
+    for request, each in zip(asked, drawn(lm, asked, temperature=0), strict=True):
+        expected = lm.generate(
+            torch.tensor([request.ids]), do_sample=False, max_new_tokens=HORIZON, eos_token_id=EOS,
+            pad_token_id=0, attention_mask=torch.ones(1, len(request.ids)),
+        )  # fmt: skip
+        assert each.ids == tuple(expected[0, len(request.ids) :].tolist())
+
+
+def test_dropout_is_off_while_sampling(build):
+    lm = build("gpt2", resid_pdrop=0.5).train()
+    assert drawn(lm, requests(2, 2)) == drawn(lm, requests(2, 2))
+
+
+def test_progress_counts_all_responses(build):
+    seen = []
+    drawn(build("gpt2"), requests(4, 3), max_rows=2, progress=seen.append)
+    assert seen == sorted(set(seen)) and seen[-1] == 12
+    assert drawn(build("gpt2"), []) == []
+
+
+def test_what_cannot_be_drawn_is_refused(build):
+    lm = build("gpt2")
+    with pytest.raises(DataError, match="a prompt of 60 tokens and 5 new ones exceed the context of 64"):
+        drawn(lm, [Request("p", (5,) * 60, 0)], max_new_tokens=5)
+    assert len(drawn(lm, [Request("p", (5,) * 60, 0)], max_new_tokens=4)[0].ids) <= 4
+    for settings in ({"max_new_tokens": 0}, {"temperature": -1.0}):
+        with pytest.raises(SpecError, match="must be >= 1"):
+            drawn(lm, requests(1, 1), **settings)
