@@ -41,7 +41,7 @@ def run(
 ) -> None:  # fmt: skip
     """Compute one seed of a study and print its outcome table; what the store holds is not computed again."""
     study = open_study(task, profile, seed, 1, overrides=_overrides(settings or []), jobs=_processes(jobs))
-    count = study.run()
+    count = study.run(lines=True)
     table = "summary" if study.has("summary") else "all_scores"
     print(f"{count} steps computed; the tables lie in {study.folder(table)}", file=sys.stderr)
     if table == "all_scores":
@@ -71,7 +71,9 @@ def prepare(
     steps = [step for study in studies for plan in study.plans().values() for step in plan.steps.values()]
     from afd_study.study.execution import execute
 
-    count = execute(steps, studies[0].store, jobs=_processes(jobs), threads=studies[0].spec.threads)
+    count = execute(
+        steps, studies[0].store, jobs=_processes(jobs), threads=studies[0].spec.threads, lines=True
+    )
     print(f"{count} steps computed; the store is {studies[0].store.root}", file=sys.stderr)
 
 

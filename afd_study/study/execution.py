@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import queue
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -24,11 +25,18 @@ _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"
 
 
 def execute(
-    wanted: Iterable[Step], store: Store, *, jobs: int = 1, threads: int = 1, quiet: bool = False
+    wanted: Iterable[Step],
+    store: Store,
+    *,
+    jobs: int = 1,
+    threads: int = 1,
+    quiet: bool = False,
+    lines: bool = False,
 ) -> int:
     """Bring every wanted step and all that it needs into the store; return how many had to be run.
 
-    Progress and an estimate of what is left go to stderr. An interruption (or the death of this process)
+    Progress and an estimate of what is left go to stderr: a bar on a terminal, with `lines` a line a step
+    elsewhere, nothing if `quiet`. An interruption (or the death of this process)
     leaves finished steps in the store and unfinished ones with their last checkpoint.
     """
     todo = missing(wanted, store)
@@ -36,7 +44,7 @@ def execute(
         return 0
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    with _Bar(todo, store, quiet) as bar:
+    with _Bar(todo, store, quiet, lines) as bar:
         if jobs <= 1 or len(todo) == 1:
             for step in todo.values():
                 _run(step, store, threads, bar.report)
@@ -123,7 +131,9 @@ def check_signature(step: Step) -> None:
 class _Bar:
     """One line of progress: the share of the expected seconds that is done, and what runs now."""
 
-    def __init__(self, todo: Mapping[str, Step], store: Store, quiet: bool) -> None:
+    def __init__(self, todo: Mapping[str, Step], store: Store, quiet: bool, lines: bool) -> None:
+        self.lines = lines and not quiet and not sys.stderr.isatty()
+        self.started, self.count = time.perf_counter(), 0
         self.expected = {key: store.seconds(step.name) or step.weight for key, step in todo.items()}
         self.names = {key: step.name for key, step in todo.items()}
         self.running: dict[str, tuple[float, str]] = {}
@@ -146,10 +156,16 @@ class _Bar:
         self._show()
 
     def done(self, step: Step) -> None:
-        """Count a step as finished."""
+        """Count a step as finished; say so in a line of its own where there is no terminal to draw on."""
         self.running.pop(step.key, None)
         self.finished += self.expected[step.key]
+        self.count += 1
         self._show()
+        if self.lines:
+            gone = time.perf_counter() - self.started
+            left = gone * (self.bar.total - self.finished) / max(self.finished, 1e-9)
+            told = f"{self.count} of {len(self.names)} steps, {gone:.0f} s gone, about {left:.0f} s left"
+            print(f"  {step.name} done ({told})", file=sys.stderr, flush=True)
 
     def _show(self) -> None:
         under_way = sum(self.expected[key] * share for key, (share, _) in self.running.items())

@@ -84,10 +84,12 @@ class Study:
                     )
         return pd.DataFrame(rows).fillna(0.0)
 
-    def run(self) -> int:
-        """Compute every step that is missing; return how many there were."""
+    def run(self, *, lines: bool = False) -> int:
+        """Compute every step that is missing; return how many there were. `lines`: see `execute`."""
         steps = [step for each in self.plans().values() for step in each.steps.values()]
-        return execute(steps, self.store, jobs=self.jobs, threads=self.spec.threads, quiet=self.quiet)
+        return execute(
+            steps, self.store, jobs=self.jobs, threads=self.spec.threads, quiet=self.quiet, lines=lines
+        )
 
     def folder(self, name: str) -> Path:
         """Return where the artefact of a table's or step's first seed lies, computing it if need be."""
