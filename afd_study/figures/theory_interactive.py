@@ -5,9 +5,11 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
+from afd_study.figures.interactive import DASHES
 from afd_study.figures.style import INK, METHODS, need
-from afd_study.figures.theory_plots import named
+from afd_study.figures.theory_plots import DIVERGENCE_LOOKS, known_divergences, named
 
 AXIS = {"gridcolor": "#E6E6E6", "linecolor": "#888888", "zeroline": False, "showline": True}
 BASE: dict[str, Any] = {
@@ -24,6 +26,11 @@ MOVED = "#0072B2"
 def plain(values: Any, digits: int = 5) -> list[float]:
     """Return numbers as plain JSON: Python floats with `digits` decimals."""
     return [round(float(value), digits) for value in values]
+
+
+def step(label: str, method: str, *args: Any) -> dict[str, Any]:
+    """Return one position of a slider: what it is called, and the plotly method that it calls."""
+    return {"label": label, "method": method, "args": list(args)}
 
 
 def slider(steps: Sequence[dict[str, Any]], *, active: int, prefix: str, top: int = 50) -> dict[str, Any]:
@@ -63,11 +70,7 @@ def moving_law(
     bars.append(go.Bar(x=said, y=plain(rows[first]), name="moved", marker={"color": MOVED}))
     said_of = {name: _worth(rows, name, prefix) for name in positions}
     steps = [
-        {
-            "label": name,
-            "method": "update",
-            "args": [{"y": [plain(rows[name])]}, {"title.text": said_of[name]}, [len(fixed)]],
-        }
+        step(name, "update", {"y": [plain(rows[name])]}, {"title.text": said_of[name]}, [len(fixed)])
         for name in positions
     ]
     figure = go.Figure(bars)
@@ -89,3 +92,133 @@ def moving_law(
 
 def _worth(rows: pd.DataFrame, name: str, prefix: str) -> str:
     return f"{prefix}{name}: mean reward {(rows[name] * rows['reward']).sum():.2f}"
+
+
+FLOOR, CEILING = 1e-2, 1e2
+DEMO_FILL = "rgba(123,75,42,0.25)"
+
+
+def moving_policy(
+    laws: pd.DataFrame,
+    values: pd.DataFrame,
+    *,
+    demo: pd.DataFrame,
+    widths: dict[float, str],
+    start: float,
+    hidden: Sequence[str] = ("gan",),
+) -> go.Figure:
+    """Draw a policy that a slider moves across a demonstrator, above every divergence between the two.
+
+    Buttons choose the policy's width. `laws` (deviation, mean, x, probability) and `values` (deviation,
+    mean, divergence, value) are those of theory.gallery.moved_gaussians; `demo` has x and probability.
+
+    Args:
+        laws: the policy at every place and width.
+        values: its divergences there; what leaves the frame is cut at its edge.
+        demo: the demonstrator's law.
+        widths: the deviations to choose from, and what their buttons say; the first is shown first.
+        start: the mean to begin with.
+        hidden: divergences left out.
+    """
+    need(laws, ("deviation", "mean", "x", "probability"), what="moving_policy's laws")
+    need(values, ("deviation", "mean", "divergence", "value"), what="moving_policy's values")
+    places = sorted(laws["mean"].unique())
+    names = known_divergences(values["divergence"], hidden)
+    figure = make_subplots(rows=2, cols=1, row_heights=[0.38, 0.62], vertical_spacing=0.13)
+    figure.add_scatter(
+        x=plain(demo["x"], 3), y=plain(demo["probability"]), name="demonstrator", fill="tozeroy",
+        fillcolor=DEMO_FILL, line={"color": METHODS["demonstrations"].colour}, hoverinfo="skip", row=1, col=1,
+    )  # fmt: skip
+    groups: list[list[int]] = []
+    for width in widths:
+        first = len(figure.data)
+        _add_width(figure, laws, values, names, width, start, visible=width == next(iter(widths)))
+        groups.append(list(range(first, len(figure.data))))
+    moved = [group[place] for group in groups for place in (0, -1)]
+    steps = [
+        step(f"{place:g}", "restyle", _moved_to(laws, values, names, list(widths), place), moved)
+        for place in places
+    ]
+    figure.layout.sliders = [slider(steps, active=places.index(start), prefix="the policy's mean: ", top=70)]
+    figure.layout.updatemenus = [_choice(list(widths.values()), groups, len(figure.data))]
+    figure.update_layout(
+        **(BASE | {"height": 740, "margin": {"l": 60, "r": 10, "t": 60, "b": 60}}),
+        legend={"font": {"size": 12}},
+        yaxis=AXIS | {"title": {"text": "probability"}, "rangemode": "tozero", "fixedrange": True},
+        yaxis2=AXIS
+        | {"title": {"text": "divergence (log scale)"}, "type": "log", "range": [-2, 2], "fixedrange": True},
+    )
+    figure.update_xaxes(AXIS | {"range": [min(laws["x"]), max(laws["x"])], "fixedrange": True})
+    figure.layout.xaxis2.title = {"text": "where the policy's mean lies"}
+    figure.layout.meta = {"caption": "A slider moves the policy, and every divergence moves with it."}
+    return figure
+
+
+def _at(table: pd.DataFrame, width: float, place: float) -> pd.DataFrame:
+    return table[(table["deviation"] == width) & (table["mean"] == place)]
+
+
+def _heights(values: pd.DataFrame, names: list[str], width: float, place: float) -> list[float]:
+    rows = _at(values, width, place).set_index("divergence")["value"].loc[names]
+    return plain(rows.clip(FLOOR, CEILING))
+
+
+def _moved_to(
+    laws: pd.DataFrame, values: pd.DataFrame, names: list[str], widths: list[float], place: float
+) -> dict[str, list[Any]]:
+    """Return the coordinates of the policy and of the dots, in turn for each width."""
+    data: dict[str, list[Any]] = {"x": [], "y": []}
+    for width in widths:
+        curve = _at(laws, width, place)
+        data["x"] += [plain(curve["x"], 3), [float(place)] * len(names)]
+        data["y"] += [plain(curve["probability"]), _heights(values, names, width, place)]
+    return data
+
+
+def _add_width(
+    figure: go.Figure,
+    laws: pd.DataFrame,
+    values: pd.DataFrame,
+    names: list[str],
+    width: float,
+    start: float,
+    *,
+    visible: bool,
+) -> None:
+    """Add the traces of one width: the policy, a curve for each divergence, and the dots on the curves."""
+    curve = _at(laws, width, start)
+    shown: dict[str, Any] = {"visible": visible}
+    figure.add_scatter(
+        x=plain(curve["x"], 3), y=plain(curve["probability"]), name="policy", mode="lines",
+        line={"color": INK, "width": 2.5}, hoverinfo="skip", row=1, col=1, **shown,
+    )  # fmt: skip
+    for name in names:
+        style = DIVERGENCE_LOOKS[name]
+        rows = values[(values["deviation"] == width) & (values["divergence"] == name)]
+        figure.add_scatter(
+            x=plain(rows["mean"], 3), y=plain(rows["value"].clip(FLOOR, CEILING * 10)), name=style.label,
+            mode="lines", line={"color": style.colour, "dash": DASHES[style.line], "width": 2},
+            hovertemplate="%{y:.3f}", row=2, col=1, **shown,
+        )  # fmt: skip
+    colours = [DIVERGENCE_LOOKS[name].colour for name in names]
+    figure.add_scatter(
+        x=[start] * len(names), y=_heights(values, names, width, start), mode="markers", showlegend=False,
+        marker={"size": 11, "color": colours, "line": {"color": "white", "width": 1}}, hoverinfo="skip",
+        row=2, col=1, **shown,
+    )  # fmt: skip
+
+
+def _choice(labels: list[str], groups: list[list[int]], total: int) -> dict[str, Any]:
+    """Return buttons that show one group of traces each, and whatever is in no group always."""
+    grouped = {trace for group in groups for trace in group}
+    buttons = [
+        {
+            "label": label,
+            "method": "restyle",
+            "args": [{"visible": [k not in grouped or k in group for k in range(total)]}],
+        }
+        for label, group in zip(labels, groups, strict=True)
+    ]
+    place = {"x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+    look = {"bgcolor": "white", "bordercolor": "#888888", "font": {"size": 13}, "showactive": True}
+    return {"type": "buttons", "direction": "right", "buttons": buttons, "active": 0} | place | look

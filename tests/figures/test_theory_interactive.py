@@ -36,3 +36,36 @@ def test_the_slider_moves_the_last_law_and_no_other():
 def test_columns_that_are_missing_are_named():
     with pytest.raises(DataError, match="moving_law.*'3'"):
         theory_interactive.moving_law(table(), positions=["0", "3"])
+
+
+def moved():
+    places = [(w, m) for w in (0.5, 2.0) for m in (-1.0, 0.0, 1.0)]
+    laws = [
+        {"deviation": w, "mean": m, "x": x, "probability": 0.5 + 0.1 * m * x}
+        for w, m in places
+        for x in (-1.0, 1.0)
+    ]
+    values = [
+        {"deviation": w, "mean": m, "divergence": name, "value": w * (m + 2) * factor}
+        for w, m in places
+        for name, factor in (("forward_kl", 1.0), ("reverse_kl", 1e6), ("gan", -1.0))
+    ]
+    return pd.DataFrame(laws), pd.DataFrame(values)
+
+
+def test_a_step_moves_the_policy_and_every_divergences_dot_at_every_width():
+    laws, values = moved()
+    demo = pd.DataFrame({"x": [-1.0, 1.0], "probability": [0.5, 0.5]})
+    widths = {0.5: "narrow", 2.0: "wide"}
+    figure = theory_interactive.moving_policy(laws, values, demo=demo, widths=widths, start=0.0)
+    names = [trace.name for trace in figure.data]
+    assert names == ["demonstrator", *(["policy", "forward KL", "reverse KL", None] * 2)]
+    assert [trace.visible for trace in figure.data] == [None] + [True] * 4 + [False] * 4
+    step = figure.layout.sliders[0].steps[2]
+    assert step.label == "1" and list(step.args[1]) == [1, 4, 5, 8]
+    x, y = step.args[0]["x"], step.args[0]["y"]
+    assert list(y[0]) == [0.4, 0.6] and list(x[1]) == [1.0, 1.0]
+    assert list(y[1]) == [1.5, 100.0] and list(y[3]) == [6.0, 100.0]  # cut at the frame's edge
+    narrow, wide = figure.layout.updatemenus[0].buttons
+    assert list(wide.args[0]["visible"]) == [True] + [False] * 4 + [True] * 4
+    assert is_plain(figure) and "divergence" in text.caption(figure)
