@@ -1,0 +1,50 @@
+"""Data sets as people would bring them, small."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+WORDS = "how can I bake bread tell me about roses what is the way to paint a wall please explain".split()
+
+
+@pytest.fixture(scope="session")
+def dialogues(tmp_path_factory):
+    """A folder in Anthropic's layout with 160 pairs of dialogues."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(160):
+        start = f"\n\nHuman: {number} {' '.join(rng.choice(WORDS, size=5))}\n\nAssistant:"
+        good, bad = (" ".join(rng.choice(WORDS, size=n)) for n in (6, 3))
+        rows.append({"chosen": f"{start} {good}", "rejected": f"{start} {bad}"})
+    folder = tmp_path_factory.mktemp("hh-rlhf")
+    (folder / "harmless-base").mkdir()
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "harmless-base" / "train.jsonl").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def own_file(tmp_path_factory):
+    """A CSV with 60 demonstrations."""
+    path = tmp_path_factory.mktemp("own") / "mine.csv"
+    rows = [f"question {number} about {WORDS[number % 18]},answer number {number}" for number in range(60)]
+    path.write_text("prompt,response\n" + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def given(dialogues, own_file):
+    """What each task needs to be told beside its profile."""
+    return {
+        "harmless": {},
+        "hh_rlhf": {"world.folder": str(dialogues)},
+        "own_data": {"world.demonstrations": str(own_file)},
+    }
