@@ -81,14 +81,16 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
         )  # fmt: skip
     elif spec.judge is not None:
         steps["judge"] = _judge(spec, spec.judge, seed, texts, steps)
-        steps["judged"] = _scores(spec, "judge", steps["judge"], texts, tested)
+        steps["judge_scores"] = _scores(spec, "judge", steps["judge"], texts, tested)
     scored = {}
     for kind in spec.reward.kinds:
         steps[f"reward_{kind}"] = _reward(spec, seed, kind, steps, texts)
         scored[kind] = _scores(spec, kind, steps[f"reward_{kind}"], texts, tested)
         steps[f"scores_{kind}"] = scored[kind]
-    pooled = {name: steps[name] for name in ("pool", "init_logprobs", "judged") if name in steps}
-    if "judged" in steps:
+    pooled = {name: steps[name] for name in ("pool", "init_logprobs")}
+    verdicts = steps.get("judged") or steps.get("judge_scores")
+    if verdicts is not None:
+        pooled["judged"] = verdicts
         settings = {"task": task, "seed": seed, "sampling": spec.sampling, "scorers": spec.reward.kinds}
         steps["outcomes"] = Step("outcomes", f"{REWARDS}:outcomes", settings, pooled | scored, weight=6)
     else:
@@ -107,6 +109,11 @@ def _lengths(spec: StudySpec) -> Any:
     return type(spec.sampling)(**shape)
 
 
+def _model(spec: StudySpec) -> Any:
+    """Return the policy's model without its adapters, which only fine-tuning sees."""
+    return spec.policy.model_copy(update={"lora": None})
+
+
 def _controlled(spec: StudySpec, seed: int, steps: dict[str, Step]) -> Texts:
     def table(name: str, weight: float = 1) -> Step:
         settings = {"table": name, "world": _knobs(spec, name), "seed": seed}
@@ -116,7 +123,7 @@ def _controlled(spec: StudySpec, seed: int, steps: dict[str, Step]) -> Texts:
         settings = {"world": _knobs(spec, "marked"), "seed": seed}
         return Step("marked", f"{TEXTS}:marked", settings, {"demonstrations": plain})
 
-    model = spec.policy if spec.policy.name_or_path else type(spec.policy)()
+    model = _model(spec) if spec.policy.name_or_path else type(spec.policy)()
     tokenizers = Step(
         "tokenizers",
         f"{TEXTS}:tokenizers",
@@ -154,7 +161,7 @@ def _corpus(spec: StudySpec, steps: dict[str, Step]) -> Texts:
         )
 
     pretraining, demonstrations, held_out = texts("pretraining"), texts("demonstrations"), texts("held_out")
-    model = spec.policy if spec.policy.name_or_path else type(spec.policy)()
+    model = _model(spec) if spec.policy.name_or_path else type(spec.policy)()
     tokenizers = Step(
         "tokenizers", f"{TEXTS}:tokenizers", {"world": None, "model": model, "vocabulary": spec.vocabulary},
         {"prompts": corpus, "texts": pretraining},
@@ -192,7 +199,7 @@ def _samples(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -
 
 def _pi_init(spec: StudySpec, seed: int, texts: Texts, read: Step) -> Step:
     settings = {
-        "model": spec.policy, "training": spec.pretraining, "sampling": _lengths(spec),
+        "model": _model(spec), "training": spec.pretraining, "sampling": _lengths(spec),
         "whole": texts.whole, "seed": seed,
     }  # fmt: skip
     inputs = {"tokenizers": texts.tokenizers, "prompts": texts.prompts, "texts": read}
@@ -232,7 +239,7 @@ def _judge(spec: StudySpec, training: Any, seed: int, texts: Texts, steps: Mappi
 def _reward(spec: StudySpec, seed: int, kind: str, steps: Mapping[str, Step], texts: Texts) -> Step:
     contrast, reward = REWARD_DATA[kind], spec.reward
     settings = {
-        "kind": kind, "backbone": reward.backbone, "model": spec.policy, "lora": reward.lora,
+        "kind": kind, "backbone": reward.backbone, "model": _model(spec), "lora": reward.lora,
         "training": reward.training, "sampling": _lengths(spec), "seed": seed,
     }  # fmt: skip
     inputs = {

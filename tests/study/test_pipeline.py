@@ -1,0 +1,226 @@
+"""Plans: steps fit their functions, every setting reaches a key, and no step is keyed by what it ignores."""
+
+import typing
+
+import pytest
+from pydantic import BaseModel
+
+from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.study.context import derived_seed
+from afd_study.study.execution import check_signature
+from afd_study.study.pipeline import TABLES, plan
+from afd_study.study.spec import StudySpec, load_spec, profile_names, task_names
+from afd_study.study.store import Step
+from afd_study.worlds.harmless import HarmlessSpec
+
+PLANS = [(profile, task) for profile in profile_names() for task in task_names(profile)]
+
+
+def steps_of(overrides=None, *, task="harmless", profile="smoke", seed=0):
+    return plan(load_spec(task, profile, overrides), task=task, seed=seed).steps
+
+
+def everything(steps):
+    found = {}
+    for step in steps.values():
+        found |= step.closure()
+    return found
+
+
+@pytest.mark.parametrize("profile, task", PLANS)
+def test_every_steps_settings_and_inputs_fit_its_function(profile, task, given):
+    for overrides in ({}, {"reward.backbone": "scratch"}, {"reward.backbone": "pi_init"}):
+        steps = steps_of({**given[task], **overrides}, task=task, profile=profile)
+        for step in everything(steps).values():
+            check_signature(step)
+
+
+def test_a_step_that_does_not_fit_is_noticed():
+    """The check above can fail."""
+    step = steps_of()["pi_sft"]
+    for settings in ({**step.settings, "more": 1}, {k: v for k, v in step.settings.items() if k != "seed"}):
+        with pytest.raises(TypeError):
+            check_signature(Step(step.name, step.function, settings, step.inputs))
+    with pytest.raises(TypeError):
+        check_signature(Step(step.name, step.function, step.settings, {**step.inputs, "others": step}))
+
+
+@pytest.mark.parametrize("profile, task", PLANS)
+def test_every_table_lies_in_a_step_of_the_plan_or_is_not_to_be_had(profile, task, given):
+    steps = steps_of(given[task], task=task, profile=profile)
+    there = {name for name, (step, _) in TABLES.items() if step in steps}
+    common = {"prompts", "demonstrations", "held_out_demonstrations", "samples", "init_samples"}
+    judged = {"scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination"}
+    assert (
+        there - {"preferences"}
+        == common
+        | {
+            "harmless": judged | {"components"},
+            "hh_rlhf": judged | {"report", "judge_accuracy"},
+            "own_data": {"report", "all_scores"},
+        }[task]
+    )
+
+
+def changed(before, after):
+    assert set(before) == set(after)
+    return {name for name in before if before[name].key != after[name].key}
+
+
+KINDS = set(REWARD_DATA)
+REWARDS = {f"reward_{kind}" for kind in KINDS}
+SCORES = {f"scores_{kind}" for kind in KINDS}
+POOL = {"pool", "init_logprobs", "judged", "outcomes"} | SCORES
+EVERY = set(steps_of())
+SFT = {"shown", "pi_sft", "training_pi_sft"} | POOL | REWARDS
+# setting -> another value, and the steps whose key it may and must change
+REACH = {
+    "world.heterogeneity": (0.5, {"shown", "reward_init_demo", "reward_sft_demo", "outcomes"} | SCORES),
+    "world.preference_noise": (0.1, {"preferences", "reward_preferences", "scores_preferences", "outcomes"}),
+    "world.preference_scale": (1.0, {"preferences", "reward_preferences", "scores_preferences", "outcomes"}),
+    "world.absorbed_style": (0.5, SFT | {"held_out", "training_pi_init", "preferences"}),
+    "world.demonstration_quality": (0.6, SFT | {"held_out", "training_pi_init", "preferences"}),
+    "world.n_demonstrations": (170, SFT | {"training_pi_init", "preferences"}),
+    "world.n_pretraining": (410, EVERY - {"prompts", "shown", "held_out"}),
+    "world.n_good_answers": (4, EVERY - {"prompts"}),
+    "world.stray": (0.03, EVERY - {"prompts"}),
+    "world.max_words": (20, EVERY - {"prompts"}),
+    "world.n_test": (13, EVERY),
+    "world.n_validation": (41, EVERY),
+    "policy.config": ({"n_embd": 16}, EVERY - {"prompts", "shown", "held_out"}),
+    "policy.architecture": ("llama", EVERY - {"prompts", "shown", "held_out"}),
+    "policy.lora": ({"r": 4}, SFT - {"shown"}),
+    "policy.name_or_path": ("gpt2", EVERY - {"prompts", "shown", "held_out"}),
+    "policy.allow_download": (True, EVERY - {"prompts", "shown", "held_out"}),
+    "pretraining": ({"steps": 50}, EVERY - {"prompts", "shown", "held_out"}),
+    "sft": ({"steps": 30}, SFT - {"shown"}),
+    "reward.training": ({"steps": 30}, REWARDS | SCORES | {"outcomes"}),
+    "reward.backbone": ("pi_init", REWARDS | SCORES | {"outcomes"}),
+    "reward.lora": ({"r": 4}, REWARDS | SCORES | {"outcomes"}),
+    "sampling.draws": (20, POOL),
+    "sampling.n_max": (15, {"outcomes"}),
+    "sampling.baseline_draws": (5, {"pool_init", "judged", "outcomes"} | SCORES),
+    "sampling.demonstrations": (3, {"held_out", "judged", "outcomes"} | SCORES),
+    "sampling.temperature": (0.9, EVERY - {"prompts", "shown", "held_out"}),
+    "sampling.max_new_tokens": (23, EVERY - {"prompts", "shown", "held_out"}),
+    "sampling.max_prompt_tokens": (9, EVERY - {"prompts", "shown", "held_out"}),
+}
+# what a study of one seed does not depend on; a judge and a vocabulary are fitted to data sets alone
+NO_REACH = {
+    "n_seeds": 9,
+    "threads": 2,
+    "settings": {},
+    "judge": {"steps": 9},
+    "judge_share": 0.3,
+    "vocabulary": 300,
+}
+
+
+@pytest.mark.parametrize("setting", REACH)
+def test_a_setting_changes_the_keys_of_what_depends_on_it_and_no_others(setting):
+    value, expected = REACH[setting]
+    overrides = {setting: value}
+    if setting == "policy.name_or_path":
+        overrides = {setting: value, "policy.config": {}}
+    assert changed(steps_of(), steps_of(overrides)) == expected
+
+
+def leaves(model, path=""):
+    """Every setting by its dotted key; a training spec or a config counts as one."""
+    for name, field in model.model_fields.items():
+        inner = [
+            model_
+            for model_ in (field.annotation, *typing.get_args(field.annotation))
+            if isinstance(model_, type)
+        ]
+        deeper = (
+            [each for each in inner if issubclass(each, BaseModel)]
+            if name in ("policy", "reward", "sampling")
+            else []
+        )
+        if deeper:
+            yield from leaves(deeper[0], f"{path}{name}.")
+        elif name == "world":
+            yield from (f"world.{knob}" for knob in HarmlessSpec.model_fields)
+        else:
+            yield f"{path}{name}"
+
+
+def test_no_setting_goes_unkeyed():
+    """A new setting must say here which steps it reaches."""
+    known = set(REACH) | set(NO_REACH) | {"world.name", "reward.kinds"}
+    assert set(leaves(StudySpec)) == known
+
+
+@pytest.mark.parametrize("setting", NO_REACH)
+def test_what_a_study_of_one_seed_does_not_depend_on_changes_no_key(setting):
+    assert not changed(steps_of(), steps_of({setting: NO_REACH[setting]}))
+
+
+def test_policies_do_not_know_of_marks():
+    """The same policies and pools at every heterogeneity: what differs is what reward models read."""
+    low, high = steps_of({"world.heterogeneity": 0.0}), steps_of({"world.heterogeneity": 1.0})
+    same = set(low) - changed(low, high)
+    assert {"prompts", "pi_init", "pi_sft", "pool", "pool_init", "judged", "preferences", "held_out"} <= same
+    assert {"reward_init_sft", "reward_preferences", "reward_init_sft_x10"} <= same
+    assert {"reward_init_demo", "reward_sft_demo"} <= changed(low, high)
+
+
+def test_seeds_share_only_what_is_drawn_by_none():
+    first, other = everything(steps_of(seed=0)), everything(steps_of(seed=1))
+    assert {first[key].name for key in set(first) & set(other)} == {"tokenizers"}
+    names = {(step.name, str(step.settings.get("table"))) for step in first.values()}
+    assert names == {(step.name, str(step.settings.get("table"))) for step in other.values()}
+
+
+def test_a_kind_of_reward_model_does_not_change_the_others():
+    few = steps_of({"reward.kinds": ["init_sft", "init_demo"]})
+    many = steps_of({"reward.kinds": ["init_demo", "init_sft", "sft_demo", "preferences"]})
+    for name in ("reward_init_sft", "reward_init_demo", "scores_init_sft", "pool", "training_pi_sft"):
+        assert few[name].key == many[name].key
+    assert "preferences" not in few and "reward_sft_demo" not in few
+
+
+def test_a_data_set_is_keyed_by_what_it_holds_and_not_by_where_it_lies(given, tmp_path):
+    import shutil
+
+    source = given["hh_rlhf"]["world.folder"]
+    first = steps_of(given["hh_rlhf"], task="hh_rlhf")
+    shutil.copytree(source, tmp_path / "copy")
+    moved = steps_of({"world.folder": str(tmp_path / "copy")}, task="hh_rlhf")
+    assert not changed(first, moved)
+    with (tmp_path / "copy" / "harmless-base" / "train.jsonl").open("a") as file:
+        file.write("\n")
+    assert changed(first, steps_of({"world.folder": str(tmp_path / "copy")}, task="hh_rlhf")) >= {
+        "corpus",
+        "pi_init",
+    }
+    for setting, value in (
+        ("judge_share", 0.4),
+        ("vocabulary", 300),
+        ("judge.steps", 20),
+        ("world.test", 0.3),
+    ):
+        found = changed(first, steps_of({**given["hh_rlhf"], setting: value}, task="hh_rlhf"))
+        assert "outcomes" in found and ("pi_init" in found) == (setting != "judge.steps")
+
+
+def test_the_judge_of_a_data_set_shares_no_text_with_the_policies(given):
+    steps = steps_of(given["hh_rlhf"], task="hh_rlhf")
+    judge, policy = steps["judge"].closure(), steps["pi_sft"].closure()
+    parts = {
+        name: {step.settings["part"] for step in closure.values() if "part" in step.settings}
+        for name, closure in (("judge", judge), ("policy", policy))
+    }
+    # all read one byte vocabulary, made of the policy's part
+    assert parts == {"judge": {"judge", "policy"}, "policy": {"policy"}}
+    body = steps["judge"].inputs["policy"]
+    assert body.name == "pi_init" and body.inputs["texts"].settings["part"] == "judge"
+    assert steps["pi_init"].inputs["texts"].settings["part"] == "policy"
+
+
+def test_uses_of_a_seed_have_seeds_of_their_own():
+    uses = [("init",), ("sft",), ("pi_sft", "test"), ("pi_sft", "training"), ("pi_init", "test")]
+    found = {derived_seed(seed, *use) for seed in range(50) for use in uses}
+    assert len(found) == 250 and all(0 <= seed < 2**31 for seed in found)
+    assert derived_seed(3, "a", "b") == derived_seed(3, "a", "b") != derived_seed(3, "a")
