@@ -61,8 +61,14 @@ PAPER_ORDERINGS = (
     Contrast("R2b", "init_sft", "longest"),
     Contrast("R2c", "init_sft", "shortest"),
     Contrast("R2d", "init_sft", "likelihood"),
+    # samples are free: the second contrast gives Init-SFT ten times as many
+    Contrast("E4 x10", "init_sft_x10", "init_demo"),
+    Contrast("E5 x10", "init_sft_x10", "sft_demo"),
+    Contrast("E7 x10", "init_sft_x10", "preferences", kind="not_worse"),
+    Contrast("E8 x10", "init_sft_x10", "demonstrations"),
+    Contrast("R1 x10", "init_sft_x10", "closed_form", kind="not_worse"),
 )
-"""The orderings of notes/claims.md that a Best-of-N pool alone can judge."""
+"""The orderings that a Best-of-N pool alone can judge, and our own controls (R)."""
 
 
 def verdict(*, low: float, high: float, kind: str, margin: float) -> str:

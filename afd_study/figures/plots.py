@@ -207,7 +207,7 @@ def orderings(table: pd.DataFrame, *, facet: str | None = None) -> Plate:
             _forest(axes, part, claims)
             name_rows(axes, labels)
             axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-            axes.set(title=title, xlabel="effect, share of the gap")
+            axes.set(title=title, xlabel="share of the gap")
         handles = [
             axes.plot([], [], linestyle="none", marker=style.marker, color=style.colour, label=style.label)[0]
             for style in VERDICTS.values()
