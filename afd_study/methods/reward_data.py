@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from afd_study.errors import DataError
 from afd_study.records import checked
@@ -90,7 +91,7 @@ def label_preferences(
     """
     both = first.merge(second, on=["prompt_id", "draw"], suffixes=("_1", "_2"), validate="one_to_one")
     rng = np.random.default_rng([seed, 5])
-    chance = 1 / (1 + np.exp(-scale * (both["value_1"] - both["value_2"]).to_numpy()))
+    chance = expit(scale * (both["value_1"] - both["value_2"]).to_numpy())
     first_wins = (rng.random(len(both)) < chance) ^ (rng.random(len(both)) < noise)
     chosen = np.where(first_wins, both["response_1"], both["response_2"])
     other = np.where(first_wins, both["response_2"], both["response_1"])

@@ -51,7 +51,9 @@ def on_backbone(lm: PreTrainedModel, reader: PreTrainedTokenizerBase) -> RewardM
 def save_reward_model(model: RewardModel, folder: Path) -> None:
     """Write backbone config, weights (safetensors) and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(model.backbone.config.to_dict(), indent=1, default=str))
+    config = model.backbone.config.to_dict()
+    config.pop("_name_or_path", None)  # where its body was read from: a path of this machine
+    (folder / "config.json").write_text(json.dumps(config, indent=1, default=str))
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / "reward_model.safetensors")
 

@@ -42,6 +42,10 @@ def execute(
     todo = missing(wanted, store)
     if not todo:
         return 0
+    try:  # before minutes of work, and before libraries are loaded
+        (store.root / "unfinished").mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise unwritable(store.root, fault) from fault
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     with _Bar(todo, store, quiet, lines) as bar:
