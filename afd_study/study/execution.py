@@ -80,7 +80,15 @@ def missing(wanted: Iterable[Step], store: Store) -> dict[str, Step]:
 
 
 def _run(step: Step, store: Store, threads: int, report: Any) -> None:
-    """Run one step in this process and keep its artefact."""
+    """Run one step in this process and keep its artefact, unless another process is at it: then wait."""
+    with store.claimed(step):
+        if store.manifest(step) is None:
+            _compute(step, store, threads, report)
+        else:
+            shutil.rmtree(store.workspace(step), ignore_errors=True)
+
+
+def _compute(step: Step, store: Store, threads: int, report: Any) -> None:
     import torch
     from transformers.utils.logging import disable_progress_bar
 

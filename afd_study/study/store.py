@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -23,6 +24,11 @@ from pydantic import BaseModel
 
 from afd_study.errors import StoreError
 from afd_study.study.versions import ROOT, code_version, library_versions
+
+try:
+    import fcntl
+except ImportError:  # no Unix: two runs of the same step at once are then the user's affair
+    fcntl = None  # type: ignore[assignment]
 
 MANIFEST = "manifest.json"
 
@@ -99,6 +105,31 @@ class Store:
         )
         shutil.rmtree(folder, ignore_errors=True)
         return None
+
+    @contextmanager
+    def claimed(self, step: Step) -> Iterator[None]:
+        """Make the step's workspace and hold it against other processes, waiting for one that has it.
+
+        A claim ends with its process, however that ends.
+
+        Raises StoreError where the folder cannot be written.
+        """
+        workspace, handle = self.workspace(step), None
+        while handle is None:
+            try:
+                workspace.mkdir(parents=True, exist_ok=True)
+                handle = os.open(workspace, os.O_RDONLY) if fcntl is not None else -1
+            except FileNotFoundError:
+                continue  # its holder was done, and removed it
+            except OSError as fault:
+                raise unwritable(workspace, fault) from fault
+        try:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            if fcntl is not None:
+                os.close(handle)
 
     def keep(self, step: Step, out: Path, *, seconds: float, cost: Mapping[str, Any]) -> None:
         """Move a finished artefact from `out` to its place, its manifest last.

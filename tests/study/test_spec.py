@@ -1,4 +1,4 @@
-"""Settings: profiles are valid, single values can be replaced, and for what is wrong the right one is named."""
+"""Settings: profiles are valid, single values can be replaced, and what is wrong is named."""
 
 import pytest
 import yaml

@@ -2,6 +2,11 @@
 
 import errno
 import json
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -189,6 +194,60 @@ def test_a_step_that_fails_leaves_nothing_and_what_was_finished_stays(store, mon
     assert not store.folder(step).exists() and store.manifest(drawn()) is not None
     assert run(store, step) == 1
     assert set(files(store, step)) == {"demonstrations.parquet"}  # nothing of the failed attempt
+
+
+def test_runs_that_want_the_same_step_wait_for_one_another(store, monkeypatch):
+    """Two command lines at once, or notebooks side by side: the work is done once and nobody is disturbed."""
+    real, entered = step_functions.write_table, []
+
+    def slow(out, name, frame):
+        entered.append(out)
+        time.sleep(0.3)
+        real(out, name, frame)
+
+    monkeypatch.setattr(step_functions, "write_table", slow)
+    with ThreadPoolExecutor(3) as pool:  # a claim is of an open file, so that threads serve as processes
+        counts = [future.result(60) for future in [pool.submit(run, store, drawn()) for _ in range(3)]]
+    assert counts == [1, 1, 1] and len(entered) == 1
+    assert store.manifest(drawn()) is not None and not any((store.root / "unfinished").iterdir())
+
+
+def test_whoever_waited_for_a_run_that_failed_does_its_work(store, monkeypatch):
+    real, entered = step_functions.write_table, []
+
+    def first_fails(out, name, frame):
+        entered.append(out)
+        time.sleep(0.3)
+        if len(entered) == 1:
+            raise RuntimeError("broken")
+        real(out, name, frame)
+
+    monkeypatch.setattr(step_functions, "write_table", first_fails)
+    with ThreadPoolExecutor(2) as pool:
+        faults = [future.exception(60) for future in [pool.submit(run, store, drawn()) for _ in range(2)]]
+    assert sorted(map(str, faults)) == ["None", "broken"] and len(entered) == 2
+    assert store.manifest(drawn()) is not None
+
+
+def test_a_claim_is_exclusive_and_ends_with_its_process(store):
+    step = drawn()
+    order = []
+
+    def wait():
+        with store.claimed(step):
+            order.append("second")
+
+    with store.claimed(step):
+        other = threading.Thread(target=wait)
+        other.start()
+        time.sleep(0.2)
+        order.append("first")
+    other.join(10)
+    assert order == ["first", "second"]
+    held = f"import fcntl, os; fcntl.flock(os.open({str(store.workspace(step))!r}, 0), 2); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", held], check=False).returncode == 9
+    with store.claimed(step):
+        assert store.workspace(step).is_dir()
 
 
 # full disks and folders that cannot be written
