@@ -122,8 +122,7 @@ def moving_policy(
     """
     need(laws, ("deviation", "mean", "x", "probability"), what="moving_policy's laws")
     need(values, ("deviation", "mean", "divergence", "value"), what="moving_policy's values")
-    places = sorted(laws["mean"].unique())
-    names = known_divergences(values["divergence"], hidden)
+    places, names = sorted(laws["mean"].unique()), known_divergences(values["divergence"], hidden)
     figure = make_subplots(rows=2, cols=1, row_heights=[0.38, 0.62], vertical_spacing=0.13)
     figure.add_scatter(
         x=plain(demo["x"], 3), y=plain(demo["probability"]), name="demonstrator", fill="tozeroy",
@@ -149,7 +148,7 @@ def moving_policy(
         | {"title": {"text": "divergence (log scale)"}, "type": "log", "range": [-2, 2], "fixedrange": True},
     )
     figure.update_xaxes(AXIS | {"range": [min(laws["x"]), max(laws["x"])], "fixedrange": True})
-    figure.layout.xaxis2.title = {"text": "where the policy's mean lies"}
+    figure.layout.xaxis2.title.text = "where the policy's mean lies"
     figure.layout.meta = {"caption": "A slider moves the policy, and every divergence moves with it."}
     return figure
 
@@ -222,3 +221,76 @@ def _choice(labels: list[str], groups: list[list[int]], total: int) -> dict[str,
     place = {"x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
     look = {"bgcolor": "white", "bordercolor": "#888888", "font": {"size": 13}, "showactive": True}
     return {"type": "buttons", "direction": "right", "buttons": buttons, "active": 0} | place | look
+
+
+MEASURES = {"coverage": ("#0072B2", "solid"), "precision": ("#D55E00", "dash")}
+
+
+def moving_alpha(
+    laws: pd.DataFrame, scores: pd.DataFrame, *, start: float, label: str = "outcome", height: int = 640
+) -> go.Figure:
+    """Draw the best fit under each alpha-divergence, above its coverage and precision along alpha.
+
+    Args:
+        laws: outcome, demo, and a column of probabilities for each alpha (the number itself as its name).
+            Outcomes that are texts become bars, numbers a curve.
+        scores: alpha, coverage, precision.
+        start: the alpha to begin with.
+        label: what the outcomes are.
+        height: of the figure, in pixels.
+    """
+    need(scores, ("alpha", *MEASURES), what="moving_alpha's scores")
+    alphas = sorted(scores["alpha"])
+    need(laws, ("outcome", "demo", *alphas), what="moving_alpha's laws")
+    figure = make_subplots(rows=2, cols=1, row_heights=[0.6, 0.4], vertical_spacing=0.24)
+    _add_laws(figure, laws, start)
+    ordered = scores.sort_values("alpha").set_index("alpha")
+    for measure, (colour, dash) in MEASURES.items():
+        line = {"color": colour, "dash": dash, "width": 2.5}
+        along = plain(ordered[measure])
+        figure.add_scatter(x=alphas, y=along, name=measure, mode="lines", line=line, row=2, col=1)
+    dots = {"size": 12, "color": [colour for colour, _ in MEASURES.values()]}
+    at = plain(ordered.loc[start, list(MEASURES)])
+    figure.add_scatter(
+        x=[start] * 2, y=at, mode="markers", marker=dots, showlegend=False, hoverinfo="skip", row=2, col=1
+    )
+    steps = []
+    for alpha in alphas:
+        y: list[Any] = [plain(laws[alpha]), plain(ordered.loc[alpha, list(MEASURES)])]
+        steps.append(step(f"{alpha:g}", "restyle", {"y": y, "x": [_outcomes(laws), [alpha] * 2]}, [1, 4]))
+    figure.layout.sliders = [slider(steps, active=alphas.index(start), prefix="α = ", top=60)]
+    margin = {"l": 60, "r": 10, "t": 20, "b": 60}
+    figure.update_layout(**(BASE | {"height": height, "margin": margin}), legend={"font": {"size": 12}})
+    figure.update_xaxes(AXIS)
+    figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text = label, "α"
+    figure.layout.yaxis = AXIS | {"title": {"text": "probability"}, "range": [0, 1.05 * _top(laws, alphas)]}
+    figure.layout.yaxis2.update(AXIS | {"range": [-0.03, 1.05], "title": {"text": "share"}})
+    figure.layout.meta = {"caption": "A slider over alpha: the best fit, and how much it covers and errs."}
+    return figure
+
+
+def _outcomes(laws: pd.DataFrame) -> list[Any]:
+    numeric = pd.api.types.is_numeric_dtype(laws["outcome"])
+    return plain(laws["outcome"], 3) if numeric else laws["outcome"].astype(str).tolist()
+
+
+def _top(laws: pd.DataFrame, alphas: list[float]) -> float:
+    return float(laws[["demo", *alphas]].to_numpy().max())
+
+
+def _add_laws(figure: go.Figure, laws: pd.DataFrame, start: float) -> None:
+    """Add the demonstrator and the fit: curves over numbers, bars over texts."""
+    x, demo, fit = _outcomes(laws), plain(laws["demo"]), plain(laws[start])
+    brown = METHODS["demonstrations"].colour
+    if isinstance(x[0], str):
+        figure.add_bar(
+            x=x, y=demo, name="demonstrator", marker={"color": brown, "opacity": 0.5}, row=1, col=1
+        )
+        figure.add_bar(x=x, y=fit, name="best fit", marker={"color": INK}, row=1, col=1)
+        return
+    figure.add_scatter(
+        x=x, y=demo, name="demonstrator", fill="tozeroy", fillcolor=DEMO_FILL, line={"color": brown},
+        hoverinfo="skip", row=1, col=1,
+    )  # fmt: skip
+    line = {"color": INK, "width": 2.5}
+    figure.add_scatter(x=x, y=fit, name="best fit", mode="lines", line=line, hoverinfo="skip", row=1, col=1)

@@ -142,6 +142,26 @@ def two_kinds(*, world: TokenMDP, weight: float = 0.6, stay: float = 0.75, stray
     return weight * laws[0] + (1 - weight) * laws[1]
 
 
+def smoothed(*, counts: Any, pseudo: float = 1.0) -> Tensor:
+    """Return the law of a sample with `pseudo` made-up observations spread evenly over all outcomes.
+
+    Unsmoothed, a sample puts no mass on most outcomes, and every divergence that forbids straying is
+    infinite: what is assumed of the unseen (Laplace's rule of succession) becomes part of the method.
+
+    Args:
+        counts: how often each outcome was seen, (..., outcomes).
+        pseudo: how many observations are made up, a positive number.
+
+    Raises:
+        SpecError: negative or missing counts, `pseudo` not positive.
+    """
+    counts = checks.finite("counts", counts)
+    if counts.ndim == 0 or counts.shape[-1] == 0 or (counts < 0).any():
+        raise SpecError("counts must hold how often each outcome was seen, none of them negative")
+    filled = counts + checks.positive("pseudo", pseudo) / counts.shape[-1]
+    return filled / filled.sum(-1, keepdim=True)
+
+
 def fit(
     name_or_record: str | Divergence,
     *,

@@ -69,3 +69,21 @@ def test_a_step_moves_the_policy_and_every_divergences_dot_at_every_width():
     narrow, wide = figure.layout.updatemenus[0].buttons
     assert list(wide.args[0]["visible"]) == [True] + [False] * 4 + [True] * 4
     assert is_plain(figure) and "divergence" in text.caption(figure)
+
+
+@pytest.mark.parametrize("outcomes", [[0.0, 1.0], ["<i>a</i> .", "b ."]])
+def test_the_slider_over_alpha_moves_the_fit_and_its_dots(outcomes):
+    laws = pd.DataFrame({"outcome": outcomes, "demo": [0.5, 0.5], 1.0: [0.4, 0.6], 0.0: [0.9, 0.1]})
+    scores = pd.DataFrame({"alpha": [1.0, 0.0], "coverage": [1.0, 0.6], "precision": [0.5, 0.9]})
+    figure = theory_interactive.moving_alpha(laws, scores, start=1.0)
+    names = [trace.name for trace in figure.data]
+    assert names == ["demonstrator", "best fit", "coverage", "precision", None]
+    assert {trace.type for trace in figure.data[:2]} == {"bar" if isinstance(outcomes[0], str) else "scatter"}
+    assert list(figure.data[1].y) == [0.4, 0.6] and list(figure.data[4].y) == [1.0, 0.5]
+    assert list(figure.data[2].y) == [0.6, 1.0]  # alpha rises
+    [control] = figure.layout.sliders
+    assert control.active == 1 and [step.label for step in control.steps] == ["0", "1"]
+    data, moved = control.steps[0].args
+    assert list(moved) == [1, 4]
+    assert [list(y) for y in data["y"]] == [[0.9, 0.1], [0.6, 0.9]]
+    assert is_plain(figure)

@@ -139,6 +139,13 @@ def test_coverage_precision_and_the_typical_set_by_hand():
     assert fits.typical(law=demo, mass=1).tolist() == [True] * 4
 
 
+def test_smoothing_adds_made_up_observations_evenly():
+    law = fits.smoothed(counts=[3.0, 0.0, 1.0, 0.0], pseudo=2)
+    assert law.tolist() == pytest.approx([3.5 / 6, 0.5 / 6, 1.5 / 6, 0.5 / 6], abs=1e-12)
+    nothing_seen = fits.smoothed(counts=[[0.0, 0.0], [9.0, 0.0]])
+    assert nothing_seen.tolist() == [[0.5, 0.5], pytest.approx([0.95, 0.05])]
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
@@ -149,6 +156,8 @@ def test_coverage_precision_and_the_typical_set_by_hand():
         (lambda: fits.two_kinds(world=TokenMDP(2, 2)), "vocab_size = 2"),
         (lambda: fits.two_kinds(world=TokenMDP(3, 2), stray=0), "stray = 0 must lie inside"),
         (lambda: fits.typical(law=[1.0], mass=0), "mass = 0"),
+        (lambda: fits.smoothed(counts=[1.0, -1.0]), "counts must hold"),
+        (lambda: fits.smoothed(counts=[1.0], pseudo=0), "pseudo = 0"),
         (
             lambda: fits.mixture(grid=GRID, means=[0.0], deviations=[0.0], weights=[1.0]),
             "smallest of deviations = 0",

@@ -1,0 +1,143 @@
+"""Covering against seeking, as tables: the same fits, varied over the divergence, the task and the data.
+
+What chapter 3 draws and prints. Everything is fitted on exact laws by `fits.fit`; the only chance is which
+demonstrations a small sample holds, drawn by the generator that is passed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from afd_study.theory import checks, fits
+from afd_study.theory.divergences import alpha_divergence
+
+ENDS = ("forward_kl", "reverse_kl")
+
+
+def fit_each(
+    names: Sequence[str], *, demo: Any, family: fits.Family, generator: torch.Generator, starts: int = 12
+) -> dict[str, fits.Fit]:
+    """Return the best fit of a family under each of the named divergences."""
+    options: dict[str, Any] = {"family": family, "generator": generator, "starts": starts}
+    return {name: fits.fit(name, demo=demo, **options) for name in names}
+
+
+def fit_along_alpha(
+    alphas: Sequence[float],
+    *,
+    demo: Any,
+    family: fits.Family,
+    generator: torch.Generator,
+    starts: int = 6,
+) -> dict[float, fits.Fit]:
+    """Return the best fit under each alpha-divergence; one start is the fit at the alpha before."""
+    found: dict[float, fits.Fit] = {}
+    near = None
+    for alpha in alphas:
+        record = alpha_divergence(alpha)
+        found[alpha] = fits.fit(
+            record, demo=demo, family=family, generator=generator, starts=starts, near=near
+        )
+        near = found[alpha].parameters
+    return found
+
+
+def judged(fitted: Mapping[Any, fits.Fit], *, demo: Any, good: Any, by: str = "divergence") -> pd.DataFrame:
+    """Return value, coverage and precision of each fit, named in the column `by`.
+
+    `demo` is the true demonstrator and `good` the mask of outcomes that count as good.
+    """
+    rows = [
+        {
+            by: name,
+            "value": found.value,
+            "coverage": fits.coverage(demo=demo, policy=found.law).item(),
+            "precision": fits.precision(policy=found.law, good=good).item(),
+        }
+        for name, found in fitted.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def by_kinds(
+    numbers: Sequence[int], *, grid: Any, span: float, deviation: float, generator: torch.Generator
+) -> pd.DataFrame:
+    """Return how Gaussians fitted by forward and reverse KL fare as the kinds of good answer multiply.
+
+    The demonstrator is a mixture of that many equal hills, spread evenly from -span to span; the good
+    outcomes are the fewest that hold 90 % of it. Columns: kinds, divergence, value, coverage, precision.
+    """
+    tables = []
+    for number in numbers:
+        means = torch.linspace(-span, span, number).tolist() if number > 1 else [0.0]
+        demo = fits.mixture(
+            grid=grid,
+            means=means,
+            deviations=[deviation] * number,
+            weights=torch.full((number,), 1.0).double() / number,
+        )
+        fitted = fit_each(ENDS, demo=demo, family=fits.gaussian(grid=grid), generator=generator)
+        tables.append(judged(fitted, demo=demo, good=fits.typical(law=demo)).assign(kinds=number))
+    return pd.concat(tables, ignore_index=True)
+
+
+def by_data(
+    sizes: Sequence[int],
+    *,
+    demo: Any,
+    family: fits.Family,
+    pseudo: Sequence[float],
+    draws: int,
+    generator: torch.Generator,
+) -> pd.DataFrame:
+    """Return how fits to n demonstrations fare against the true law, `draws` samples a size.
+
+    A sample is smoothed by each number of `pseudo` observations before both KLs are fitted to it; the same
+    samples serve both. Columns: size, pseudo, draw, divergence, value, coverage, precision.
+    """
+    demo, tables = checks.law("demo", demo), []
+    good = fits.typical(law=demo)
+    for size in sizes:
+        for draw in range(draws):
+            seen = torch.multinomial(demo, size, replacement=True, generator=generator)
+            counts = torch.bincount(seen, minlength=len(demo))
+            for amount in pseudo:
+                guess = fits.smoothed(counts=counts, pseudo=amount)
+                fitted = fit_each(ENDS, demo=guess, family=family, generator=generator, starts=3)
+                place = {"size": size, "pseudo": amount, "draw": draw}
+                tables.append(judged(fitted, demo=demo, good=good).assign(**place))
+    return pd.concat(tables, ignore_index=True)
+
+
+def by_draws(
+    fitted: Mapping[str, fits.Fit], *, kinds: Any, shares: Any, draws: Sequence[int]
+) -> pd.DataFrame:
+    """Return the chance that k draws of a fitted policy hold what was asked for.
+
+    Args:
+        fitted: policies' fits by name.
+        kinds: a mask of the good outcomes of each kind, (kinds, outcomes).
+        shares: how often each kind is asked for, a law over kinds.
+        draws: the numbers k.
+
+    Returns:
+        Columns divergence, draws, any_kind (one of the k is good) and wanted_kind (one of the k is good and
+        of the kind asked for).
+    """
+    masks, shares = checks.finite("kinds", kinds), checks.law("shares", shares)
+    any_good = masks.amax(0)
+    rows = []
+    for name, found in fitted.items():
+        good, each = found.law @ any_good, masks @ found.law
+        for k in draws:
+            one, wanted = _within(good, k), (shares * _within(each, k)).sum()
+            rows.append((name, k, one.item(), wanted.item()))
+    return pd.DataFrame(rows, columns=["divergence", "draws", "any_kind", "wanted_kind"])
+
+
+def _within(chance: Tensor, draws: int) -> Tensor:
+    """Return the chance that at least one of `draws` independent tries succeeds."""
+    return -torch.expm1(draws * torch.log1p(-chance.clamp(max=1 - 1e-15)))
