@@ -67,7 +67,7 @@ def moving_law(
         go.Bar(x=said, y=plain(rows[name]), name=named(name), marker={"color": METHODS[name].colour})
         for name in fixed
     ]
-    bars.append(go.Bar(x=said, y=plain(rows[first]), name="moved", marker={"color": MOVED}))
+    bars.append(go.Bar(x=said, y=plain(rows[first]), name="extrapolated", marker={"color": MOVED}))
     said_of = {name: _worth(rows, name, prefix) for name in positions}
     steps = [
         step(name, "update", {"y": [plain(rows[name])]}, {"title.text": said_of[name]}, [len(fixed)])
@@ -263,7 +263,8 @@ def moving_alpha(
     figure.update_layout(**(BASE | {"height": height, "margin": margin}), legend={"font": {"size": 12}})
     figure.update_xaxes(AXIS)
     figure.layout.xaxis.title.text, figure.layout.xaxis2.title.text = label, "α"
-    figure.layout.yaxis = AXIS | {"title": {"text": "probability"}, "range": [0, 1.05 * _top(laws, alphas)]}
+    top = 1.05 * _top(laws, alphas)
+    figure.layout.yaxis.update(AXIS | {"title": {"text": "probability"}, "range": [0, top]})
     figure.layout.yaxis2.update(AXIS | {"range": [-0.03, 1.05], "title": {"text": "share"}})
     figure.layout.meta = {"caption": "A slider over alpha: the best fit, and how much it covers and errs."}
     return figure

@@ -33,15 +33,21 @@ def fit_along_alpha(
     generator: torch.Generator,
     starts: int = 6,
 ) -> dict[float, fits.Fit]:
-    """Return the best fit under each alpha-divergence; one start is the fit at the alpha before."""
+    """Return the best fit under each alpha-divergence, followed from both ends of the list.
+
+    There may be two local optima, one that covers and one that seeks. Each is followed from the end where
+    it is the best (`starts` descents there), and at every alpha the lower of the two is kept.
+    """
     found: dict[float, fits.Fit] = {}
-    near = None
-    for alpha in alphas:
-        record = alpha_divergence(alpha)
-        found[alpha] = fits.fit(
-            record, demo=demo, family=family, generator=generator, starts=starts, near=near
-        )
-        near = found[alpha].parameters
+    for way in (alphas, alphas[::-1]):
+        near = None
+        for alpha in way:
+            options: dict[str, Any] = {"starts": starts if near is None else 1, "near": near}
+            record = alpha_divergence(alpha)
+            here = fits.fit(record, demo=demo, family=family, generator=generator, **options)
+            near = here.parameters
+            if alpha not in found or here.value < found[alpha].value:
+                found[alpha] = here
     return found
 
 

@@ -21,7 +21,7 @@ def is_plain(figure):
 
 def test_the_slider_moves_the_last_law_and_no_other():
     figure = theory_interactive.moving_law(table(), positions=["0", "2"], start="2")
-    assert [trace.name for trace in figure.data] == ["initial policy", "SFT policy", "moved"]
+    assert [trace.name for trace in figure.data] == ["initial policy", "SFT policy", "extrapolated"]
     assert list(figure.data[2].y) == [0.25, 0.75]  # by reward, the worst first
     [control] = figure.layout.sliders
     assert control.active == 1 and [step.label for step in control.steps] == ["0", "2"]
@@ -86,4 +86,6 @@ def test_the_slider_over_alpha_moves_the_fit_and_its_dots(outcomes):
     data, moved = control.steps[0].args
     assert list(moved) == [1, 4]
     assert [list(y) for y in data["y"]] == [[0.9, 0.1], [0.6, 0.9]]
+    above, below = figure.layout.yaxis.domain, figure.layout.yaxis2.domain
+    assert above[0] > below[1]  # the panels do not overlap
     assert is_plain(figure)
