@@ -98,6 +98,13 @@ def test_uniform_numbers_belong_to_a_seed_a_prompt_and_a_draw():
     assert chisquare(np.histogram(many, 20, (0, 1))[0]).pvalue > 0.01
 
 
+def test_a_uniform_number_at_a_border_never_gives_a_word_of_no_probability():
+    law = torch.tensor([0.0, 0.25, 0.0, 0.75, 0.0], dtype=torch.float64).log().expand(4, 5)
+    noise = torch.tensor([0.0, 0.25, 1 - 2**-53, 0.2], dtype=torch.float64)
+    assert decoding._draw(law, noise, 1.0).tolist() == [1, 3, 3, 1]
+    assert decoding._draw(law, noise, 0).tolist() == [3, 3, 3, 3]
+
+
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 0.5])
 def test_first_words_come_as_often_as_the_law_says(build, temperature):
     lm, n = build("gpt2", seed=4), 4000

@@ -173,6 +173,13 @@ def test_seeds_share_only_what_is_drawn_by_none():
     assert names == {(step.name, str(step.settings.get("table"))) for step in other.values()}
 
 
+def test_every_step_that_draws_has_the_studys_seed():
+    for step in everything(steps_of(seed=7)).values():
+        assert step.settings.get("seed", 7) == 7, step.name
+    seedless = {step.name for step in everything(steps_of()).values() if "seed" not in step.settings}
+    assert seedless == {"tokenizers", "logprobs", "judged", "scores"}
+
+
 def test_a_kind_of_reward_model_does_not_change_the_others():
     few = steps_of({"reward.kinds": ["init_sft", "init_demo"]})
     many = steps_of({"reward.kinds": ["init_demo", "init_sft", "sft_demo", "preferences"]})

@@ -19,6 +19,8 @@ from afd_study.study.__main__ import main
 from afd_study.study.spec import load_spec
 from afd_study.study.store import MANIFEST, Store
 from afd_study.study.study import open_settings, open_study
+from afd_study.study.tables import read_table
+from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
 
 RUN = ["run", "--task", "harmless", "--profile", "smoke", "--seed", "0"]
 SMALL = {
@@ -187,8 +189,6 @@ def test_tables_join_on_ids(study):
 
 
 def test_the_judge_read_the_samples_that_were_drawn(study):
-    from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
-
     samples = study.table("samples")
     verdicts = HarmlessWorld(HarmlessSpec()).judge(study.table("prompts"), samples)
     scored = study.table("scores").query("source == 'pi_sft' and scorer == 'judge'")
@@ -228,6 +228,26 @@ def test_all_reward_models_learn_from_as_many_pairs_of_the_same_prompts(study):
     labelled = study.table("preferences")
     assert len(labelled) == len(demonstrations)
     assert not (labelled["preferred"].map(tuple) == labelled["rejected"].map(tuple)).all()
+
+
+def test_preferences_are_two_samples_of_the_initial_policy_labelled_by_the_judge(study):
+    samples = read_table(study.folder("training_pi_init"), "samples")
+    labelled, prompts = study.table("preferences"), study.table("prompts")
+    counts = labelled.groupby("prompt_id").size()
+    ids = samples.set_index(["prompt_id", "draw"])["token_ids"].map(tuple)
+    for row in labelled.itertuples():
+        drawn = [ids[row.prompt_id, row.draw + offset] for offset in (0, counts[row.prompt_id])]
+        assert sorted(drawn) == sorted([tuple(row.preferred), tuple(row.rejected)])
+    world = HarmlessWorld(HarmlessSpec())
+    texts = samples.assign(
+        token_ids=samples["token_ids"].map(tuple), value=world.judge(prompts, samples)["value"]
+    )
+    values = texts.drop_duplicates(["prompt_id", "token_ids"]).set_index(["prompt_id", "token_ids"])["value"]
+    better = [
+        values[row.prompt_id, tuple(row.preferred)] - values[row.prompt_id, tuple(row.rejected)]
+        for row in labelled.itertuples()
+    ]
+    assert np.mean(better) > 2 * np.std(better) / np.sqrt(len(better))
 
 
 def test_training_and_cost_are_on_record(study):
