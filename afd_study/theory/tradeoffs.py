@@ -31,21 +31,23 @@ def fit_along_alpha(
     demo: Any,
     family: fits.Family,
     generator: torch.Generator,
-    starts: int = 6,
+    anchors: Sequence[Tensor] = (),
 ) -> dict[float, fits.Fit]:
     """Return the best fit under each alpha-divergence, followed from both ends of the list.
 
-    There may be two local optima, one that covers and one that seeks. Each is followed from the end where
-    it is the best (`starts` descents there), and at every alpha the lower of the two is kept.
+    There may be two local optima, one that covers and one that seeks. Each is followed from the end where it
+    is the best, and at every alpha the lower of the two is kept. `anchors` are parameters to begin with at
+    the ends, such as those of fits under forward and reverse KL, beside random ones.
     """
     found: dict[float, fits.Fit] = {}
     for way in (alphas, alphas[::-1]):
-        near = None
+        near: list[Tensor | None] = [*anchors, None]
         for alpha in way:
-            options: dict[str, Any] = {"starts": starts if near is None else 1, "near": near}
+            options: dict[str, Any] = {"family": family, "generator": generator, "starts": 1}
             record = alpha_divergence(alpha)
-            here = fits.fit(record, demo=demo, family=family, generator=generator, **options)
-            near = here.parameters
+            tried = [fits.fit(record, demo=demo, **options, near=start) for start in near]
+            here = min(tried, key=lambda fit: fit.value)
+            near = [here.parameters]
             if alpha not in found or here.value < found[alpha].value:
                 found[alpha] = here
     return found

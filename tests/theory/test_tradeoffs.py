@@ -34,7 +34,11 @@ def test_fits_are_judged_against_the_true_law():
 
 def test_the_path_along_alpha_goes_from_covering_to_seeking():
     demo, alphas = mixture(), [2.0, 1.0, 0.0]
-    path = tradeoffs.fit_along_alpha(alphas, demo=demo, family=fits.gaussian(grid=GRID), generator=seeded())
+    family = fits.gaussian(grid=GRID)
+    ends = tradeoffs.fit_each(tradeoffs.ENDS, demo=demo, family=family, generator=seeded())
+    anchors = [fit.parameters for fit in ends.values()]
+    path = tradeoffs.fit_along_alpha(alphas, demo=demo, family=family, generator=seeded(1), anchors=anchors)
+    assert path[0.0].value == pytest.approx(ends["reverse_kl"].value, abs=1e-8)
     assert list(path) == alphas
     for alpha, fit in path.items():
         reached = divergence(alpha_divergence(alpha), demo=demo, policy=fit.law).item()
