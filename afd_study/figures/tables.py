@@ -5,7 +5,7 @@ Samples and data sets are untrusted: `show_texts` is the one way in which they a
 
 import html
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,26 +87,45 @@ def _cells(column: pd.Series, name: Any, digits: int) -> list[str]:
 
 
 def best_of_n(intervals: pd.DataFrame, *, n: Sequence[int] = (1, 4, 16, 50), digits: int = 2) -> Shown:
-    """Show mean [low, high] of every method at a few n; the level of a policy stands at n = 1."""
+    """Show mean [low, high] of every method at a few n, a row a setting; policies stand at n = 1."""
     need(intervals, ("method", "n", "mean", "low", "high"), what="best_of_n")
     rows = intervals[intervals["n"].isin(list(n))]
-    cells = {
-        (row["method"], row["n"]): mean_interval(row, digits, brackets=True)
-        for row in rows.to_dict("records")
-    }
-    names = in_order(rows["method"])
-    table = pd.DataFrame(
-        {"method": [look(name).label for name in names]}
-        | {f"n = {size}": [cells.get((name, size), "") for name in names] for size in n}
-    )
-    return Shown(table, "Judge's score of the kept response: mean [95 % interval].")
+    columns = {size: f"n = {size}" for size in n}
+    told = "Judge's score of the kept response: mean [95 % interval]."
+    return _crossed(rows, "n", columns, lambda row: mean_interval(row, digits, brackets=True), told)
+
+
+def win_rates(intervals: pd.DataFrame) -> Shown:
+    """Show how often each method's pick beats an opponent's draw, setting by setting."""
+    need(intervals, ("method", "n", "opponent", "mean", "low", "high"), what="win_rates")
+    columns = {name: f"against {look(name).label}" for name in dict.fromkeys(intervals["opponent"])}
+    sizes = ", ".join(str(size) for size in sorted(set(intervals["n"])))
+    told = f"Share of comparisons won by the best of {sizes}, ties half: mean [95 % interval]."
+    return _crossed(intervals, "opponent", columns, lambda row: share_interval(row, "mean"), told)
+
+
+def _crossed(
+    rows: pd.DataFrame, across: str, columns: Mapping[Any, str], tell: Callable[[Any], str], caption: str
+) -> Shown:
+    """Show a row for each setting and method, a column for each value of `across`."""
+    rows = rows if "setting" in rows.columns else rows.assign(setting="")
+    cells = {(row["setting"], row["method"], row[across]): tell(row) for row in rows.to_dict("records")}
+    shown = [
+        {"setting": visible(setting), "method": look(name).label}
+        | {heading: cells.get((setting, name, value), "") for value, heading in columns.items()}
+        for setting in dict.fromkeys(rows["setting"])
+        for name in in_order(rows["method"])
+    ]
+    table = pd.DataFrame(shown)
+    return Shown(table if any(rows["setting"]) else table.drop(columns="setting"), caption)
 
 
 def verdicts(table: pd.DataFrame) -> Shown:
     """Show the orderings (evaluation.orderings): each statement, its effect and what was decided."""
     columns = ("claim", "method", "than", "kind", "n", "margin", "effect", "low", "high", "verdict")
     need(table, columns, what="verdicts")
-    settings = [name for name in ("task", "setting", "heterogeneity") if name in table.columns]
+    named = [name for name in ("task", "setting", "heterogeneity") if name in table.columns]
+    settings = [name for name in named if table[name].nunique() > 1] or named[:1]
     rows = table.to_dict("records")
     shown = pd.DataFrame(
         {name: [visible(value) for value in table[name]] for name in settings}

@@ -129,3 +129,13 @@ def test_verdicts_are_words_with_their_setting():
     assert row["statement"] == "Init-SFT not worse than preferences (BT)"
     assert row["effect, share of the gap"] == "-10 % [-20, 2]"
     assert (row["claim"], row["margin"], row["verdict"]) == ("E7", "5 %", "inconclusive")
+
+
+def test_settings_are_never_merged():
+    rows = [("h = 0", "init_sft", 1, 0.1), ("h = 1", "init_sft", 1, 0.9)]
+    table = pd.DataFrame(rows, columns=["setting", "method", "n", "mean"]).assign(low=0.0, high=1.0)
+    shown = tables.best_of_n(table, n=[1]).frame
+    assert shown["setting"].tolist() == ["h = 0", "h = 1"]
+    assert shown["n = 1"].tolist() == ["0.10 [0.00, 1.00]", "0.90 [0.00, 1.00]"]
+    won = tables.win_rates(table.assign(opponent="demonstrations")).frame
+    assert won["against demonstrations"].tolist() == ["10 % [0, 100]", "90 % [0, 100]"]
