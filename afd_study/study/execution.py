@@ -175,7 +175,7 @@ class _Bar:
         self._show()
         if self.lines:
             gone = time.perf_counter() - self.started
-            left = gone * (self.bar.total - self.finished) / max(self.finished, 1e-9)
+            left = gone * max(0.0, self.bar.total - self.finished) / max(self.finished, 1e-9)
             told = f"{self.count} of {len(self.names)} steps, {gone:.0f} s gone, about {left:.0f} s left"
             print(f"  {step.name} done ({told})", file=sys.stderr, flush=True)
 
