@@ -11,6 +11,7 @@ FILES = {
     "__init__.py": "",
     "steps.py": '''
 """Steps."""
+import pkg.late as alias
 from pkg import far
 from pkg.near import helper as help_
 
@@ -31,6 +32,9 @@ def other(x):
 def lazy(x):
     from pkg.late import late
     return late(x)
+
+def dotted(x):
+    return alias.late(x)
 ''',
     "near.py": "from pkg import deep\ndef helper(x):\n    return deep.value(x)\ndef aside():\n    return 1\n",
     "deep.py": "def value(x):\n    return x\n",
@@ -95,8 +99,9 @@ def test_what_a_step_runs_changes_its_version(package, file, old, new):
     assert package(file=file, old=old, new=new) != package()
 
 
-def test_imports_inside_a_function_count(package):
+def test_every_way_to_import_counts(package):
     assert package("lazy", "late.py", "return x", "return -x") != package("lazy")
+    assert package("dotted", "late.py", "return x", "return -x") != package("dotted")
     assert package("other", "far.py", "return x", "return -x") != package("other")
 
 
@@ -117,6 +122,10 @@ def test_the_package_imports_itself_by_its_full_name_only():
     for path in versions.ROOT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
+            dotted = isinstance(node, ast.Import) and any(
+                name.name.startswith("afd_study") and name.asname is None for name in node.names
+            )
+            assert not dotted, f"{path}: import modules of the package by `from`"
     steps = list((versions.ROOT / "study").glob("*steps.py"))
     assert len(steps) >= 2
     for path in [*steps, *(versions.ROOT / "methods").glob("*.py"), *(versions.ROOT / "models").glob("*.py")]:
