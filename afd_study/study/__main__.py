@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from afd_study.errors import AfdError, SpecError, unknown_name
+from afd_study.study.execution import execute
 from afd_study.study.spec import task_names
 from afd_study.study.study import Study, open_settings, open_study
 
@@ -29,11 +30,6 @@ Set = Annotated[
 Jobs = Annotated[int, typer.Option(help="Steps at once; 0: one a core.", min=0)]
 
 
-@app.callback()
-def _commands() -> None:
-    """Keep `afd run` a command of its own, however many there are."""
-
-
 @app.command()
 def run(
     task: Task = "harmless", profile: Profile = "cpu", seed: Seed = 0, jobs: Jobs = 0, settings: Set = None,
@@ -46,7 +42,7 @@ def run(
     print(f"{count} steps computed; the tables lie in {study.folder(table)}", file=sys.stderr)
     if table == "all_scores":
         print("no judge, so no outcomes: this is what the reward models learned", file=sys.stderr)
-        found, shown = study.reward_models(), study.reward_models()
+        found = shown = study.reward_models()
     else:
         found = study.table("summary")[COLUMNS]
         shown = found[found["n"].isin([1, 2, 4, 8, 16, 32, found["n"].max()])]
@@ -69,8 +65,6 @@ def prepare(
         given = {"world.folder": str(hh_rlhf.resolve())} if task == "hh_rlhf" and hh_rlhf else {}
         studies += open_settings(task, profile, seed, overrides=given).values()
     steps = [step for study in studies for plan in study.plans().values() for step in plan.steps.values()]
-    from afd_study.study.execution import execute
-
     count = execute(
         steps, studies[0].store, jobs=_processes(jobs), threads=studies[0].spec.threads, lines=True
     )

@@ -114,6 +114,11 @@ def _model(spec: StudySpec) -> Any:
     return spec.policy.model_copy(update={"lora": None})
 
 
+def _named(spec: StudySpec) -> Any:
+    """Return what a tokenizer depends on: which published model, and nothing of one from scratch."""
+    return _model(spec) if spec.policy.name_or_path else type(spec.policy)()
+
+
 def _controlled(spec: StudySpec, seed: int, steps: dict[str, Step]) -> Texts:
     def table(name: str, weight: float = 1) -> Step:
         settings = {"table": name, "world": _knobs(spec, name), "seed": seed}
@@ -123,11 +128,10 @@ def _controlled(spec: StudySpec, seed: int, steps: dict[str, Step]) -> Texts:
         settings = {"world": _knobs(spec, "marked"), "seed": seed}
         return Step("marked", f"{TEXTS}:marked", settings, {"demonstrations": plain})
 
-    model = _model(spec) if spec.policy.name_or_path else type(spec.policy)()
     tokenizers = Step(
         "tokenizers",
         f"{TEXTS}:tokenizers",
-        {"world": _knobs(spec, "vocabulary"), "model": model, "vocabulary": 0},
+        {"world": _knobs(spec, "vocabulary"), "model": _named(spec), "vocabulary": 0},
     )
     demonstrations = table("demonstrations")
     per_prompt = {"per_prompt": spec.sampling.demonstrations, "seed": seed}
@@ -161,9 +165,9 @@ def _corpus(spec: StudySpec, steps: dict[str, Step]) -> Texts:
         )
 
     pretraining, demonstrations, held_out = texts("pretraining"), texts("demonstrations"), texts("held_out")
-    model = _model(spec) if spec.policy.name_or_path else type(spec.policy)()
     tokenizers = Step(
-        "tokenizers", f"{TEXTS}:tokenizers", {"world": None, "model": model, "vocabulary": spec.vocabulary},
+        "tokenizers", f"{TEXTS}:tokenizers",
+        {"world": None, "model": _named(spec), "vocabulary": spec.vocabulary},
         {"prompts": corpus, "texts": pretraining},
     )  # fmt: skip
     steps |= {"corpus": corpus, "judge_pretraining": texts("pretraining", "judge")}

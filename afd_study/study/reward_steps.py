@@ -17,10 +17,9 @@ from afd_study.models.policy import context_length, device, from_scratch, load_p
 from afd_study.models.reward import load_reward_model, on_backbone, rewards, save_reward_model
 from afd_study.models.specs import LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
 from afd_study.models.tokenizers import load_tokenizer
-from afd_study.models.training import Evaluation
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import examples_from, paired_examples
-from afd_study.study.steps import open_world
+from afd_study.study.steps import open_world, write_evaluations
 from afd_study.study.tables import read_table, write_table
 
 JUDGE = "judge"
@@ -87,7 +86,7 @@ def reward_model(
     )  # fmt: skip
     high, low = both_sides(fitted, validation)
     save_reward_model(fitted, out)
-    write_table(out, "evaluations", pd.DataFrame(evaluations, columns=Evaluation._fields))
+    write_evaluations(out, evaluations)
     found = {
         "scorer": kind, "loss": contrast.loss, "n_pairs": len(train), "n_validation": len(validation),
         "accuracy": accuracy(contrast.loss, high=high, low=low),
@@ -136,7 +135,7 @@ def fitted_judge(
         progress=context.steps(training.steps),
     )  # fmt: skip
     save_reward_model(model, out)
-    write_table(out, "evaluations", pd.DataFrame(evaluations, columns=Evaluation._fields))
+    write_evaluations(out, evaluations)
     high, low = both_sides(model, [both[i] for i in np.flatnonzero(~own)])
     right = int((high > low).sum())
     found = preference_accuracy(preferred=high, rejected=low)

@@ -153,7 +153,7 @@ def pi_init(
         )  # fmt: skip
         _count_training(context, lm, train, training, evaluations)
     save_policy(lm, out)
-    write_table(out, "evaluations", pd.DataFrame(evaluations, columns=Evaluation._fields))
+    write_evaluations(out, evaluations)
 
 
 def pi_sft(
@@ -173,7 +173,7 @@ def pi_sft(
     )  # fmt: skip
     _count_training(context, lm, train, training, evaluations)
     save_policy(lm, out)
-    write_table(out, "evaluations", pd.DataFrame(evaluations, columns=Evaluation._fields))
+    write_evaluations(out, evaluations)
 
 
 def samples(
@@ -230,6 +230,11 @@ def logprobs(
     context.spend(tokens=sum(len(e.ids) for e in rows["example"]), parameters=n_parameters(lm), passes=1)
     found = sequence_logprobs(lm, list(rows["example"]))
     write_table(out, "logprobs", drawn[["prompt_id", "source", "draw"]].assign(logprob_init=found))
+
+
+def write_evaluations(out: Path, evaluations: list[Evaluation]) -> None:
+    """Write how a training went: step, training_loss, validation_loss."""
+    write_table(out, "evaluations", pd.DataFrame(evaluations, columns=Evaluation._fields))
 
 
 def _count_training(
