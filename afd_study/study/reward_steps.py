@@ -192,15 +192,21 @@ def _every_score(
 def _discriminations(
     scores: pd.DataFrame, scorers: tuple[str, ...], rng: np.random.Generator
 ) -> pd.DataFrame:
-    """On test prompts, how well each discriminator tells its own two sources apart."""
-    sources, rows = set(scores["source"]), []
+    """On test prompts, how well each discriminator tells its own two sources apart.
+
+    Preferences are no sources of test responses: a study of that reward model alone has an empty table.
+    """
+    sources = set(scores["source"])
+    bounds = [f"{name}{end}" for name in ("accuracy", "auc") for end in ("", "_low", "_high")]
+    columns = ["scorer", "positive", "negative", *bounds, "interval", "n_prompts"]
+    rows = [pd.DataFrame(columns=columns)]
     for scorer in scorers:
         contrast = REWARD_DATA[scorer]
         if {contrast.high, contrast.low} <= sources:
             rows.append(discrimination(
                 scores, scorer=scorer, positive=contrast.high, negative=contrast.low, generator=rng,
             ))  # fmt: skip
-    return pd.concat(rows, ignore_index=True)
+    return pd.concat(rows[1:] or rows, ignore_index=True)
 
 
 def _texts(folder: Path, source: str) -> pd.DataFrame:

@@ -369,3 +369,11 @@ def test_a_study_of_a_data_set_runs_to_its_tables(task, given, tmp_path):
 def test_profiles_say_what_the_fixtures_assume():
     spec = load_spec("harmless", "smoke")
     assert spec.world.heterogeneity == 1.0 and spec.sampling.draws == 18 and spec.world.n_test == 12
+
+
+def test_preferences_alone_make_a_study(smoke):
+    """No discriminator has both its sources among test responses then; it used to end in a traceback."""
+    done = afd(smoke[0], *RUN, "--jobs", "1", "--set", "reward.kinds=[preferences]", "--json")
+    assert done.returncode == 0, done.stderr
+    methods = {record["method"] for record in json.loads(done.stdout)}
+    assert "preferences" in methods and "init_sft" not in methods
