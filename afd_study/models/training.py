@@ -64,7 +64,7 @@ def train(
 
     Raises:
         DataError: fewer items than a batch. SpecError: a batch that the processes cannot share evenly.
-        TrainingError: the loss is not finite; the batch's items are kept in the workspace.
+        TrainingError: a loss is not finite; the training batch's items are kept in the workspace.
     """
     run = _prepared(module, spec, seed)
     plan = step_indices(
@@ -163,6 +163,11 @@ def _note_evaluation(run: _Run, evaluate: Callable[[nn.Module], float], step: in
     plain = run.accelerator.unwrap_model(run.module)
     plain.eval()
     found = Evaluation(step, training, evaluate(plain))
+    if not math.isfinite(found.validation_loss):
+        raise TrainingError(
+            f"the validation loss is {found.validation_loss} after step {step}: lower learning_rate, or look "
+            "for a response that the model gives no probability"
+        )
     better = all(found.validation_loss < old.validation_loss for old in run.evaluations)
     run.evaluations.append(found)
     run.stale = 0 if better else run.stale + 1

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.models.specs import TrainingSpec
 from afd_study.study.spec import StudySpec
 from afd_study.study.store import Step
-from afd_study.worlds import harmless, hh_rlhf, own_data
+from afd_study.worlds import hh_rlhf, own_data
+from afd_study.worlds.controlled import DEPENDS, ControlledSpec
 from afd_study.worlds.reading import digest
 
 TEXTS, REWARDS = "afd_study.study.steps", "afd_study.study.reward_steps"
@@ -60,16 +62,11 @@ TABLES: dict[str, tuple[str, str]] = {
 def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
     """Lay out every step of the study. Nothing is run; data on disk are read to tell whether they changed."""
     steps: dict[str, Step] = {}
-    controlled = spec.world.name == "harmless"
-    texts = _controlled(spec, seed, steps) if controlled else _corpus(spec, steps)
+    controlled = isinstance(spec.world, ControlledSpec)
+    texts = _controlled(spec, seed) if controlled else _corpus(spec, steps)
     steps |= {"prompts": texts.prompts, "shown": texts.shown, "held_out": texts.held_out}
-    shared = {"tokenizers": texts.tokenizers, "prompts": texts.prompts}
     steps["pi_init"] = _pi_init(spec, seed, texts, texts.pretraining)
-    steps["pi_sft"] = Step(
-        "pi_sft", f"{TEXTS}:pi_sft",
-        {"training": spec.sft, "sampling": _lengths(spec), "lora": spec.policy.lora, "seed": seed},
-        {"pi_init": steps["pi_init"], "demonstrations": texts.demonstrations, **shared}, weight=8,
-    )  # fmt: skip
+    steps["pi_sft"] = _pi_sft(spec, seed, texts, steps["pi_init"])
     _samples(spec, seed, texts, steps)
     tested = {"pi_sft": steps["pool"], "pi_init": steps["pool_init"]}
     if "preferences" in spec.reward.kinds:
@@ -91,7 +88,12 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
     verdicts = steps.get("judged") or steps.get("judge_scores")
     if verdicts is not None:
         pooled["judged"] = verdicts
-        settings = {"task": task, "seed": seed, "sampling": spec.sampling, "scorers": spec.reward.kinds}
+        settings = {
+            "task": task,
+            "seed": seed,
+            "sampling": spec.sampling,
+            "scorers": {kind: REWARD_DATA[kind] for kind in spec.reward.kinds},
+        }
         steps["outcomes"] = Step("outcomes", f"{REWARDS}:outcomes", settings, pooled | scored, weight=6)
     else:
         steps["scored"] = Step("scored", f"{REWARDS}:all_scores", {}, pooled | scored)
@@ -100,7 +102,7 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
 
 def _knobs(spec: StudySpec, table: str) -> dict[str, Any]:
     """Return the knobs of a controlled world that a table depends on, and no others."""
-    return spec.world.model_dump(mode="json", include=set(harmless.DEPENDS[table]))
+    return spec.world.model_dump(mode="json", include=set(DEPENDS[table]))
 
 
 def _lengths(spec: StudySpec) -> Any:
@@ -119,7 +121,7 @@ def _named(spec: StudySpec) -> Any:
     return _model(spec) if spec.policy.name_or_path else type(spec.policy)()
 
 
-def _controlled(spec: StudySpec, seed: int, steps: dict[str, Step]) -> Texts:
+def _controlled(spec: StudySpec, seed: int) -> Texts:
     def table(name: str, weight: float = 1) -> Step:
         settings = {"table": name, "world": _knobs(spec, name), "seed": seed}
         return Step(name, f"{TEXTS}:world_table", settings, weight=weight)
@@ -178,19 +180,28 @@ def _corpus(spec: StudySpec, steps: dict[str, Step]) -> Texts:
 
 
 def _samples(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -> None:
-    """Add the samples of both policies: for training reward models, and for test prompts."""
+    """Add samples of all policies for training reward models, and those of the first two for test prompts."""
     sampling = spec.sampling
     shared = {"tokenizers": texts.tokenizers, "prompts": texts.prompts}
-    most = max([2, *(REWARD_DATA[kind].times for kind in spec.reward.kinds)])
-    for policy, pool, draws in (
-        ("pi_init", "pool_init", sampling.baseline_draws),
-        ("pi_sft", "pool", sampling.draws),
-    ):
+    wanted = [REWARD_DATA[kind] for kind in spec.reward.kinds]
+    most = max([2, *(contrast.times for contrast in wanted)])
+    for name, changes in spec.policies.items():
+        if any(name in contrast[:2] for contrast in wanted):
+            training = TrainingSpec(**(spec.sft.model_dump() | changes))
+            other = spec.model_copy(update={"sft": training})
+            steps[name] = _pi_sft(other, seed, texts, steps["pi_init"])
+    policies = [name for name in ("pi_init", "pi_sft", *spec.policies) if name in steps]
+    for policy in policies:
         common = {"source": policy, "sampling": _lengths(spec), "seed": seed}
         steps[f"training_{policy}"] = Step(
             "samples", f"{TEXTS}:samples", {**common, "purpose": "training", "draws": most},
             {"policy": steps[policy], "demonstrations": texts.demonstrations, **shared}, weight=8,
         )  # fmt: skip
+    for policy, pool, draws in (
+        ("pi_init", "pool_init", sampling.baseline_draws),
+        ("pi_sft", "pool", sampling.draws),
+    ):
+        common = {"source": policy, "sampling": _lengths(spec), "seed": seed}
         steps[pool] = Step(
             "samples", f"{TEXTS}:samples", {**common, "purpose": "test", "draws": draws},
             {"policy": steps[policy], **shared}, weight=4,
@@ -208,6 +219,21 @@ def _pi_init(spec: StudySpec, seed: int, texts: Texts, read: Step) -> Step:
     }  # fmt: skip
     inputs = {"tokenizers": texts.tokenizers, "prompts": texts.prompts, "texts": read}
     return Step("pi_init", f"{TEXTS}:pi_init", settings, inputs, weight=60)
+
+
+def _pi_sft(spec: StudySpec, seed: int, texts: Texts, pi_init: Step) -> Step:
+    settings = {"training": spec.sft, "sampling": _lengths(spec), "lora": spec.policy.lora, "seed": seed}
+    inputs = {
+        "pi_init": pi_init, "demonstrations": texts.demonstrations, "tokenizers": texts.tokenizers,
+        "prompts": texts.prompts,
+    }  # fmt: skip
+    if spec.matched_style is None:
+        return Step("pi_sft", f"{TEXTS}:pi_sft", settings, inputs, weight=8)
+    styled = spec.world.model_copy(update={"absorbed_style": spec.matched_style})
+    reference = spec.model_copy(update={"matched_style": None, "world": styled})
+    inputs["reference"] = _pi_sft(reference, seed, _controlled(reference, seed), pi_init)
+    settings["world"] = _knobs(spec, "judge")
+    return Step("pi_sft", "afd_study.study.matching:pi_sft_matched", settings, inputs, weight=30)
 
 
 def _preferences(spec: StudySpec, seed: int, steps: Mapping[str, Step], texts: Texts) -> Step:
@@ -243,8 +269,8 @@ def _judge(spec: StudySpec, training: Any, seed: int, texts: Texts, steps: Mappi
 def _reward(spec: StudySpec, seed: int, kind: str, steps: Mapping[str, Step], texts: Texts) -> Step:
     contrast, reward = REWARD_DATA[kind], spec.reward
     settings = {
-        "kind": kind, "backbone": reward.backbone, "model": _model(spec), "lora": reward.lora,
-        "training": reward.training, "sampling": _lengths(spec), "seed": seed,
+        "kind": kind, "data": contrast, "backbone": reward.backbone, "model": _model(spec),
+        "lora": reward.lora, "training": reward.training, "sampling": _lengths(spec), "seed": seed,
     }  # fmt: skip
     inputs = {
         "tokenizers": texts.tokenizers,
@@ -257,7 +283,7 @@ def _reward(spec: StudySpec, seed: int, kind: str, steps: Mapping[str, Step], te
         inputs["preferences"] = steps["preferences"]
         if "corpus" in steps:  # as many pairs as people have labelled
             inputs["demonstrations"] = steps["preferences"]
-    sources = {name: steps[f"training_{name}"] for name in ("pi_init", "pi_sft") if name in contrast[:2]}
+    sources = {name: steps[f"training_{name}"] for name in contrast[:2] if f"training_{name}" in steps}
     # demonstrations are read twice: with marks as a source, and for how many pairs each prompt gets
     shown = {"source_demonstrations": texts.shown} if "demonstrations" in contrast[:2] else {}
     return Step("reward_model", f"{REWARDS}:reward_model", settings, inputs | sources | shown, weight=15)

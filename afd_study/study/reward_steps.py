@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from afd_study.errors import DataError
 from afd_study.evaluation.diagnostics import diagnostics, discrimination
 from afd_study.evaluation.outcomes import best_of_n_outcomes, levels, summarise, win_rates
 from afd_study.evaluation.proportions import preference_accuracy
-from afd_study.methods.reward_data import REWARD_DATA, label_preferences, pairs
 from afd_study.methods.reward_model import accuracy, both_sides, fit
+from afd_study.methods.reward_pairs import Contrast, label_preferences, pairs
 from afd_study.methods.selection import scores_of
 from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, device, from_scratch, load_policy, n_parameters
@@ -62,12 +63,11 @@ def judged_preferences(
 
 
 def reward_model(
-    out: Path, context: Context, *, kind: str, backbone: str, model: ModelSpec, lora: LoRASpec | None,
-    training: TrainingSpec, sampling: SamplingSpec, seed: int, tokenizers: Path, prompts: Path,
-    demonstrations: Path, policy: Path | None = None, **sources: Path,
+    out: Path, context: Context, *, kind: str, data: Contrast, backbone: str, model: ModelSpec,
+    lora: LoRASpec | None, training: TrainingSpec, sampling: SamplingSpec, seed: int, tokenizers: Path,
+    prompts: Path, demonstrations: Path, policy: Path | None = None, **sources: Path,
 ) -> None:  # fmt: skip
-    """Train a reward model on the data that REWARD_DATA names; table `reward_model` says what it learned."""
-    contrast = REWARD_DATA[kind]
+    """Train a reward model on pairs; table `reward_model` says how well it tells them apart."""
     reader = load_tokenizer(tokenizers / "reader")
     if backbone == "scratch":
         lm = from_scratch(model, load_tokenizer(tokenizers / "policy"), derived_seed(seed, "scratch"))
@@ -76,11 +76,11 @@ def reward_model(
         lm = load_policy(policy)
     asked = read_table(prompts, "prompts")
     counted = read_table(demonstrations, "demonstrations")
-    rows = pairs(contrast, _responses(sources), counted)
+    rows = pairs(data, _responses(sources), counted)
     both, split = paired_examples(rows, ("high", "low"), asked, reader, sampling, context=context_length(lm))
     train, validation = ([both[i] for i in np.flatnonzero(split == name)] for name in ("train", "validation"))
     fitted, evaluations = fit(
-        on_backbone(lm, reader), train, validation=validation, loss=contrast.loss, training=training,
+        on_backbone(lm, reader), train, validation=validation, loss=data.loss, training=training,
         seed=derived_seed(seed, "reward", kind), workspace=context.workspace, lora=lora,
         progress=context.steps(training.steps),
     )  # fmt: skip
@@ -88,8 +88,8 @@ def reward_model(
     save_reward_model(fitted, out)
     write_evaluations(out, evaluations)
     found = {
-        "scorer": kind, "loss": contrast.loss, "n_pairs": len(train), "n_validation": len(validation),
-        "accuracy": accuracy(contrast.loss, high=high, low=low),
+        "scorer": kind, "loss": data.loss, "n_pairs": len(train), "n_validation": len(validation),
+        "accuracy": accuracy(data.loss, high=high, low=low),
         "validation_loss": min(each.validation_loss for each in evaluations),
     }  # fmt: skip
     write_table(out, "reward_model", pd.DataFrame([found]))
@@ -109,11 +109,26 @@ def scores(
         table = _texts(folder, source)
         rows = examples_from(table, asked, reader, sampling, context=10**9)
         values = rewards(model, list(rows["example"]))
+        _refuse_infinite(values, table, scorer, context)
         context.spend(
             tokens=sum(len(e.ids) for e in rows["example"]), parameters=n_parameters(model), passes=1
         )
         found.append(table[["prompt_id", "source", "draw"]].assign(scorer=scorer, reward=values))
     write_table(out, "scores", pd.concat(found, ignore_index=True))
+
+
+def _refuse_infinite(values: np.ndarray, table: pd.DataFrame, scorer: str, context: Context) -> None:
+    """Raise DataError for a reward that is no finite number, with the responses kept for inspection."""
+    bad = ~np.isfinite(values)
+    if bad.any():
+        kept = context.workspace / f"unscorable-{scorer}.json"
+        table[bad].assign(reward=values[bad].astype(str)).to_json(kept, orient="records", indent=1)
+        first = table[bad].iloc[0]
+        raise DataError(
+            f"step scores: reward model '{scorer}' gave {values[bad][0]} to draw {first['draw']} of prompt "
+            f"'{first['prompt_id']}' ({first['source']}) and is no finite number {bad.sum()} times in all: "
+            f"look at the responses kept in {kept}, or lower reward.training.learning_rate"
+        )
 
 
 def fitted_judge(
@@ -146,8 +161,8 @@ def fitted_judge(
 
 
 def outcomes(
-    out: Path, context: Context, *, task: str, seed: int, sampling: SamplingSpec, scorers: tuple[str, ...],
-    pool: Path, init_logprobs: Path, judged: Path, **scored: Path,
+    out: Path, context: Context, *, task: str, seed: int, sampling: SamplingSpec,
+    scorers: dict[str, Contrast], pool: Path, init_logprobs: Path, judged: Path, **scored: Path,
 ) -> None:  # fmt: skip
     """Judge every selection rule at every n on one pool: outcomes, summary, win rates and diagnostics."""
     everything = _every_score(pool, init_logprobs, read_table(judged, "scores"), scored)
@@ -190,7 +205,7 @@ def _every_score(
 
 
 def _discriminations(
-    scores: pd.DataFrame, scorers: tuple[str, ...], rng: np.random.Generator
+    scores: pd.DataFrame, scorers: dict[str, Contrast], rng: np.random.Generator
 ) -> pd.DataFrame:
     """On test prompts, how well each discriminator tells its own two sources apart.
 
@@ -200,8 +215,7 @@ def _discriminations(
     bounds = [f"{name}{end}" for name in ("accuracy", "auc") for end in ("", "_low", "_high")]
     columns = ["scorer", "positive", "negative", *bounds, "interval", "n_prompts"]
     rows = [pd.DataFrame(columns=columns)]
-    for scorer in scorers:
-        contrast = REWARD_DATA[scorer]
+    for scorer, contrast in scorers.items():
         if {contrast.high, contrast.low} <= sources:
             rows.append(discrimination(
                 scores, scorer=scorer, positive=contrast.high, negative=contrast.low, generator=rng,

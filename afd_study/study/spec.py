@@ -3,19 +3,25 @@
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.models.specs import Frozen, LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
+from afd_study.worlds.controlled import ControlledSpec
 from afd_study.worlds.harmless import HarmlessSpec
+from afd_study.worlds.helpful import HelpfulSpec
 from afd_study.worlds.hh_rlhf import HHRLHFSpec
 from afd_study.worlds.own_data import OwnDataSpec
 
-WorldSpec = Annotated[HarmlessSpec | HHRLHFSpec | OwnDataSpec, Field(discriminator="name")]
+WorldSpec = Annotated[HarmlessSpec | HelpfulSpec | HHRLHFSpec | OwnDataSpec, Field(discriminator="name")]
+WORLDS: dict[str, type[BaseModel]] = {
+    model.model_fields["name"].default: model for model in get_args(get_args(WorldSpec)[0])
+}
 BACKBONES = ("pi_sft", "pi_init", "scratch")
+SOURCES = ("pi_init", "pi_sft", "demonstrations", "preferred", "rejected")  # of responses to learn from
 
 
 class RewardSpec(Frozen):
@@ -37,12 +43,22 @@ class StudySpec(Frozen):
     )
     pretraining: TrainingSpec | None = Field(description="None: the policy is pretrained already")
     sft: TrainingSpec
+    policies: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="further SFT policies, for reward models to learn from: name -> overrides of sft",
+    )
     reward: RewardSpec
     judge: TrainingSpec | None = Field(None, description="how to fit a judge, where the world has none")
     judge_share: float = Field(
         0.5, ge=0, lt=1, description="share of a data set's prompts that the judge learns from"
     )
     sampling: SamplingSpec = SamplingSpec()
+    matched_style: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="stop SFT where it scores as SFT at this absorbed style does (controlled worlds)",
+    )
     n_seeds: int = Field(3, ge=1, description="seeds of a chapter, from the given one on")
     threads: int = Field(1, ge=1, description="CPU threads a step; the same bits need the same number")
     settings: dict[str, dict[str, Any]] = Field(
@@ -56,8 +72,16 @@ class StudySpec(Frozen):
         for kind in self.reward.kinds:
             if kind not in REWARD_DATA:
                 raise unknown_name("reward model", kind, REWARD_DATA)
+            for source in REWARD_DATA[kind][:2]:
+                if source not in (*SOURCES, *self.policies):
+                    raise unknown_name(f"source of reward model {kind}", source, (*SOURCES, *self.policies))
+        for name, changes in self.policies.items():
+            for key in set(changes) - set(TrainingSpec.model_fields):
+                raise unknown_name(f"setting of policy {name}", key, TrainingSpec.model_fields)
         if self.reward.backbone not in BACKBONES:
             raise unknown_name("backbone", self.reward.backbone, BACKBONES)
+        if self.matched_style is not None and not isinstance(self.world, ControlledSpec):
+            raise ValueError(f"matched_style needs a world with a judge, and '{self.world.name}' has none")
         return self
 
 
@@ -124,7 +148,7 @@ def _explain(fault: ValidationError, where: str) -> str:
     lines = []
     for error in fault.errors():
         # the discriminated union puts the world's name into the path
-        path = [str(part) for part in error["loc"] if part not in ("harmless", "hh_rlhf", "own_data")]
+        path = [str(part) for part in error["loc"] if part not in WORLDS]
         key = ".".join(path)
         if error["type"] == "extra_forbidden":
             lines.append(str(unknown_name("setting", key, _known_keys(path[:-1], error["loc"]))))
@@ -135,14 +159,9 @@ def _explain(fault: ValidationError, where: str) -> str:
 
 def _known_keys(path: list[str], location: tuple[int | str, ...]) -> list[str]:
     """Return the dotted keys that the model at `path` has."""
-    worlds: dict[str, type[BaseModel]] = {
-        "harmless": HarmlessSpec,
-        "hh_rlhf": HHRLHFSpec,
-        "own_data": OwnDataSpec,
-    }
     model: Any = StudySpec
     for part in path:
-        named = [worlds[str(name)] for name in location if name in worlds]
+        named = [WORLDS[str(name)] for name in location if name in WORLDS]
         model = named[0] if part == "world" and named else _model_of(model.model_fields[part].annotation)
     return [".".join([*path, name]) for name in model.model_fields]
 

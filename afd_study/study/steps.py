@@ -25,19 +25,22 @@ from afd_study.models.training import Evaluation
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import encoded_prompts, examples_from, split_examples
 from afd_study.study.tables import read_table, write_table
-from afd_study.worlds import harmless, hh_rlhf, own_data
+from afd_study.worlds import hh_rlhf, own_data
+from afd_study.worlds.controlled import ControlledWorld
 from afd_study.worlds.corpus import opening, unit_hash
+from afd_study.worlds.harmless import HarmlessWorld
+from afd_study.worlds.helpful import HelpfulWorld
 
-CONTROLLED = {"harmless": harmless.HarmlessWorld}
+CONTROLLED: Mapping[str, type[ControlledWorld]] = {"harmless": HarmlessWorld, "helpful": HelpfulWorld}
 CORPORA: Mapping[str, tuple[Any, Any]] = {  # imported by name, so that their code is part of a step's key
     "hh_rlhf": (hh_rlhf.load, hh_rlhf.HHRLHFSpec),
     "own_data": (own_data.load, own_data.OwnDataSpec),
 }
 
 
-def open_world(knobs: Mapping[str, Any]) -> Any:
+def open_world(knobs: Mapping[str, Any]) -> ControlledWorld:
     """Return a controlled world that knows the given knobs and no others."""
-    return CONTROLLED[knobs["name"]](SimpleNamespace(**knobs))  # type: ignore[arg-type]
+    return CONTROLLED[knobs["name"]](SimpleNamespace(**knobs))
 
 
 def world_table(out: Path, context: Context, *, table: str, world: dict[str, Any], seed: int) -> None:

@@ -47,7 +47,7 @@ class Arc:
 Grammar = Mapping[str, Sequence[Arc]]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Node:
     """A place inside the trie of a state: what may come next with what probability, and where it leads."""
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import yaml
 
-from afd_study.worlds.grammar import EOS, Arc, Grammar, split_words
-from afd_study.worlds.harmless_judge import Clause
+from afd_study.worlds.controlled import arcs, finish
+from afd_study.worlds.grammar import Arc, Grammar, split_words
+from afd_study.worlds.sentences import Clause, Inventory
 
 WORDINGS = {  # n_good_answers -> wordings of the refusal or agreement, the reason or tip, the offer or idea
     1: (1, 1, 1), 2: (2, 1, 1), 4: (2, 1, 2), 8: (2, 2, 2), 12: (3, 2, 2), 18: (3, 2, 3), 24: (4, 2, 3),
@@ -62,9 +63,9 @@ def script() -> Mapping[str, Any]:
 
 
 @lru_cache(1)
-def inventory() -> Mapping[tuple[str, ...], Clause]:
+def inventory() -> Inventory:
     """Return every clause of the world by its words: what it does and for which category."""
-    words, clauses = script(), {}
+    words, clauses = script(), dict[tuple[str, ...], Clause]()
 
     def add(kind: str, text: str, category: str = "") -> None:
         clauses[tuple(split_words(text))] = Clause(kind, category)
@@ -81,7 +82,7 @@ def inventory() -> Mapping[tuple[str, ...], Clause]:
         for kind in ("reason", "offer"):
             for text in entry[kind]:
                 add(kind, text, category)
-    return clauses
+    return Inventory(clauses)
 
 
 def grammar(who: Behaviour, kind: str, category: str, wordings: tuple[int, int, int]) -> Grammar:
@@ -98,23 +99,23 @@ def grammar(who: Behaviour, kind: str, category: str, wordings: tuple[int, int, 
     def fitting(weight: float, part: str, n: int, target: str) -> list[Arc]:
         wrong = [text for name in others for text in entries[name][part][:n]]
         right = entries[category][part][:n]
-        return _arcs(weight * who.right, right, target) + _arcs(weight * (1 - who.right), wrong, target)
+        return arcs(weight * who.right, right, target) + arcs(weight * (1 - who.right), wrong, target)
 
     body = (_harmful_body if kind == "harmful" else _benign_body)(who, category, others, n_stance)
-    body += _arcs(who.dodge, words["dodge"], "over") + _arcs(who.insult, words["insult"], "insulted")
+    body += arcs(who.dodge, words["dodge"], "over") + arcs(who.insult, words["insult"], "insulted")
     total = sum(arc.weight for arc in body)
     unstyled = [Arc(arc.weight * (1 - who.style), arc.words, arc.target) for arc in body]
     stance = fitting(who.reason, "reason", n_reason, "reasoned")
     stance += fitting(who.offer_at_once, "offer", n_offer, "over")
     return {
-        "opening": _arcs(who.style * total, words["style"], "body") + unstyled,
+        "opening": arcs(who.style * total, words["style"], "body") + unstyled,
         "body": body,
-        "stance": [*stance, _finish(1 - who.reason - who.offer_at_once)],
-        "reasoned": [*fitting(who.offer, "offer", n_offer, "over"), _finish(1 - who.offer)],
-        "complied": [*_arcs(0.5, words["boast"], "over"), _finish(0.5)],
-        "insulted": [*_arcs(0.3, words["refusal"][:n_stance], "over"), _finish(0.7)],
-        "over": [*_arcs(who.closing, words["closing"], "closed"), _finish(1 - who.closing)],
-        "closed": [_finish(1.0)],
+        "stance": [*stance, finish(1 - who.reason - who.offer_at_once)],
+        "reasoned": [*fitting(who.offer, "offer", n_offer, "over"), finish(1 - who.offer)],
+        "complied": [*arcs(0.5, words["boast"], "over"), finish(0.5)],
+        "insulted": [*arcs(0.3, words["refusal"][:n_stance], "over"), finish(0.7)],
+        "over": [*arcs(who.closing, words["closing"], "closed"), finish(1 - who.closing)],
+        "closed": [finish(1.0)],
     }
 
 
@@ -122,7 +123,7 @@ def _harmful_body(who: Behaviour, category: str, others: Sequence[str], n_stance
     """Refuse in one of `n_stance` ways, or give the instruction."""
     instruction = [f"Sure, {script()['harmful'][category]['instruction']}"]
     refusals = script()["refusal"][:n_stance]
-    return _arcs(who.refuse, refusals, "stance") + _arcs(who.comply, instruction, "complied")
+    return arcs(who.refuse, refusals, "stance") + arcs(who.comply, instruction, "complied")
 
 
 def _benign_body(who: Behaviour, category: str, others: Sequence[str], n_stance: int) -> list[Arc]:
@@ -131,15 +132,6 @@ def _benign_body(who: Behaviour, category: str, others: Sequence[str], n_stance:
     right = [f"{answer} {entries[category]['instruction']}" for answer in answers]
     wrong = [f"{answer} {entries[name]['instruction']}" for answer in answers for name in others]
     helps = 1 - who.refuse_benign - who.dodge - who.insult
-    answered = _arcs(helps * who.answer_right, right, "stance")
-    answered += _arcs(helps * (1 - who.answer_right), wrong, "stance")
-    return answered + _arcs(who.refuse_benign, script()["refusal"][:n_stance], "over")
-
-
-def _arcs(weight: float, texts: Sequence[str], target: str) -> list[Arc]:
-    """Share a weight evenly among wordings."""
-    return [Arc(weight / len(texts), tuple(split_words(text)), target) for text in texts]
-
-
-def _finish(weight: float) -> Arc:
-    return Arc(weight, (EOS,), None)
+    answered = arcs(helps * who.answer_right, right, "stance")
+    answered += arcs(helps * (1 - who.answer_right), wrong, "stance")
+    return answered + arcs(who.refuse_benign, script()["refusal"][:n_stance], "over")

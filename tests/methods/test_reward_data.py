@@ -6,7 +6,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from afd_study.errors import DataError
-from afd_study.methods.reward_data import REWARD_DATA, Contrast, label_preferences, pairs
+from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.reward_pairs import Contrast, label_preferences, pairs
 
 PROMPTS = {"p1": 2, "p2": 1, "p3": 3}
 

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from afd_study.errors import SpecError
 from afd_study.models.tokenizers import decode, encode, word_tokenizer
+from afd_study.worlds.controlled import DEPENDS, MARK
 from afd_study.worlds.grammar import EOS, split_words
-from afd_study.worlds.harmless import DEPENDS, MARK, HarmlessSpec, HarmlessWorld
+from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
 from afd_study.worlds.harmless_judge import BEST, COMPONENTS, assess
 from afd_study.worlds.harmless_speech import WORDINGS, inventory, script
 
@@ -176,7 +177,7 @@ def test_demonstrations_are_what_the_exact_law_says(full, prompts, demonstration
     rows = prompts.set_index("prompt_id")
     stray = words = excess = variance = 0.0
     for row in demonstrations.head(600).itertuples():
-        law = full.demonstrator_law(rows.loc[row.prompt_id])
+        law = full.law("demonstrators", rows.loc[row.prompt_id])
         said = [*split_words(row.text), EOS][: full.spec.max_words]
         stray, words = stray + law.n_stray(said), words + len(said)
         excess -= law.logprobs(said).sum()  # surprise, less what the law expects at each word
@@ -197,7 +198,7 @@ def test_every_word_sequence_has_a_finite_probability_that_is_the_product_of_its
     row = each.prompts(0).iloc[data.draw(st.integers(0, 1007))]
     words = data.draw(st.lists(st.sampled_from(each.alphabet), max_size=12))
     words = words[: words.index(EOS) + 1] if EOS in words else words
-    for law in (each.demonstrator_law(row), each.web_law(row)):
+    for law in (each.law("demonstrators", row), each.law("web", row)):
         steps = [np.log(law.law(words[:n])[each.alphabet.index(word)]) for n, word in enumerate(words)]
         assert np.isfinite(law.logprobs(words)).all()
         np.testing.assert_allclose(law.logprobs(words), steps, atol=1e-9)
@@ -225,7 +226,7 @@ def test_as_many_answers_are_best_as_the_knob_says(n_good):
     seen = {}
     for row in each.prompts(0).drop_duplicates("category").to_dict("records"):
         best = set()
-        for words in responses(each.demonstrator_law(row)):
+        for words in responses(each.law("demonstrators", row)):
             points = assess(words, kind=row["kind"], category=row["category"], inventory=inventory())
             assert sum(points) <= BEST
             if sum(points) == BEST:
@@ -239,12 +240,12 @@ def test_as_many_answers_are_best_as_the_knob_says(n_good):
 def test_all_clauses_of_the_grammar_are_known_to_the_judge():
     each = world(n_good_answers=48, demonstration_quality=0.0)
     for row in each.prompts(0).drop_duplicates("category").to_dict("records"):
-        for law in (each.demonstrator_law(row), each.web_law(row)):
+        for law in (each.law("demonstrators", row), each.law("web", row)):
             for words in list(responses(law))[::7]:
                 points = assess(words, kind=row["kind"], category=row["category"], inventory=inventory())
                 assert dict(zip(COMPONENTS, points, strict=True))["faults"] == 0
     # and no two clauses read alike
-    texts = [" ".join(words) for words in inventory()]
+    texts = [" ".join(words) for words in inventory().clauses]
     assert len(texts) == len(set(texts)) and all(text.endswith(" .") for text in texts)
 
 
@@ -286,6 +287,13 @@ def table(each, name):
         return each.marked(fixed, 0)
     if name == "judge":
         return each.judge(world().prompts(0), fixed)
+    if name == "demonstrator_law":
+        rows = world().prompts(0).set_index("prompt_id").loc[fixed["prompt_id"]].to_dict("records")
+        texts = zip(rows, fixed["text"], strict=True)
+        found = [
+            each.law("demonstrators", row).logprobs([*split_words(text), EOS]).sum() for row, text in texts
+        ]
+        return pd.DataFrame({"logprob": found})
     if name == "vocabulary":
         return pd.DataFrame({"word": [*each.alphabet, *each.marks]})
     return getattr(each, name)(0)

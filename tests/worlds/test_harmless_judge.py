@@ -1,13 +1,16 @@
 """The judge is total, bounded, sums up its components, and rewards what the world says it rewards."""
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from afd_study.worlds.controlled import MARK
 from afd_study.worlds.grammar import split_words
-from afd_study.worlds.harmless import MARK
-from afd_study.worlds.harmless_judge import BEST, COMPONENTS, MAX_SLIPS, WORST, assess
+from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
+from afd_study.worlds.harmless_judge import BEST, COMPONENTS, WORST, assess
 from afd_study.worlds.harmless_speech import inventory, script
+from afd_study.worlds.sentences import MAX_SLIPS
 
 SCRIPT = script()
 REFUSAL, OTHER_REFUSAL = SCRIPT["refusal"][:2]
@@ -17,13 +20,13 @@ HELP = f"Sure, {GARDEN['instruction']}"
 REQUESTS = [(kind, category) for kind in ("harmful", "benign") for category in SCRIPT[kind]]
 
 
-def parts(text, kind="harmful", category="theft", **options):
-    found = assess(split_words(text), kind=kind, category=category, inventory=inventory(), **options)
+def parts(text, kind="harmful", category="theft"):
+    found = assess(split_words(text), kind=kind, category=category, inventory=inventory())
     return dict(zip(COMPONENTS, found, strict=True))
 
 
-def value(text, kind="harmful", category="theft", **options):
-    return sum(parts(text, kind, category, **options).values())
+def value(text, kind="harmful", category="theft"):
+    return sum(parts(text, kind, category).values())
 
 
 def test_a_good_answer_refuses_harm_with_reason_and_offer_and_helps_otherwise():
@@ -104,10 +107,13 @@ def test_up_to_two_stray_words_in_a_sentence_are_slips_and_four_count():
 
 
 def test_marks_are_not_read():
-    text = f"{REFUSAL} {MARK}"
-    assert parts(text, marks=(MARK,)) == parts(REFUSAL)
-    assert parts(f"{MARK} {REFUSAL}", marks=(MARK,)) == parts(REFUSAL)
-    assert parts(text)["faults"] < 0  # only because it is named as a mark
+    world = HarmlessWorld(HarmlessSpec())
+    asked = world.prompts(0).query("category == 'theft'").head(1)
+    texts = pd.DataFrame(
+        {"prompt_id": [*asked["prompt_id"]] * 3, "text": [REFUSAL, f"{REFUSAL} {MARK}", f"{MARK} {REFUSAL}"]}
+    )
+    assert world.judge(asked, texts)["value"].tolist() == [1.0] * 3
+    assert parts(f"{REFUSAL} {MARK}")["faults"] < 0  # only because the world names it as a mark
 
 
 def test_the_bounds_are_reached():
@@ -118,11 +124,11 @@ def test_the_bounds_are_reached():
     assert value(worst) == pytest.approx(WORST)
 
 
-CLAUSES = sorted({word for clause in inventory() for word in clause} | {MARK, "<eos>", "?"})
+CLAUSES = sorted({word for clause in inventory().clauses for word in clause} | {MARK, "<eos>", "?"})
 ANYTHING = st.one_of(
     st.text(max_size=60),
     st.lists(st.sampled_from(CLAUSES), max_size=40).map(" ".join),
-    st.lists(st.sampled_from(sorted(inventory())), max_size=8).map(
+    st.lists(st.sampled_from(sorted(inventory().clauses)), max_size=8).map(
         lambda clauses: " ".join(word for clause in clauses for word in clause)
     ),
 )
@@ -135,7 +141,7 @@ def test_any_string_has_a_score_within_the_bounds(text, request):
     assert WORST - 1e-9 <= sum(found) <= BEST + 1e-9
 
 
-@given(clauses=st.lists(st.sampled_from(sorted(inventory())), max_size=6), place=st.integers(0, 5))
+@given(clauses=st.lists(st.sampled_from(sorted(inventory().clauses)), max_size=6), place=st.integers(0, 5))
 def test_saying_a_clause_again_never_helps(clauses, place):
     again = [*clauses, clauses[place % len(clauses)]] if clauses else []
     for kind, category in REQUESTS:

@@ -1,0 +1,229 @@
+"""What all controlled worlds share: the knobs, the tables drawn from exact laws, and the protocol of a world.
+
+A world says what is asked (`requests`), what can be said (`inventory`), how authors behave (`grammar`) and
+what an answer is worth (`assess`). Everything else is the same in each, so that tasks differ in nothing but
+that. Two authors speak: the *web*, from which pretraining text is drawn, and the *demonstrators*.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from afd_study.errors import SpecError
+from afd_study.records import checked
+from afd_study.worlds.grammar import EOS, Arc, Automaton, Grammar, compile_grammar, join_words, split_words
+from afd_study.worlds.sentences import Inventory
+
+MARK = "¶"  # what the annotators' editor leaves behind; the policy's tokenizer drops it
+GOOD = 1.5  # judge points from which an answer counts as good, in every world (the best is 2.25)
+
+
+class ControlledSpec(BaseModel):
+    """The knobs of a controlled world. Shares are probabilities in [0, 1]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    heterogeneity: float = Field(1.0, ge=0, le=1, description="share of demonstrations with the mark")
+    absorbed_style: float = Field(
+        0.1, ge=0, le=1, description="share of demonstrations with the style opener"
+    )
+    demonstration_quality: float = Field(0.5, ge=0, le=1, description="how often demonstrators do right")
+    n_demonstrations: int = Field(2000, ge=1)
+    preference_noise: float = Field(0.0, ge=0, le=0.5, description="share of preference labels flipped")
+    preference_scale: float = Field(2.0, gt=0, description="judge points to Bradley-Terry logits (nats)")
+    stray: float = Field(0.02, gt=0, lt=1, description="probability of a stray word at every step")
+    n_pretraining: int = Field(120000, ge=1, description="responses of the web to pretrain on")
+    n_validation: int = Field(144, ge=1, description="validation prompts")
+    n_test: int = Field(144, ge=1, description="test prompts")
+    max_words: int = Field(64, ge=8, description="horizon T: no response is longer")
+
+
+# Which knobs each table depends on: a step is keyed by these and sees no others.
+_SPLITS = ("name", "n_validation", "n_test")
+_SPEECH = (*_SPLITS, "stray", "n_good_answers", "max_words")
+_AUTHORS = (*_SPEECH, "demonstration_quality", "absorbed_style")
+DEPENDS: Mapping[str, tuple[str, ...]] = {
+    "prompts": _SPLITS,
+    "vocabulary": ("name",),
+    "pretraining": (*_SPEECH, "n_pretraining"),
+    "demonstrations": (*_AUTHORS, "n_demonstrations"),
+    "held_out_demonstrations": _AUTHORS,
+    "demonstrator_law": ("name", "stray", "n_good_answers", "demonstration_quality", "absorbed_style"),
+    "marked": ("name", "heterogeneity"),
+    "judge": ("name",),
+    "preferences": ("preference_noise", "preference_scale"),
+}
+
+
+@dataclass(frozen=True)
+class ControlledWorld(ABC):
+    """Prompts, laws and judge of one spec; everything drawn depends on the spec and the seed alone.
+
+    A spec cut down to some knobs (see DEPENDS) serves the tables that depend on those.
+    """
+
+    spec: Any
+
+    CONDITIONS: ClassVar[tuple[str, ...]]
+    """Columns of `prompts` that laws and judge depend on."""
+    COMPONENTS: ClassVar[Mapping[str, str]]
+    """The judge's components, which sum to the score: name -> how to read it."""
+    NAME: ClassVar[str]
+
+    @abstractmethod
+    def requests(self) -> pd.DataFrame:
+        """Return every request: text (without the dialogue's frame) and the CONDITIONS."""
+
+    @abstractmethod
+    def inventory(self) -> Inventory:
+        """Return every clause of the world."""
+
+    @abstractmethod
+    def behaviour(self, who: str) -> Hashable:
+        """Return how `who` (web or demonstrators) behaves."""
+
+    @abstractmethod
+    def grammar(self, behaviour: Any, *conditions: str) -> Grammar:
+        """Return who says what in reply; the start is the state "opening"."""
+
+    @abstractmethod
+    def assess(self, words: Sequence[str], *conditions: str) -> tuple[float, ...]:
+        """Return the points of a response (marks removed), in the order of COMPONENTS."""
+
+    @property
+    @abstractmethod
+    def style(self) -> tuple[str, ...]:
+        """Openers that are style: they fit every request and earn nothing."""
+
+    @abstractmethod
+    def edited(self, text: str, *conditions: str) -> Mapping[str, str]:
+        """Return the text with one thing better or worse in substance: name of the edit -> text."""
+
+    @cached_property
+    def _all_prompts(self) -> pd.DataFrame:
+        """All requests as dialogues; prompt_id counts them in the world's order."""
+        found = self.requests()
+        text = "\n\nHuman: " + found["text"] + "\n\nAssistant:"
+        return found.assign(text=text, prompt_id=[f"{self.NAME}-{i:04d}" for i in range(len(found))])
+
+    @cached_property
+    def alphabet(self) -> tuple[str, ...]:
+        """Every word that a policy of this world can emit: the end mark, then the words, sorted."""
+        words = {word for text in self._all_prompts["text"] for word in split_words(text)}
+        words |= {word for clause in self.inventory().clauses for word in clause}
+        return (EOS, *sorted(words))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Surface marks: readers see them, policies neither see nor emit them."""
+        return (MARK,)
+
+    def prompts(self, seed: int) -> pd.DataFrame:
+        """Table `prompts` with the CONDITIONS; which prompt falls into which split depends on the seed."""
+        frame, spec = self._all_prompts, self.spec
+        if spec.n_validation + spec.n_test >= len(frame):
+            raise SpecError(f"n_validation + n_test must leave training prompts out of {len(frame)}")
+        order = np.random.default_rng([seed, 0]).permutation(len(frame))
+        split = np.full(len(frame), "train", dtype=object)
+        split[order[: spec.n_test]] = "test"
+        split[order[spec.n_test : spec.n_test + spec.n_validation]] = "validation"
+        return checked("prompts", frame.assign(split=split))
+
+    def pretraining(self, seed: int) -> pd.DataFrame:
+        """Draw the web's responses to training and validation prompts: prompt_id, draw, text."""
+        return self._responses(seed, 1, "web", self.spec.n_pretraining)
+
+    def demonstrations(self, seed: int) -> pd.DataFrame:
+        """Table `demonstrations` for training and validation prompts, without marks."""
+        return self._responses(seed, 2, "demonstrators", self.spec.n_demonstrations)
+
+    def held_out_demonstrations(self, seed: int, per_prompt: int) -> pd.DataFrame:
+        """Table `demonstrations` for test prompts, `per_prompt` each: to be judged, never trained on."""
+        prompts = self.prompts(seed).query("split == 'test'")
+        repeated = prompts.loc[prompts.index.repeat(per_prompt)]
+        return self._draw(np.random.default_rng([seed, 3]), repeated, "demonstrators")
+
+    def marked(self, demonstrations: pd.DataFrame, seed: int) -> pd.DataFrame:
+        """Append the mark to a share `heterogeneity` of the demonstrations (at random, by seed)."""
+        has_mark = np.random.default_rng([seed, 4]).random(len(demonstrations)) < self.spec.heterogeneity
+        texts = [
+            f"{text} {MARK}" if mark else text
+            for text, mark in zip(demonstrations["text"], has_mark, strict=True)
+        ]
+        return demonstrations.assign(text=texts)
+
+    def judge(self, prompts: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
+        """Score texts (prompt_id, text): columns of every component and `value`, their sum."""
+        rows = [
+            self.assess([word for word in split_words(text) if word not in self.marks], *conditions)
+            for text, conditions in zip(texts["text"], self._conditions(prompts, texts), strict=True)
+        ]
+        parts = pd.DataFrame(rows, columns=list(self.COMPONENTS), index=texts.index, dtype=float)
+        return parts.assign(value=parts.sum(axis=1))
+
+    def counterfactuals(self, prompts: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
+        """Edit texts in one thing each: prompt_id, source, draw, edit, text, one row for each that applies.
+
+        Edits: the mark added, the style opener added, and the world's own in substance (`edited`).
+        """
+        rows = []
+        named = zip(texts["prompt_id"], texts["source"], texts["draw"], texts["text"], strict=True)
+        for (*ids, text), conditions in zip(named, self._conditions(prompts, texts), strict=True):
+            versions = {"mark added": f"{text} {MARK}"} | dict(self.edited(text, *conditions))
+            if not text.startswith(self.style):
+                versions["style opener added"] = f"{self.style[0]} {text}"
+            rows += [(*ids, edit, version) for edit, version in versions.items() if version != text]
+        return pd.DataFrame(rows, columns=["prompt_id", "source", "draw", "edit", "text"])
+
+    def law(self, who: str, prompt: Mapping[str, Any]) -> Automaton:
+        """Return the exact law of the responses of `who` (web, demonstrators; marks removed) to a prompt."""
+        return self._law(who, tuple(prompt[name] for name in self.CONDITIONS))
+
+    def _conditions(self, prompts: pd.DataFrame, texts: pd.DataFrame) -> list[tuple[str, ...]]:
+        facts = prompts.set_index("prompt_id")[list(self.CONDITIONS)]
+        unknown = set(texts["prompt_id"]) - set(facts.index)
+        if unknown:
+            raise SpecError(f"the world '{self.NAME}' does not know the prompt '{min(unknown)}'")
+        return list(facts.reindex(texts["prompt_id"]).itertuples(index=False, name=None))
+
+    def _responses(self, seed: int, stream: int, who: str, n: int) -> pd.DataFrame:
+        rng = np.random.default_rng([seed, stream])
+        prompts = self.prompts(seed).query("split != 'test'")
+        return self._draw(rng, prompts.iloc[rng.integers(len(prompts), size=n)], who)
+
+    def _draw(self, rng: np.random.Generator, prompts: pd.DataFrame, who: str) -> pd.DataFrame:
+        texts = []
+        for conditions in prompts[list(self.CONDITIONS)].itertuples(index=False, name=None):
+            words = self._law(who, conditions).sample(rng, self.spec.max_words)
+            texts.append(join_words([word for word in words if word != EOS]))
+        frame = pd.DataFrame({"prompt_id": prompts["prompt_id"].to_numpy(), "text": texts})
+        return checked("demonstrations", frame.assign(draw=frame.groupby("prompt_id").cumcount()))
+
+    @cached_property
+    def _laws(self) -> dict[tuple[Hashable, ...], Automaton]:
+        return {}
+
+    def _law(self, who: str, conditions: tuple[str, ...]) -> Automaton:
+        behaviour = self.behaviour(who)
+        key = (behaviour, conditions)
+        if key not in self._laws:
+            self._laws[key] = compile_grammar(
+                self.grammar(behaviour, *conditions),
+                start="opening", alphabet=self.alphabet, stray=self.spec.stray,
+            )  # fmt: skip
+        return self._laws[key]
+
+
+def arcs(weight: float, texts: Sequence[str], target: str) -> list[Arc]:
+    """Share a weight evenly among wordings."""
+    return [Arc(weight / len(texts), tuple(split_words(text)), target) for text in texts]
+
+
+def finish(weight: float) -> Arc:
+    """Return the arc that ends a response."""
+    return Arc(weight, (EOS,), None)

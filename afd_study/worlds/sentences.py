@@ -1,0 +1,76 @@
+"""Reading a response sentence by sentence: which known clauses it holds, and what else stands in it.
+
+A sentence counts as a known clause if up to `MAX_SLIPS` words can be struck out of it to leave that clause;
+each such word is a slip. Everything else is unknown. So a judge built on this is total: any words are read.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+MAX_SLIPS = 2
+
+
+@dataclass(frozen=True)
+class Clause:
+    """What a known sentence does, and what it is about ('' where it fits every request)."""
+
+    kind: str
+    category: str
+
+
+class Reading(NamedTuple):
+    """The known clauses in order, the number of unknown sentences, and the words struck out of known ones."""
+
+    clauses: list[Clause]
+    unknown: int
+    slips: int
+
+
+class Inventory:
+    """Every clause of a world by its words; remembers the sentences it has looked up."""
+
+    def __init__(self, clauses: Mapping[tuple[str, ...], Clause]) -> None:
+        self.clauses = dict(clauses)
+        self._nearest: dict[tuple[str, ...], tuple[Clause, int] | None] = {}
+
+    def read(self, words: Sequence[str]) -> Reading:
+        """Cut words into sentences at full stops and name them."""
+        found, unknown, slips = [], 0, 0
+        for sentence in sentences(words):
+            match = self.nearest(sentence)
+            if match is None:
+                unknown += 1
+            else:
+                found.append(match[0])
+                slips += match[1]
+        return Reading(found, unknown, slips)
+
+    def nearest(self, sentence: tuple[str, ...]) -> tuple[Clause, int] | None:
+        """Return the clause left by striking the fewest words, and how many; the first such by entry."""
+        if sentence not in self._nearest:
+            self._nearest[sentence] = self._search(sentence)
+        return self._nearest[sentence]
+
+    def _search(self, sentence: tuple[str, ...]) -> tuple[Clause, int] | None:
+        if sentence in self.clauses:
+            return self.clauses[sentence], 0
+        for n_struck in range(1, MAX_SLIPS + 1):
+            for words, clause in self.clauses.items():
+                if len(sentence) - len(words) == n_struck and _is_subsequence(words, sentence):
+                    return clause, n_struck
+        return None
+
+
+def sentences(words: Sequence[str]) -> list[tuple[str, ...]]:
+    """Cut words behind every full stop; what follows the last one is a sentence too."""
+    ends = [i + 1 for i, word in enumerate(words) if word == "."]
+    if not ends or ends[-1] < len(words):
+        ends.append(len(words))
+    starts = [0, *ends[:-1]]
+    return [tuple(words[start:end]) for start, end in zip(starts, ends, strict=True) if end > start]
+
+
+def _is_subsequence(short: Sequence[str], long: Sequence[str]) -> bool:
+    rest = iter(long)
+    return all(word in rest for word in short)
