@@ -1,0 +1,188 @@
+"""The ledger: which claims are judged, by which rule, and what the data say.
+
+`claims.yaml` holds the claims and rules, fixed before any ledger seed was run. Here the effect of each seed
+is formed from table `values` (effects.py), an interval is put over seeds, and a verdict follows from
+interval and margin. Nothing is merged: every (task, setting) has a row of its own.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from afd_study.errors import SpecError, unknown_name
+from afd_study.evaluation.effects import FORMS, Values
+from afd_study.evaluation.identities import IDENTITIES
+from afd_study.evaluation.orderings import verdict
+from afd_study.evaluation.statistics import Interval, t_interval
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "outcomes": ("judge",),
+    "win_rates": ("win_rate_over_pi_sft",),
+    "coverage": ("coverage", "precision", "precision_at_equal_length"),
+    "probes": ("rank_correlation_without_length_and_style", "rank_correlation_with_closed_form"),
+    "separability": ("auc", "auc_without_length"),
+    "cost": ("flops",),
+}
+UNTESTED = "not yet tested"
+RESULT_COLUMNS = (
+    "id", "sentence", "source", "task", "setting", "kind", "effect", "low", "high", "margin", "n_seeds",
+    "verdict",
+)  # fmt: skip
+
+
+class Claim(BaseModel):
+    """One claim and the rule that judges it; `claims.yaml` says what the fields mean."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str
+    sentence: str
+    source: str
+    kind: Literal["better", "not_worse", "equal", "identity"]
+    form: str
+    metric: str
+    margin: float = Field(ge=0)
+    table: str = ""
+    method: str = ""
+    than: str = ""
+    against: str = ""
+    tasks: tuple[str, ...] = ("harmless", "helpful")
+    settings: tuple[str, ...] = ()
+    pending: str = ""
+    post_hoc: bool = False
+
+
+class Ledger(BaseModel):
+    """The whole file. `usual` is the list of settings that most claims refer to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    seeds: tuple[int, ...] = Field(min_length=8)
+    level: float
+    n: int
+    settings: dict[str, dict[str, Any]]
+    usual: tuple[str, ...]
+    claims: tuple[Claim, ...]
+
+    def overrides(self, task: str, setting: str) -> dict[str, Any]:
+        """Return the study's settings of one cell; a value given by task is looked up."""
+        if setting not in self.settings:
+            raise unknown_name("setting of the ledger", setting, self.settings)
+        given = self.settings[setting]
+        return {key: value[task] if isinstance(value, dict) else value for key, value in given.items()}
+
+
+@cache
+def load_ledger(text: str = "") -> Ledger:
+    """Read the ledger (the package's own, or `text` as YAML) and check every name in it.
+
+    Raises SpecError for an unknown form, table, metric, setting or field, with the nearest known name.
+    """
+    text = text or files("afd_study.evaluation").joinpath("claims.yaml").read_text(encoding="utf-8")
+    try:
+        ledger = Ledger.model_validate(yaml.safe_load(text))
+    except ValidationError as fault:
+        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
+        raise SpecError(f"the ledger of claims: {told}") from None
+    repeated = {claim.id for claim in ledger.claims if [c.id for c in ledger.claims].count(claim.id) > 1}
+    if repeated:
+        raise SpecError(f"the ledger of claims names {min(repeated)} twice; give each claim an id of its own")
+    for claim in ledger.claims:
+        _check(claim, ledger)
+    return ledger
+
+
+def _check(claim: Claim, ledger: Ledger) -> None:
+    where = f"(claim {claim.id})"
+    if claim.kind == "identity":
+        if claim.metric not in IDENTITIES:
+            raise unknown_name(f"identity {where}", claim.metric, IDENTITIES)
+        return
+    for kind, name, known in (
+        ("form", claim.form, FORMS),
+        ("table", claim.table, METRICS),
+        ("metric", claim.metric, METRICS.get(claim.table, ())),
+        *(("setting", setting, ledger.settings) for setting in claim.settings),
+    ):
+        if name not in known:
+            raise unknown_name(f"{kind} {where}", name, known)
+    if not claim.settings:
+        raise SpecError(f"claim {claim.id} names no setting; every verdict holds for one")
+
+
+def check_methods(ledger: Ledger, known: Iterable[str]) -> None:
+    """Raise SpecError where a claim names a method that is neither known nor said to be pending."""
+    methods = set(known)
+    for claim in ledger.claims:
+        for name in {claim.method, claim.than} - {"", claim.pending}:
+            if name not in methods:
+                raise unknown_name(f"method (claim {claim.id})", name, methods)
+
+
+def judge_claims(ledger: Ledger, frame: pd.DataFrame, identities: Mapping[str, float]) -> pd.DataFrame:
+    """Judge every claim in every cell: RESULT_COLUMNS, and form, unit, table, metric, method, than, post_hoc.
+
+    `frame` is table `values`; `identities` gives each identity's error. Ledger seeds alone are counted.
+    """
+    values = Values(frame[frame["seed"].isin(ledger.seeds)], n=ledger.n)
+    rows = []
+    for claim in ledger.claims:
+        if claim.kind == "identity":
+            rows.append(_identity(claim, identities))
+            continue
+        for task in claim.tasks:
+            rows += [_row(claim, task, setting, values, ledger.level) for setting in claim.settings]
+    extra = ("form", "unit", "table", "metric", "method", "than", "post_hoc")
+    return pd.DataFrame(rows, columns=[*RESULT_COLUMNS, *extra])
+
+
+def _row(claim: Claim, task: str, setting: str, values: Values, level: float) -> dict[str, Any]:
+    front = _front(claim) | {"task": task, "setting": setting}
+    if claim.pending:
+        return front | {"effect": np.nan, "low": np.nan, "high": np.nan, "n_seeds": 0, "verdict": UNTESTED}
+    effects = FORMS[claim.form](values, claim, task, setting).dropna().to_numpy()
+    found = Interval(effects.mean() if len(effects) else np.nan, np.nan, np.nan)
+    if len(effects) > 1:
+        found = t_interval(effects, level)
+    low, high = float(found.low), float(found.high)
+    judged = verdict(low=low, high=high, kind=claim.kind, margin=claim.margin)
+    return (
+        front
+        | {"effect": float(found.mean), "low": low, "high": high}
+        | {"n_seeds": len(effects), "verdict": judged}
+    )
+
+
+def _identity(claim: Claim, identities: Mapping[str, float]) -> dict[str, Any]:
+    if claim.metric not in identities:
+        raise unknown_name(f"identity (claim {claim.id})", claim.metric, identities)
+    error = float(identities[claim.metric])
+    holds = "supported" if error <= claim.margin else "contradicted"  # NaN is no support
+    return _front(claim) | {
+        "task": "enumerated",
+        "setting": "",
+        "effect": error,
+        "n_seeds": 0,
+        "verdict": holds,
+    }
+
+
+def _front(claim: Claim) -> dict[str, Any]:
+    unit = {"identity": "largest error", "win_rate": "win rate", "predicts": "rank correlation"}
+    own = {"coverage": "share", "probes": "rank correlation"}.get(claim.table, "")
+    copied = ("id", "sentence", "source", "kind", "margin", "form", "table", "metric", "method", "than")
+    named = {name: getattr(claim, name) for name in (*copied, "post_hoc")}
+    return named | {"unit": own if claim.form == "difference" else unit.get(claim.form, "share of the gap")}
+
+
+def chance(results: pd.DataFrame, level: float) -> dict[str, float]:
+    """Return the number of tests, and of false verdicts to be expected were every effect at its margin.
+
+    An interval of level 0.95 lies wholly on the wrong side of the truth in 2.5 % of cases, on either side.
+    """
+    tests = int((results["n_seeds"] > 0).sum())
+    return {"tests": tests, "expected_false": tests * (1 - level)}

@@ -1,0 +1,161 @@
+"""How the effect of a claim is formed for each seed, from table `values`: means over prompts.
+
+A lead is the distance between two methods' picks by the judge, as a share of the random-to-oracle gap at
+the ledger's n, so that tasks compare.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from afd_study.errors import DataError, unknown_name
+from afd_study.evaluation.statistics import rank_correlation, require_columns
+
+VALUE_COLUMNS = ("task", "setting", "seed", "table", "metric", "method", "n", "value")
+"""Means over prompts; n is 0 where it means nothing."""
+SIZES = (1, 2, 4, 8, 16, 32, 50)
+"""The n at which table `values` holds the judge's means."""
+LEVELS = ("pi_init", "pi_sft", "demonstrations")
+
+
+class Compared(Protocol):
+    """What of a claim decides its effect (claims.Claim has more)."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def metric(self) -> str: ...  # noqa: D102
+    @property
+    def method(self) -> str: ...  # noqa: D102
+    @property
+    def than(self) -> str: ...  # noqa: D102
+    @property
+    def against(self) -> str: ...  # noqa: D102
+
+
+class Values:
+    """Table `values`, to be asked for one number a seed."""
+
+    def __init__(self, frame: pd.DataFrame, *, n: int) -> None:
+        require_columns(frame, VALUE_COLUMNS)
+        self.n = n  # where picks are compared
+        keys = ["task", "setting", "metric", "method", "n"]
+        if frame.duplicated([*keys, "seed"]).any():
+            row = frame[frame.duplicated([*keys, "seed"])].iloc[0]
+            raise DataError(f"table values repeats {row[[*keys, 'seed']].to_dict()}")
+        self._cells = {key: part.set_index("seed")["value"].sort_index() for key, part in frame.groupby(keys)}
+        self.methods = set(frame["method"])
+        self.settings = list(dict.fromkeys(frame["setting"]))
+
+    def has(self, task: str, setting: str, metric: str, method: str) -> bool:
+        """Tell whether there is any value of a method in a cell."""
+        return any(key[:4] == (task, setting, metric, method) for key in self._cells)
+
+    def at(self, task: str, setting: str, metric: str, method: str, n: int = 0) -> "pd.Series[float]":
+        """Return the values by seed; a level that is known at n = 1 alone is taken there."""
+        for size in (n, 1, 0) if method in LEVELS else (n,):
+            if (task, setting, metric, method, size) in self._cells:
+                return self._cells[task, setting, metric, method, size]
+        if not any(key[1] == setting for key in self._cells):
+            raise unknown_name("setting (no values were computed for it)", setting, self.settings)
+        raise DataError(
+            f"table values holds nothing of metric '{metric}', method '{method}' at n = {n} for task "
+            f"'{task}', setting '{setting}': compute it (make results), or correct the claim"
+        )
+
+    def judge(self, task: str, setting: str, method: str, n: int) -> "pd.Series[float]":
+        """Return the judge's mean of a method's best of n, by seed."""
+        return self.at(task, setting, "judge", method, n)
+
+    def gap(self, task: str, setting: str) -> "pd.Series[float]":
+        """Return the distance from the random pick to the oracle at n, by seed; NaN where not positive."""
+        n = self.n
+        found = self.judge(task, setting, "oracle", n) - self.judge(task, setting, "random", n)
+        return found.where(found > 0)
+
+    def lead(self, task: str, setting: str, method: str, than: str) -> "pd.Series[float]":
+        """Return how far a method's pick lies above another's, as a share of the gap."""
+        n = self.n
+        ahead = self.judge(task, setting, method, n) - self.judge(task, setting, than, n)
+        return ahead / self.gap(task, setting)
+
+
+Form = Callable[[Values, Compared, str, str], "pd.Series[float]"]
+
+
+def _difference(values: Values, claim: Compared, task: str, setting: str) -> "pd.Series[float]":
+    """In the metric's own unit; from zero where the claim names no rival."""
+    found = values.at(task, setting, claim.metric, claim.method)
+    return found - values.at(task, setting, claim.metric, claim.than) if claim.than else found
+
+
+def _late_fall(values: Values, task: str, setting: str, method: str) -> "pd.Series[float]":
+    fall = values.judge(task, setting, method, 8) - values.judge(task, setting, method, 50)
+    return fall / values.gap(task, setting)
+
+
+def _below_peak(values: Values, task: str, setting: str, method: str) -> "pd.Series[float]":
+    """The best mean over n = 1, 2, 4, ..., 50 is biased upwards by noise, for every method alike."""
+    curve = pd.concat([values.judge(task, setting, method, n) for n in SIZES], axis=1)
+    return (curve.max(axis=1) - curve.iloc[:, -1]) / values.gap(task, setting)
+
+
+def _between_tasks(values: Values, claim: Compared, task: str, setting: str) -> "pd.Series[float]":
+    other = {"harmless": "helpful", "helpful": "harmless"}[task]
+    return values.lead(task, setting, claim.method, claim.than) - values.lead(
+        other, setting, claim.method, claim.than
+    )
+
+
+def _between_settings(values: Values, claim: Compared, task: str, setting: str) -> "pd.Series[float]":
+    here, there = (values.lead(task, name, claim.method, claim.than) for name in (setting, claim.against))
+    return here - there
+
+
+def _lost_lead(values: Values, claim: Compared, task: str, setting: str) -> "pd.Series[float]":
+    """The lead in the matched setting minus that at the same h with the style absorbed."""
+    styled = f"{setting.split(',')[0]}, {claim.against}"
+    here, there = (values.lead(task, name, claim.method, claim.than) for name in (setting, styled))
+    return here - there
+
+
+def _predicts(values: Values, claim: Compared, task: str, setting: str) -> "pd.Series[float]":
+    """Over all settings that have both: within a seed, the rank correlation of measured and judged lead."""
+    both = (claim.method, claim.than)
+    cells = [
+        name
+        for name in values.settings
+        if all(values.has(task, name, metric, m) for metric in (claim.metric, "judge") for m in both)
+    ]
+    if len(cells) < 3:
+        raise DataError(f"claim {claim.id} needs three settings or more, and table values has {len(cells)}")
+    told = [
+        values.at(task, name, claim.metric, claim.than) - values.at(task, name, claim.metric, claim.method)
+        for name in cells
+    ]
+    won = [values.lead(task, name, *both) for name in cells]
+    sides = [pd.concat(side, axis=1).dropna() for side in (told, won)]
+    seeds = sides[0].index.intersection(sides[1].index)
+    found = rank_correlation(*(side.loc[seeds].to_numpy() for side in sides))
+    return pd.Series(np.atleast_1d(found), index=seeds)
+
+
+FORMS: dict[str, Form] = {
+    "share": lambda v, c, task, setting: v.lead(task, setting, c.method, c.than),
+    "difference": _difference,
+    "win_rate": lambda v, c, task, setting: v.at(task, setting, c.metric, c.method, v.n) - 0.5,
+    "late_fall": lambda v, c, task, setting: _late_fall(v, task, setting, c.method),
+    "late_fall_difference": lambda v, c, task, setting: (
+        _late_fall(v, task, setting, c.method) - _late_fall(v, task, setting, c.than)
+    ),
+    "fall_from_peak": lambda v, c, task, setting: (
+        _below_peak(v, task, setting, c.method) - _below_peak(v, task, setting, c.than)
+    ),
+    "between_tasks": _between_tasks,
+    "between_settings": _between_settings,
+    "lost_lead": _lost_lead,
+    "predicts": _predicts,
+}
+"""How the effect of a seed is formed: share of the gap unless it says otherwise."""
