@@ -58,13 +58,14 @@ class Claim(BaseModel):
 
 
 class Ledger(BaseModel):
-    """The whole file. `usual` is the list of settings that most claims refer to."""
+    """The whole file; `usual` lists most claims' settings, `coverage_only` the settings without picks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     seeds: tuple[int, ...] = Field(min_length=8)
     level: float
     n: int
     settings: dict[str, dict[str, Any]]
+    coverage_only: tuple[str, ...]
     usual: tuple[str, ...]
     claims: tuple[Claim, ...]
 

@@ -1,0 +1,105 @@
+"""Which studies the frozen results consist of: the ledger's cells, and those of the map.
+
+Each cell is a study of its own settings and seeds; cells share every step that does not differ.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import yaml
+
+from afd_study.evaluation.claims import load_ledger
+from afd_study.models.specs import Frozen
+from afd_study.study.store import Step, Store
+from afd_study.study.study import Study, open_study
+
+PROFILE = "cpu"
+
+
+class Cell(NamedTuple):
+    """One task in one setting, and whether only covering is measured there."""
+
+    task: str
+    setting: str
+    overrides: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    coverage_only: bool = False
+
+    def study(self, store: Store | None = None, jobs: int | None = None, profile: str = PROFILE) -> Study:
+        """Return the cell's study; nothing is computed yet."""
+        opened = open_study(
+            self.task, profile, self.seeds[0], 1, overrides=self.overrides, store=store, jobs=jobs, quiet=True
+        )
+        return Study(self.task, opened.spec, self.seeds, opened.store, opened.jobs, quiet=True)
+
+    def steps(self, study: Study) -> Iterator[Step]:
+        """Yield the steps that hold what the frozen results need of this cell, seed by seed."""
+        for plan in study.plans().values():
+            names = ("coverage",) if self.coverage_only else ("coverage", "outcomes", "probes")
+            yield from (plan.steps[name] for name in names)
+
+
+class MapSpec(Frozen):
+    """The axes of the map, read from map.yaml."""
+
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    heterogeneity: tuple[float, ...]
+    absorbed_style: tuple[float, ...]
+    kinds: tuple[str, ...]
+    matched: dict[str, Any]
+
+
+@cache
+def map_spec() -> MapSpec:
+    """Return the axes of the map."""
+    text = files("afd_study.study").joinpath("map.yaml").read_text(encoding="utf-8")
+    return MapSpec.model_validate(yaml.safe_load(text))
+
+
+def ledger_cells() -> list[Cell]:
+    """Return the ledger's cells: every setting of both tasks at the ledger's seeds."""
+    ledger = load_ledger()
+    return [
+        Cell(task, name, ledger.overrides(task, name), ledger.seeds, name in ledger.coverage_only)
+        for task in ("harmless", "helpful")
+        for name in ledger.settings
+    ]
+
+
+def map_cells(*, corners: bool = False) -> list[Cell]:
+    """Return the map's cells, the matched row last; with `corners` only the four corners, at every seed."""
+    spec = map_spec()
+    ends = {
+        axis: (getattr(spec, axis)[0], getattr(spec, axis)[-1])
+        for axis in ("heterogeneity", "absorbed_style")
+    }
+    cells = []
+    for task in spec.tasks:
+        for h in spec.heterogeneity:
+            for a in spec.absorbed_style:
+                if not corners or (h in ends["heterogeneity"] and a in ends["absorbed_style"]):
+                    knobs = _knobs(h, a, spec.kinds)
+                    cells.append(Cell(task, f"h = {h:g}, a = {a:g}", knobs, spec.seeds))
+        if not corners:
+            cells += _matched(task, spec)
+    return cells
+
+
+def _matched(task: str, spec: MapSpec) -> list[Cell]:
+    a, reference, kinds = (spec.matched[name] for name in ("absorbed_style", "matched_style", "kinds"))
+    return [
+        Cell(
+            task,
+            f"h = {h:g}, a = {a:g}, matched gain",
+            _knobs(h, a, kinds) | {"matched_style": reference},
+            spec.seeds,
+        )  # fmt: skip
+        for h in spec.heterogeneity
+    ]
+
+
+def _knobs(h: float, a: float, kinds: Any) -> dict[str, Any]:
+    return {"world.heterogeneity": h, "world.absorbed_style": a, "reward.kinds": list(kinds)}
