@@ -228,7 +228,7 @@ def _statistics(
         found["length residualised"] = partial(_auc, rest, flags)
     if name in ("words", "surface", "length"):
         edges = np.quantile(lengths, np.linspace(0, 1, LENGTH_BINS + 1)[1:-1])
-        found["length matched"] = partial(_stratified_auc, scores, flags, np.digitize(lengths, edges))
+        found["length matched"] = partial(stratified_auc, scores, flags, np.digitize(lengths, edges))
     return found
 
 
@@ -236,7 +236,7 @@ def _auc(scores: NDArray, flags: NDArray, weights: NDArray) -> NDArray:
     return weighted_auc(scores, positive=flags, weights=weights)
 
 
-def _stratified_auc(scores: NDArray, flags: NDArray, strata: NDArray, weights: NDArray) -> NDArray:
+def stratified_auc(scores: NDArray, flags: NDArray, strata: NDArray, weights: NDArray) -> NDArray:
     """AUC over pairs within a stratum, each pair weighing alike; NaN without any."""
     parts = [
         mann_whitney(scores[here], positive=flags[here], weights=weights[..., here])

@@ -1,0 +1,141 @@
+"""Covering and seeking, measured: how a policy and the demonstrators differ where both laws are exact.
+
+Input is table `densities`, a row a response: prompt_id, source, draw, text, n_tokens, logprob (nats of the
+whole response under the policy), logprob_demo (under the demonstrators' exact law), n_stray (words that only
+the demonstrators' stray law explains), value (the judge's points). `source` is the policy's name for its own
+samples, drawn at temperature 1 without truncation, and "demonstrations" for held-out demonstrations to the
+same prompts.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.special import gammaln
+
+from afd_study.errors import DataError, unknown_name
+from afd_study.evaluation.statistics import require_columns
+
+COLUMNS = (
+    "prompt_id", "source", "draw", "text", "n_tokens", "logprob", "logprob_demo", "n_stray", "value",
+)  # fmt: skip
+DEMONSTRATIONS = "demonstrations"
+FACTOR = 10.0  # a demonstration is covered where the policy gives it a tenth of its own probability
+FIRST_DRAWS = 8  # self-similarity looks at pairs of these
+COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
+METRICS: Mapping[str, tuple[str, str]] = {
+    "held_out_nll": ("nats a response", "minus the policy's log-probability of held-out demonstrations"),
+    "forward_kl": ("nats", "KL(demo || policy): what of the demonstrations the policy misses"),
+    "reverse_kl": ("nats", "KL(policy || demo): what the policy says that demonstrators would not"),
+    "reverse_kl_stray": ("nats", "the part of the reverse KL from samples with a stray word"),
+    "stray_share": ("share", "samples with a word that only the stray law explains"),
+    "coverage": (
+        "share",
+        "good demonstrations to which the policy gives a tenth of their probability or more",
+    ),
+    "precision": ("share", "samples that are good answers"),
+    "demonstration_precision": ("share", "held-out demonstrations that are good answers"),
+    "entropy": ("nats", "minus the mean log-probability of the policy's own samples"),
+    "length": ("tokens", "of the policy's samples, end mark included"),
+    "demonstration_length": ("tokens", "of held-out demonstrations, end mark included"),
+    "self_similarity": ("share", "word pairs that two samples to one prompt have in common"),
+}
+"""Metric -> its unit, and what it says."""
+
+
+def coverage(densities: pd.DataFrame, *, task: str, seed: int, policy: str, good: float) -> pd.DataFrame:
+    """Measure one policy: columns task, seed, policy, metric, prompt_id, value, for the metrics of METRICS.
+
+    A value is the mean over a prompt's rows; a prompt where it is undefined (coverage without a good
+    demonstration) has no row. `good` is the judge's points from which an answer is good.
+
+    Raises:
+        DataError: missing columns, no demonstrations, a log-probability that is not finite.
+        SpecError: a policy that `source` does not hold.
+    """
+    samples, demos = _sides(densities, policy)
+    ratio, stray = samples["logprob"] - samples["logprob_demo"], samples["n_stray"] > 0
+    covered = demos["logprob"] >= demos["logprob_demo"] - np.log(FACTOR)
+    measured = {
+        "held_out_nll": (demos, -demos["logprob"]),
+        "forward_kl": (demos, demos["logprob_demo"] - demos["logprob"]),
+        "reverse_kl": (samples, ratio),
+        "reverse_kl_stray": (samples, ratio * stray),
+        "stray_share": (samples, stray.astype(float)),
+        "coverage": (demos, covered.astype(float).where(demos["value"] >= good)),
+        "precision": (samples, (samples["value"] >= good).astype(float)),
+        "demonstration_precision": (demos, (demos["value"] >= good).astype(float)),
+        "entropy": (samples, -samples["logprob"]),
+        "length": (samples, samples["n_tokens"]),
+        "demonstration_length": (demos, demos["n_tokens"]),
+    }
+    means = {name: values.groupby(rows["prompt_id"]).mean() for name, (rows, values) in measured.items()}
+    first = samples[samples["draw"] < FIRST_DRAWS]
+    means["self_similarity"] = first.groupby("prompt_id")["text"].apply(_similarity)
+    frames = [
+        value.dropna().rename("value").rename_axis("prompt_id").reset_index().assign(metric=name)
+        for name, value in means.items()
+    ]
+    found = pd.concat(frames, ignore_index=True).assign(task=task, seed=seed, policy=policy)
+    return found[["task", "seed", "policy", "metric", "prompt_id", "value"]]
+
+
+def distinct_good(
+    densities: pd.DataFrame, *, task: str, seed: int, policy: str, good: float, counts: Sequence[int] = COUNTS
+) -> pd.DataFrame:
+    """Return the expected number of distinct good answers among k draws, exact over all subsets of a pool.
+
+    Columns task, seed, policy, source, k, prompt_id, value: a good text with c of N draws is among k of them
+    with probability 1 - C(N - c, k) / C(N, k). For the policy's samples and for the demonstrations, at every
+    k of `counts` that a prompt has draws for.
+    """
+    rows = []
+    for side in _sides(densities, policy):
+        for (source, prompt), part in side.groupby(["source", "prompt_id"], sort=True):
+            size, kept = len(part), part.loc[part["value"] >= good, "text"].value_counts().to_numpy()
+            for k in (count for count in counts if count <= size):
+                missed = np.exp(_log_choose(size - kept, k) - _log_choose(np.array(size), k))
+                rows.append((task, seed, policy, source, k, prompt, float((1 - missed).sum())))
+    return pd.DataFrame(rows, columns=["task", "seed", "policy", "source", "k", "prompt_id", "value"])
+
+
+def _sides(densities: pd.DataFrame, policy: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the policy's samples and the demonstrations, checked."""
+    require_columns(densities, COLUMNS)
+    sources = set(densities["source"])
+    if policy not in sources:
+        raise unknown_name("source", policy, sources)
+    if DEMONSTRATIONS not in sources:
+        raise DataError("table densities holds no demonstrations: nothing tells what the policy should cover")
+    chosen = densities[densities["source"].isin([policy, DEMONSTRATIONS])]
+    bad = chosen[~np.isfinite(chosen[["logprob", "logprob_demo", "value"]].to_numpy(dtype=float)).all(axis=1)]
+    if len(bad):
+        row = bad.iloc[0]
+        raise DataError(
+            f"draw {row['draw']} of prompt '{row['prompt_id']}' ({row['source']}) has log-probabilities "
+            f"{row['logprob']} and {row['logprob_demo']} and value {row['value']}, which must be finite, and "
+            f"{len(bad) - 1} more like it: both laws must give every response some probability"
+        )
+    return chosen[chosen["source"] == policy], chosen[chosen["source"] == DEMONSTRATIONS]
+
+
+def _similarity(texts: pd.Series) -> float:
+    """Mean Jaccard index of the texts' sets of adjacent word pairs; NaN for fewer than two texts.
+
+    A text of a single word, or none, counts as its words.
+    """
+    sets: list[set[object]] = []
+    for text in texts:
+        words = str(text).split()
+        sets.append(set(zip(words, words[1:], strict=False)) or set(words))
+    found = [len(a & b) / len(a | b) if a | b else 1.0 for a, b in combinations(sets, 2)]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
+    """Log of n over k; minus infinity where k exceeds n."""
+    n = np.asarray(n, dtype=float)
+    fits = n >= k
+    m = np.where(fits, n, k)
+    return np.where(fits, gammaln(m + 1) - gammaln(k + 1) - gammaln(m - k + 1), -np.inf)

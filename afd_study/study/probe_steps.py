@@ -1,0 +1,221 @@
+"""Steps that look inside: densities under both laws, covering and seeking, and what reward models learned."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from afd_study.evaluation import probes as probing
+from afd_study.evaluation.coverage import coverage as measure_coverage
+from afd_study.evaluation.coverage import distinct_good
+from afd_study.evaluation.edits import counterfactuals, edit_effects
+from afd_study.evaluation.effects import SIZES
+from afd_study.evaluation.outcomes import best_of_n_outcomes
+from afd_study.methods.reward_pairs import Contrast
+from afd_study.models.policy import context_length, device, load_policy, n_parameters
+from afd_study.models.reward import load_reward_model, rewards
+from afd_study.models.scoring import sequence_logprobs
+from afd_study.models.specs import SamplingSpec
+from afd_study.models.tokenizers import load_tokenizer
+from afd_study.study.context import Context
+from afd_study.study.encoding import examples_from
+from afd_study.study.steps import open_world
+from afd_study.study.tables import read_table, write_table
+from afd_study.worlds.grammar import EOS
+
+ROW = ["prompt_id", "source", "draw"]
+EDITED_DRAWS = 2  # samples a test prompt that are edited
+ASKED_DRAWS = 16  # texts a prompt and source that AUCs are taken over
+REMEDY = "_without_length"
+
+
+def densities(
+    out: Path, context: Context, *, world: dict[str, Any], source: str, sampling: SamplingSpec, policy: Path,
+    tokenizers: Path, prompts: Path, samples: Path, held_out: Path, judged: Path,
+) -> None:  # fmt: skip
+    """Give a policy's samples and held-out demonstrations their log-probabilities under both exact laws.
+
+    Table `densities`: prompt_id, source, draw, text, n_tokens, logprob (policy), logprob_demo
+    (demonstrators; nats of whole responses), n_stray (words that only the stray law explains), value (judge).
+    """
+    tokenizer, lm = load_tokenizer(tokenizers / "policy"), load_policy(policy)
+    asked = read_table(prompts, "prompts")
+    drawn = read_table(samples, "samples")
+    shown = read_table(held_out, "demonstrations").assign(source="demonstrations")
+    rows = examples_from(shown, asked, tokenizer, sampling, context=context_length(lm))
+    examples = list(rows["example"])
+    context.spend(tokens=sum(len(e.ids) for e in examples), parameters=n_parameters(lm), passes=1)
+    ids = pd.Series([example.ids[example.start :] for example in examples], dtype=object)
+    shown = shown.assign(token_ids=ids.to_numpy(), logprob=sequence_logprobs(lm, examples))
+    both = pd.concat([drawn[drawn["source"] == source], shown])[[*ROW, "text", "token_ids", "logprob"]]
+    both = both.merge(
+        read_table(judged, "components")[[*ROW, "value"]], on=ROW, how="left", validate="one_to_one"
+    )
+    known, facts = open_world(world), asked.set_index("prompt_id")
+    laws = {
+        name: known.law("demonstrators", facts.loc[name].to_dict()) for name in both["prompt_id"].unique()
+    }
+    words = [_words(each, tokenizer) for each in both["token_ids"]]
+    exact = [
+        (law.logprobs(said).sum(), law.n_stray(said), len(said))
+        for law, said in zip(both["prompt_id"].map(laws), words, strict=True)
+    ]
+    both[["logprob_demo", "n_stray", "n_tokens"]] = pd.DataFrame(exact, index=both.index)
+    write_table(out, "densities", both.drop(columns="token_ids"))
+
+
+def _words(ids: Any, tokenizer: Any) -> list[str]:
+    """Return a response's words, with the end mark as the grammar writes it."""
+    named = tokenizer.convert_ids_to_tokens([int(each) for each in ids])
+    return [EOS if word == tokenizer.eos_token else word for word in named]
+
+
+def coverage(
+    out: Path, context: Context, *, task: str, seed: int, good: float, pi_init: Path, pi_sft: Path
+) -> None:
+    """Measure covering and seeking of both policies: tables `coverage` and `distinct_good`."""
+    tables = {
+        name: read_table(folder, "densities") for name, folder in (("pi_init", pi_init), ("pi_sft", pi_sft))
+    }
+    named: dict[str, Any] = {"task": task, "seed": seed, "good": good}
+    measured = [measure_coverage(table, policy=name, **named) for name, table in tables.items()]
+    distinct = [distinct_good(table, policy=name, **named) for name, table in tables.items()]
+    write_table(out, "coverage", pd.concat(measured, ignore_index=True))
+    found = pd.concat(distinct, ignore_index=True)
+    write_table(out, "distinct_good", found.drop_duplicates(["source", "k", "prompt_id"]))
+
+
+def edits(
+    out: Path, context: Context, *, world: dict[str, Any] | None, seed: int, prompts: Path, pool: Path
+) -> None:
+    """Edit the first samples of pi_SFT to each test prompt in one thing each: table `edits`.
+
+    Where the world has a judge, a column holds what it says of each text.
+    """
+    drawn = read_table(pool, "samples")
+    texts = drawn[drawn["draw"] < EDITED_DRAWS][[*ROW, "text"]].reset_index(drop=True)
+    rng, asked = np.random.default_rng([seed, 7]), read_table(prompts, "prompts")
+    if world is None:
+        write_table(out, "edits", counterfactuals(texts, generator=rng))
+        return
+    known = open_world(world)
+    found = counterfactuals(texts, generator=rng, extra=known.counterfactuals(asked, texts))
+    write_table(out, "edits", found.assign(judge=known.judge(asked, found)["value"].to_numpy()))
+
+
+def edit_scores(
+    out: Path, context: Context, *, scorer: str, sampling: SamplingSpec, reward_model: Path, tokenizers: Path,
+    prompts: Path, edits: Path,
+) -> None:  # fmt: skip
+    """Score edited texts by a reward model: table `edit_scores`."""
+    model, reader = load_reward_model(reward_model, device()), load_tokenizer(tokenizers / "reader")
+    table = read_table(edits, "edits")
+    rows = examples_from(table, read_table(prompts, "prompts"), reader, sampling, context=10**9)
+    examples = list(rows["example"])
+    context.spend(tokens=sum(len(e.ids) for e in examples), parameters=n_parameters(model), passes=1)
+    found = table[[*ROW, "edit"]].assign(scorer=scorer, reward=rewards(model, examples))
+    write_table(out, "edit_scores", found)
+
+
+def probes(
+    out: Path, context: Context, *, task: str, seed: int, world: dict[str, Any] | None,
+    data: dict[str, Contrast], pool: Path, pool_init: Path, shown: Path, init_logprobs: Path, judged: Path,
+    outcomes: Path, edits: Path, densities: Path | None = None, **edited: Path,
+) -> None:  # fmt: skip
+    """Ask every scorer what it has learned (evaluation.probes and evaluation.edits).
+
+    Tables: regression, rank_correlations, conditional_auc, calibration, calibration_curve, edit_effects,
+    remedies (outcomes of rewards without what length explains).
+    """
+    scores = read_table(outcomes, "scores")
+    named: dict[str, Any] = {"task": task, "seed": seed}
+    style = open_world(world).style if world is not None else ()
+    texts = [read_table(folder, "samples")[[*ROW, "text"]] for folder in (pool, pool_init)]
+    texts.append(read_table(shown, "demonstrations").assign(source="demonstrations")[[*ROW, "text"]])
+    features = probing.text_features(pd.concat(texts, ignore_index=True), style=style)
+    own = scores[scores["source"] == "pi_sft"]
+    measured = features.copy()
+    if world is not None:
+        parts = read_table(judged, "components").drop(columns="value")
+        measured = features.merge(parts, on=ROW, how="left", validate="one_to_one").fillna(0.0)
+    write_table(out, "regression", probing.reward_regression(own, measured, **named))
+    write_table(out, "rank_correlations", _rank_correlations(own, features, named))
+    write_table(out, "conditional_auc", _aucs(scores, features, data, seed))
+    exact = _truths(pool, init_logprobs, densities)
+    truths = {kind: exact[data[kind][:2]] for kind in data if data[kind][:2] in exact}
+    fits = [probing.calibration(own, truth, scorer=kind, **named) for kind, truth in truths.items()]
+    curves = [probing.calibration_curve(own, truth, scorer=kind) for kind, truth in truths.items()]
+    write_table(out, "calibration", pd.concat(fits, ignore_index=True))
+    write_table(out, "calibration_curve", pd.concat(curves, ignore_index=True))
+    write_table(out, "edit_effects", _edit_effects(edits, edited, outcomes, named))
+    trained = own[own["scorer"].isin(list(data))]
+    rest = probing.residualised(trained, features, on=("length",), suffix=REMEDY)
+    both = pd.concat([rest, own[own["scorer"] == "judge"]], ignore_index=True)
+    n_max = len(own.loc[own["prompt_id"] == own["prompt_id"].iloc[0], "draw"].unique())
+    sizes = [n for n in SIZES if n <= n_max]
+    write_table(out, "remedies", best_of_n_outcomes(both, judge="judge", n=sizes, **named))
+
+
+def _rank_correlations(own: pd.DataFrame, features: pd.DataFrame, named: dict[str, Any]) -> pd.DataFrame:
+    style = [name for name in features.columns if name not in (*ROW, "length")]
+    asked: dict[str, dict[str, Any]] = {
+        "rank_correlation": {},
+        "rank_correlation_without_length": {"given": ["length"]},
+        "rank_correlation_without_length_and_style": {"given": ["length", *style]},
+        "rank_correlation_with_closed_form": {"against": "closed_form"},
+    }
+    frames = [
+        probing.rank_correlations_given(own, features, **named, **how).assign(metric=metric)
+        for metric, how in asked.items()
+    ]
+    return pd.concat(frames, ignore_index=True).dropna(subset="value")
+
+
+def _aucs(scores: pd.DataFrame, features: pd.DataFrame, data: dict[str, Contrast], seed: int) -> pd.DataFrame:
+    """How well each discriminator tells its own two sources apart on test prompts, some features alike."""
+    within = [name for name, alike in probing.STRATA.items() if set(alike) <= set(features.columns)]
+    few = scores[scores["draw"] < ASKED_DRAWS]
+    sources, rng = set(scores["source"]), np.random.default_rng([seed, 8])
+    frames = [
+        probing.conditional_auc(
+            few,
+            features,
+            scorer=kind,
+            positive=contrast.high,
+            negative=contrast.low,
+            generator=rng,
+            within=within,
+        )
+        for kind, contrast in data.items()
+        if set(contrast[:2]) <= sources
+    ]
+    return pd.concat(frames, ignore_index=True).assign(seed=seed)
+
+
+def _truths(pool: Path, init_logprobs: Path, densities: Path | None) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return the exact log ratios of pi_SFT's samples by (high, low), where both laws are known."""
+    both = read_table(pool, "samples")[[*ROW, "logprob"]].merge(
+        read_table(init_logprobs, "logprobs"), on=ROW, validate="one_to_one"
+    )
+    found = {("pi_sft", "pi_init"): both["logprob"] - both["logprob_init"]}
+    if densities is not None:
+        exact = read_table(densities, "densities")[[*ROW, "logprob_demo"]]
+        both = both.merge(exact, on=ROW, validate="one_to_one")
+        found["demonstrations", "pi_init"] = both["logprob_demo"] - both["logprob_init"]
+        found["demonstrations", "pi_sft"] = both["logprob_demo"] - both["logprob"]
+    return {sides: both[ROW].assign(log_ratio=ratio) for sides, ratio in found.items()}
+
+
+def _edit_effects(
+    edits: Path, edited: dict[str, Path], outcomes: Path, named: dict[str, Any]
+) -> pd.DataFrame:
+    """What each reward model, and the judge, pays for each edit, in its own spread within prompts."""
+    table = read_table(edits, "edits")
+    frames = [read_table(folder, "edit_scores") for folder in edited.values()]
+    if "judge" in table.columns:
+        frames.append(table[[*ROW, "edit"]].assign(scorer="judge", reward=table["judge"]))
+    found = read_table(outcomes, "diagnostics")
+    known = dict(zip(found["method"], found["spread_within"], strict=True))
+    known["judge"] = known["oracle"]
+    return edit_effects(pd.concat(frames, ignore_index=True), spread=known, **named)

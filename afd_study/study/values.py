@@ -1,0 +1,90 @@
+"""From the tables of a study to table `values`: one number a seed, metric, method and n (means over prompts).
+
+It is all that the ledger and the map need, and small enough to be kept.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from afd_study.evaluation.effects import SIZES, VALUE_COLUMNS
+from afd_study.study.cells import Cell
+from afd_study.study.execution import execute
+from afd_study.study.store import Store, default_store
+from afd_study.study.study import Study
+
+KEYS = [name for name in VALUE_COLUMNS if name not in ("seed", "value")]
+
+
+def gather(
+    cells: Iterable[Cell],
+    *,
+    store: Store | None = None,
+    jobs: int = 1,
+    profile: str = "cpu",
+    lines: bool = False,
+) -> pd.DataFrame:
+    """Compute what the cells need and the store lacks, and return table `values` of all of them."""
+    chosen, kept = list(cells), store or default_store()
+    studies = [cell.study(kept, jobs, profile) for cell in chosen]
+    steps = [step for cell, study in zip(chosen, studies, strict=True) for step in cell.steps(study)]
+    threads = studies[0].spec.threads
+    execute(steps, kept, jobs=jobs, threads=threads, lines=lines)
+    frames = [cell_values(cell, study) for cell, study in zip(chosen, studies, strict=True)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def cell_values(cell: Cell, study: Study) -> pd.DataFrame:
+    """Return a cell's part of table `values`."""
+    covering = study.table("coverage").rename(columns={"policy": "method"})
+    frames = [_means(covering, "coverage", by=("metric", "method"))]
+    if not cell.coverage_only:
+        frames += [
+            _outcomes(study.table("outcomes")),
+            _win_rates(study.table("win_rates")),
+            _means(study.table("rank_correlations"), "probes", by=("metric", "method")),
+            _aucs(study.table("conditional_auc")),
+        ]
+    found = pd.concat(frames, ignore_index=True)
+    return found.assign(task=cell.task, setting=cell.setting)[list(VALUE_COLUMNS)]
+
+
+def wide(values: pd.DataFrame) -> pd.DataFrame:
+    """Return table `values` with a column for each seed: a quarter of the size."""
+    table = values.pivot(index=KEYS, columns="seed", values="value").reset_index()
+    table.columns = [str(name) for name in table.columns]
+    return table
+
+
+def narrow(table: pd.DataFrame) -> pd.DataFrame:
+    """Undo `wide`; cells without a value at a seed are left out."""
+    found = table.melt(KEYS, var_name="seed", value_name="value").dropna(subset="value")
+    return found.assign(seed=found["seed"].astype(int))[list(VALUE_COLUMNS)].reset_index(drop=True)
+
+
+def _outcomes(outcomes: pd.DataFrame) -> pd.DataFrame:
+    found = outcomes[outcomes["n"].isin(SIZES)].assign(metric="judge")
+    return _means(found, "outcomes", by=("metric", "method", "n"))
+
+
+def _win_rates(won: pd.DataFrame) -> pd.DataFrame:
+    found = won[won["n"].isin(SIZES)]
+    found = found.assign(metric="win_rate_over_" + found["opponent"])
+    return _means(found, "win_rates", by=("metric", "method", "n"))
+
+
+def _aucs(aucs: pd.DataFrame) -> pd.DataFrame:
+    """Return how well each discriminator tells its own sources apart, held out, with and without length."""
+    names = {
+        "none": "auc",
+        "length": "auc_without_length",
+        "length and style": "auc_without_length_and_style",
+    }
+    found = aucs[aucs["within"].isin(list(names))].rename(columns={"scorer": "method", "auc": "value"})
+    return _means(found.assign(metric=found["within"].map(names)), "separability", by=("metric", "method"))
+
+
+def _means(frame: pd.DataFrame, table: str, *, by: tuple[str, ...]) -> pd.DataFrame:
+    found = frame.groupby(["seed", *by])["value"].mean().dropna().reset_index()
+    return found.assign(table=table, n=found["n"] if "n" in by else np.int64(0))
