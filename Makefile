@@ -10,7 +10,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book smoke test lint format notebooks browser constraints clean clean-all
+.PHONY: help book read results smoke test lint format notebooks browser constraints clean clean-all
 
 ifeq ($(origin PY), undefined)
 PY := .venv/bin/python
@@ -27,6 +27,12 @@ help: ## this list
 
 book: $(READY) ## run the study, execute the notebooks, publish book/_build/html/index.html
 	@$(PUBLISH) --profile $(PROFILE)
+
+read: $(READY) ## the whole book from frozen tables, without any training, in minutes
+	@$(PUBLISH) --profile cpu --frozen --workspace book/_build/read
+
+results: $(READY) ## recompute what is frozen in book/results (ledger, map, chapters): hours; resumes where it was stopped
+	$(PY) -m afd_study.study results --jobs $(JOBS)
 
 smoke: $(READY) ## the whole book in minutes with tiny settings, beside the real one
 	@$(PUBLISH) --profile smoke --workspace book/_build/smoke

@@ -41,6 +41,9 @@ def _cell_faults(cell: NotebookNode) -> list[str]:
         faults.append("papermill records an exception")
     for output in cell.outputs:
         faults += _output_faults(output)
+    shown = [kind for output in cell.outputs for kind in output.get("data", {})]
+    if shown.count("image/png") > shown.count("text/csv"):
+        faults.append("shows a figure without its table (figures of afd_study.figures bring theirs)")
     return faults
 
 

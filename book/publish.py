@@ -1,6 +1,6 @@
 """Publish the book: run the study, execute the notebooks, refuse what failed, build the pages, check them.
 
-    python book/publish.py --profile cpu --jobs 2 [--hh-rlhf FOLDER] [--workspace FOLDER]
+    python book/publish.py --profile cpu --jobs 2 [--frozen] [--hh-rlhf FOLDER] [--workspace FOLDER]
 
 Everything is made beside its place and moved there when it is whole: a failure leaves the last published book
 as it was. What has not changed is not done again.
@@ -45,17 +45,20 @@ def main() -> int:
     parser.add_argument("--profile", default="cpu", help="the study's settings: cpu or smoke")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="steps and notebooks at once")
     parser.add_argument("--hh-rlhf", type=Path, help="folder with Anthropic's HH-RLHF files")
+    parser.add_argument(
+        "--frozen", action="store_true", help="read frozen tables instead of training anything"
+    )
     parser.add_argument("--workspace", type=Path, default=BOOK, help="where pages are put together and built")
     options = parser.parse_args()
     try:
-        publish(options.profile, options.jobs, options.hh_rlhf, options.workspace.resolve())
+        publish(options.profile, options.jobs, options.hh_rlhf, options.workspace.resolve(), options.frozen)
     except (PublishError, render.RenderError) as failure:
         print(f"\nThe book was not published; an earlier one is untouched.\n{failure}", file=sys.stderr)
         return 1
     return 0
 
 
-def publish(profile: str, jobs: int, hh_rlhf: Path | None, workspace: Path) -> None:
+def publish(profile: str, jobs: int, hh_rlhf: Path | None, workspace: Path, frozen: bool = False) -> None:
     """Do each part in turn. Raises PublishError or RenderError, with the published book as it was before."""
     if hh_rlhf is not None and not hh_rlhf.is_dir():
         raise PublishError(
@@ -63,7 +66,7 @@ def publish(profile: str, jobs: int, hh_rlhf: Path | None, workspace: Path) -> N
         )
     started = time.perf_counter()
     folder = os.path.relpath(hh_rlhf, render.NOTEBOOKS) if hh_rlhf else None
-    settings = {"profile": profile, "hh_rlhf": folder}
+    settings = {"profile": profile, "hh_rlhf": folder, "frozen": frozen or None}
     gather_pages(workspace)
     pages = toc_pages(workspace)
     names = [page.removeprefix(CHAPTERS) for page in pages if page.startswith(CHAPTERS)]
@@ -71,8 +74,9 @@ def publish(profile: str, jobs: int, hh_rlhf: Path | None, workspace: Path) -> N
     stale = [item for item in chapters if not item.is_current()]
     print(f"chapters (profile {profile}): {len(chapters) - len(stale)} as they were, {len(stale)} to run")
     if stale:
-        with part("study"):
-            prepare(profile, jobs, hh_rlhf)
+        if not frozen:
+            with part("study"):
+                prepare(profile, jobs, hh_rlhf)
         with part("notebooks"):
             render.execute_all(stale, jobs)
     with part("pages"):
@@ -94,7 +98,7 @@ def gather_pages(workspace: Path) -> None:
     """Copy the book's pages into a workspace other than the book; drop what the book no longer has."""
     if workspace == BOOK:
         return
-    skip = ("_build", "chapters", "__pycache__")
+    skip = ("_build", "chapters", "results", "__pycache__")
     for top in BOOK.iterdir():
         if top.name in skip or top.suffix in (".py", ".sh"):
             continue

@@ -99,9 +99,10 @@ def digest(paths: Iterable[Path], base: Path) -> str:
 
 
 def code_digest() -> str:
-    """Return the hash of all that computes: the package, the pins and the Python version."""
+    """Return the hash of all that computes or was computed: package, frozen results, pins, Python version."""
     package = [path for path in (ROOT / "afd_study").rglob("*") if path.suffix in (".py", ".yaml")]
-    return digest([*package, ROOT / "constraints.txt"], ROOT) + platform.python_version()
+    frozen = [path for path in (ROOT / "book" / "results").rglob("*") if path.suffix in (".csv", ".json")]
+    return digest([*package, *frozen, ROOT / "constraints.txt"], ROOT) + platform.python_version()
 
 
 def _key(source: Path, parameters: Mapping[str, object]) -> str:

@@ -49,6 +49,7 @@ def training_curves(table: pd.DataFrame, *, unit: str = "nats", columns: int = 3
         figure.supylabel(f"loss ({unit})", fontsize=9)
         grid[0, 0].legend(fontsize=8)
     figure.caption = "Training (dotted) and validation loss; the dot marks the lowest, which is kept."
+    figure.data = table
     return figure
 
 
@@ -95,8 +96,10 @@ def separability(table: pd.DataFrame) -> Plate:
             )
         legend_below(figure)
     figure.caption = (
-        "Training (dotted) and validation loss; the dot marks the lowest, whose weights are kept."
+        "With what AUC simple readers tell two sources apart on held-out prompts (0.5: not at all); "
+        f"bars: {seed_phrase(table)}."
     )
+    figure.data = table
     return figure
 
 
@@ -133,4 +136,5 @@ def components(table: pd.DataFrame, *, unit: str = "points") -> Plate:
         axes.set_xlabel(f"contribution to the judge's score ({unit})")
         legend_below(figure)
     figure.caption = f"The judge's components, which sum to its score. Bars: {seed_phrase(table)}."
+    figure.data = table
     return figure

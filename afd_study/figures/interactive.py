@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from afd_study.errors import DataError
+from afd_study.figures.data import to_csv
 from afd_study.figures.style import INK, LEVELS, Look, facets, in_order, look, need, seed_phrase
 
 DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
@@ -59,7 +60,10 @@ def best_of_n(
         _add_control(figure, [title for title, _ in parts], settings)
     against = f"Best-of-n against the control '{look(control).label}'; bands: {seed_phrase(intervals)}."
     hint = "Click a name to show or hide a method, double-click to see it alone."
-    figure.layout.meta = {"caption": f"{against} {hint}"}
+    rows = intervals[
+        [name for name in ("setting", "method", "n", "mean", "low", "high") if name in intervals]
+    ]
+    figure.layout.meta = {"caption": f"{against} {hint}", "csv": to_csv(rows)}
     return figure
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from docutils import nodes
 
+from afd_study.figures.data import CSV_MIME, link, of_plotly
+
 MIME_TYPE = "application/vnd.plotly.v1+json"
 DEFAULT_HEIGHT = 450  # plotly's own, in pixels
 
@@ -32,6 +34,7 @@ def figure_html(figure: dict[str, Any]) -> str:
         f'<div class="afd-figure" style="height:{height}px" role="figure" aria-label="{caption}">'
         f'<script type="application/json">{text}</script>'
         "<noscript>This figure needs JavaScript.</noscript></div>"
+        + link(of_plotly(figure), str((layout.get("meta") or {}).get("caption", "figure")))
     )
 
 
@@ -47,3 +50,17 @@ class PlotlyRenderer:
             return None
         figure = data.content if isinstance(data.content, dict) else json.loads(data.content)
         return [nodes.raw(text=figure_html(figure), format="html")]
+
+
+class CsvRenderer:
+    """The table beside a still figure, as a link that downloads it."""
+
+    mime_priority_overrides = [("*", CSV_MIME, 0)]
+
+    @staticmethod
+    def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Element] | None:
+        """Return the link as a raw HTML node, or None to leave the output to MyST-NB."""
+        if inline or data.mime_type != CSV_MIME:
+            return None
+        caption = str((data.output_metadata.get(CSV_MIME) or {}).get("caption", "figure"))
+        return [nodes.raw(text=link(str(data.content), caption), format="html")]

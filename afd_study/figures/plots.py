@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 INTERVAL = ("mean", "low", "high")
+KEPT = ("setting", "task", "method", "n")  # what names a row of a figure's table
 N_TICKS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -87,6 +88,7 @@ def best_of_n(
         f"Best-of-n from the SFT policy's draws by {len(names)} selection rules, against the control "
         f"'{look(control).label}'. Bands: {seed_phrase(intervals)}."
     )
+    figure.data = intervals[[*(name for name in KEPT if name in intervals.columns), *INTERVAL]]
     return figure
 
 
@@ -146,6 +148,7 @@ def levels(intervals: pd.DataFrame, *, facet: str | None = None, unit: str = "po
     figure.caption = (
         f"Mean score of each source's own responses, without selection. Bars: {seed_phrase(rows)}."
     )
+    figure.data = rows
     return figure
 
 
@@ -176,6 +179,7 @@ def scorer_diagnostics(
         "What a scorer was trained for (telling its two classes apart) against what it is used for (ranking "
         f"one prompt's responses as the judge does). Lines at chance. Bars: {seed_phrase(rows)}."
     )
+    figure.data = rows
     return figure
 
 
@@ -218,6 +222,7 @@ def orderings(table: pd.DataFrame, *, facet: str | None = None) -> Plate:
         f"Paired differences at n = {sizes} as a share of the gap from random pick to oracle, "
         f"{seed_phrase(table)}. The tick on each row is the margin that the whole interval must pass."
     )
+    figure.data = table[[*(name for name in KEPT[:2] if name in table.columns), *columns]]
     return figure
 
 

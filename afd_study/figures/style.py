@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from afd_study.errors import DataError, unknown_name
+from afd_study.figures.data import CSV_MIME, drawn, to_csv
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,27 @@ def in_order(methods: Iterable[str]) -> list[str]:
 
 
 class Plate(Figure):
-    """A figure of the book: white, with a caption as plain text in `caption`; shows itself in a notebook."""
+    """A figure of the book: white, with a caption as plain text and a table; shows itself in a notebook."""
 
     caption: str = ""
+    data: pd.DataFrame | None = None  # the table that it was made from, where there is one
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """What the figure shows: the table it was made from, or the numbers it draws."""
+        return drawn(self) if self.data is None else self.data
+
+    def _ipython_display_(self) -> None:
+        """Show the picture, and behind it the table, of which a page makes a link."""
+        from IPython.display import display  # only a notebook needs it
+
+        display({"image/png": self._repr_png_(), "text/plain": repr(self)}, raw=True)
+        csv = to_csv(self.table)
+        display(
+            {CSV_MIME: csv, "text/plain": f"[its table: {len(self.table)} rows]"},
+            raw=True,
+            metadata={CSV_MIME: {"caption": self.caption}},
+        )
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

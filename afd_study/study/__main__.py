@@ -1,4 +1,4 @@
-"""The command line: `afd run` computes a study and prints its outcome table."""
+"""The command line: `afd run` computes a study, `afd claims` says what the ledger found."""
 
 import json
 import os
@@ -10,6 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from afd_study.errors import AfdError, SpecError, unknown_name
+from afd_study.evaluation.claims import RESULT_COLUMNS
+from afd_study.study import ledger
+from afd_study.study.cells import map_cells
 from afd_study.study.execution import execute
 from afd_study.study.spec import task_names
 from afd_study.study.study import Study, open_settings, open_study
@@ -65,10 +68,43 @@ def prepare(
         given = {"world.folder": str(hh_rlhf.resolve())} if task == "hh_rlhf" and hh_rlhf else {}
         studies += open_settings(task, profile, seed, overrides=given).values()
     steps = [step for study in studies for plan in study.plans().values() for step in plan.steps.values()]
+    for cell in map_cells(corners=True):  # chapter 8 computes the corners of the map at one seed
+        cell = cell._replace(seeds=(seed,))
+        steps += cell.steps(cell.study(studies[0].store, profile=profile))
     count = execute(
         steps, studies[0].store, jobs=_processes(jobs), threads=studies[0].spec.threads, lines=True
     )
     print(f"{count} steps computed; the store is {studies[0].store.root}", file=sys.stderr)
+
+
+@app.command()
+def claims(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ledger as JSON records.")] = False,
+) -> None:  # fmt: skip
+    """Print the ledger of claims: each one's rule, effect with its interval over seeds, and verdict."""
+    found = ledger.claims()
+    if as_json:
+        rows = found[list(RESULT_COLUMNS)].astype(object).where(found[list(RESULT_COLUMNS)].notna(), None)
+        print(json.dumps(rows.to_dict("records")))
+        return
+    shown = found[["id", "task", "setting", "kind", "effect", "low", "high", "n_seeds", "verdict"]]
+    print(shown.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=""))
+    told = ledger.chances(found)
+    print(
+        f"{told['tests']} tests; with every effect at its margin {told['expected_false']:.1f} verdicts",
+        end="",
+    )
+    print(" would be false by chance")
+
+
+@app.command()
+def results(
+    what: Annotated[str, typer.Option(help="all, ledger or map.")] = "all", jobs: Jobs = 0,
+) -> None:  # fmt: skip
+    """Compute the results that are frozen beside the book, and freeze them; goes on where it was stopped."""
+    if what not in ledger.FREEZERS:
+        raise unknown_name("frozen result", what, ledger.FREEZERS)
+    ledger.FREEZERS[what](jobs=_processes(jobs))
 
 
 def _overrides(settings: Sequence[str]) -> dict[str, Any]:

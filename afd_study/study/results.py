@@ -15,14 +15,74 @@ from afd_study.evaluation.separability import separability, top_words
 from afd_study.evaluation.statistics import interval
 from afd_study.methods.selection import picks
 from afd_study.study.reward_steps import JUDGE
+from afd_study.study.steps import CONTROLLED
 from afd_study.study.study import Study, compare
 
 Studies = Mapping[str, Study]
 CURVE = ("setting", "task", "method", "n", "judge")
+COMPARED_AT = 16  # n at which picks are compared, where the pool allows it
+SHOWN_RULES = ("init_sft", "sft_demo", "preferences", "longest")
 
 
 def _generator() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def settings(studies: Studies) -> pd.DataFrame:
+    """Return a row a setting: n_seeds, prompts of each split and demonstrations a seed, n_max, kept."""
+    rows = []
+    for label, study in studies.items():
+        prompts, count = study.table("prompts"), len(study.seeds)
+        splits = {f"{name}_prompts": int(n) // count for name, n in prompts["split"].value_counts().items()}
+        rows.append(
+            {"setting": label, "n_seeds": count}
+            | splits
+            | {
+                "demonstrations": len(study.table("demonstrations")) // count,
+                "n_max": study.spec.sampling.n_max,
+            }
+            | {"kept": min(COMPARED_AT, study.spec.sampling.n_max)}
+        )
+    return pd.DataFrame(rows)
+
+
+def shown_demonstrations(studies: Studies, limit: int = 6) -> pd.DataFrame:
+    """Return a few demonstrations as reward models read them: prompt, text. Untrusted text."""
+    first = next(iter(studies.values()))
+    asked = first.table("prompts").rename(columns={"text": "prompt"})
+    found = first.table("demonstrations").merge(asked, on=["seed", "prompt_id"])
+    return found[["prompt", "text"]].head(limit)
+
+
+def component_notes(studies: Studies) -> pd.DataFrame:
+    """Return how to read each component of the judge's score: component, meaning."""
+    task = next(iter(studies.values())).spec.world.name
+    notes = CONTROLLED[task].COMPONENTS
+    return pd.DataFrame(list(notes.items()), columns=["component", "meaning"])
+
+
+def evaluations(studies: Studies) -> pd.DataFrame:
+    """Return how training went in the last setting: model, seed, step, training and validation loss."""
+    label, study = list(studies.items())[-1]
+    return study.evaluations().assign(setting=label)
+
+
+def coverage(studies: Studies) -> pd.DataFrame:
+    """Return every metric of covering and seeking for both policies, with 95 % intervals over seeds.
+
+    Columns policy, metric, mean, low, high, interval, n_seeds, n_prompts, setting. Settings that differ in
+    marks alone have the same policies: the first setting is shown.
+    """
+    label, study = next(iter(studies.items()))
+    found = interval(study.table("coverage"), generator=_generator(), by=("policy", "metric"))
+    return found.assign(setting=label)
+
+
+def distinct_good(studies: Studies) -> pd.DataFrame:
+    """Return how many distinct good answers k draws hold: source, k, mean with its interval."""
+    label, study = next(iter(studies.items()))
+    found = interval(study.table("distinct_good"), generator=_generator(), by=("source", "k"))
+    return found.assign(setting=label)
 
 
 def curves(studies: Studies) -> pd.DataFrame:
@@ -30,24 +90,26 @@ def curves(studies: Studies) -> pd.DataFrame:
     return interval(compare(studies, "outcomes"), generator=_generator(), by=CURVE)
 
 
-def verdicts(
-    studies: Studies, contrasts: Sequence[Contrast] = PAPER_ORDERINGS, n: int | None = None
-) -> pd.DataFrame:
-    """Judge the paper's orderings in each setting (evaluation.orderings), at `n` instead of 16 where given.
+def verdicts(studies: Studies, contrasts: Sequence[Contrast] = PAPER_ORDERINGS) -> pd.DataFrame:
+    """Judge the paper's orderings in each setting (evaluation.orderings), at 16 or as far as the pool goes.
 
     Contrasts of a reward model that the studies did not train are left out.
     """
-    outcomes = compare(studies, "outcomes")
+    outcomes, n = compare(studies, "outcomes"), _kept(studies)
     known = set(outcomes["method"])
     chosen = [each for each in contrasts if {each.method, each.than} <= known]
-    if n is not None:
-        chosen = [Contrast(each.claim, each.method, each.than, each.kind, each.margin, n) for each in chosen]
+    chosen = [Contrast(each.claim, each.method, each.than, each.kind, each.margin, n) for each in chosen]
     return orderings(outcomes, chosen, generator=_generator(), by=("setting", "task", "judge"))
 
 
-def win_rates(studies: Studies, n: int) -> pd.DataFrame:
-    """Return how often the judge prefers each method's best of `n` to an opponent's draw, with intervals."""
-    won = compare(studies, "win_rates").query("n == @n")
+def _kept(studies: Studies) -> int:
+    return min(COMPARED_AT, *(study.spec.sampling.n_max for study in studies.values()))
+
+
+def win_rates(studies: Studies) -> pd.DataFrame:
+    """Return how often the judge prefers each method's best of n (16) to an opponent's draw."""
+    won = compare(studies, "win_rates")
+    won = won[won["n"] == _kept(studies)]
     return interval(won, generator=_generator(), by=("setting", "opponent", "method", "n"))
 
 
@@ -113,12 +175,13 @@ def sources(study: Study) -> pd.DataFrame:
     return pd.concat(first, ignore_index=True)
 
 
-def picked(study: Study, rules: Sequence[str], n: int, prompts: int = 2) -> pd.DataFrame:
-    """Return what each rule keeps of the first n samples for a few test prompts: prompt, rule, text, judge.
+def picked(studies: Studies, rules: Sequence[str] = SHOWN_RULES, prompts: int = 2) -> pd.DataFrame:
+    """Return what rules keep of the first n samples in the last setting: prompt, rule, text, judge.
 
     The prompts are the first test prompts by id of the first seed. Untrusted text: tables.show_texts.
     """
-    seed = study.seeds[0]
+    study = list(studies.values())[-1]
+    seed, n = study.seeds[0], _kept(studies)
     scores, samples, asked = (_of_seed(study.table(name), seed) for name in ("scores", "samples", "prompts"))
     scores = scores[(scores["source"] == "pi_sft") & scores["scorer"].isin([*rules, JUDGE])]
     kept = picks(scores, n).replace({"rule": {JUDGE: "oracle"}})

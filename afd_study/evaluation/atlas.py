@@ -1,0 +1,91 @@
+"""The map of when the method works: each cell of heterogeneity x absorbed style, from table `values`.
+
+A cell's setting reads "h = 0.33, a = 0.4", or "h = 0.33, a = 0.1, matched gain".
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from afd_study.errors import DataError
+from afd_study.evaluation.effects import Values
+from afd_study.evaluation.statistics import Interval, t_interval
+
+_SETTING = re.compile(r"h = ([\d.]+), a = ([\d.]+)(, matched gain)?")
+RIVALS = ("init_demo", "sft_demo", "preferences", "closed_form")
+
+
+def coordinates(setting: str) -> tuple[float, float, bool]:
+    """Return heterogeneity, absorbed style, and whether SFT's gain was matched, from a cell's name.
+
+    Raises DataError for a name that is none of a cell's.
+    """
+    found = _SETTING.fullmatch(setting)
+    if not found:
+        raise DataError(f"'{setting}' names no cell of the map; a cell reads 'h = 0.33, a = 0.4'")
+    return float(found[1]), float(found[2]), bool(found[3])
+
+
+def atlas(values: pd.DataFrame, *, n: int = 16, level: float = 0.95) -> pd.DataFrame:
+    """Return what every cell shows, with t-intervals over seeds.
+
+    Columns task, h, a, matched, quantity, method, mean, low, high, n_seeds. Quantities: share (of the way
+    from the random pick to the oracle at n), lead (Init-SFT's share minus the method's), score (judge's
+    points of a policy, or of the demonstrations), gain (pi_SFT over pi_init, points), auc, auc_without_length
+    (of a discriminator at its own sources).
+    """
+    table, rows = Values(values, n=n), []
+    cells = values[["task", "setting"]].drop_duplicates().itertuples(index=False, name=None)
+    for task, setting in cells:
+        known = values[(values["task"] == task) & (values["setting"] == setting)]
+        for (quantity, method), effects in _quantities(table, known, task, setting).items():
+            found = _over_seeds(effects, level)
+            rows.append((task, *coordinates(setting), quantity, method, *found, effects.notna().sum()))
+    columns = ["task", "h", "a", "matched", "quantity", "method", "mean", "low", "high", "n_seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _quantities(
+    table: Values, known: pd.DataFrame, task: str, setting: str
+) -> "dict[tuple[str, str], pd.Series[float]]":
+    picks = set(known.loc[(known["metric"] == "judge") & (known["n"] == table.n), "method"])
+    found = {("share", method): table.lead(task, setting, method, "random") for method in sorted(picks)}
+    for rival in RIVALS:
+        if rival in picks:
+            found["lead", rival] = table.lead(task, setting, "init_sft", rival)
+    for name in ("pi_init", "pi_sft", "demonstrations"):
+        found["score", name] = table.judge(task, setting, name, 1)
+    found["gain", "pi_sft"] = found["score", "pi_sft"] - found["score", "pi_init"]
+    for metric in ("auc", "auc_without_length"):
+        for method in sorted(set(known.loc[known["metric"] == metric, "method"])):
+            found[metric, method] = table.at(task, setting, metric, method)
+    return found
+
+
+def _over_seeds(effects: "pd.Series[float]", level: float) -> Interval:
+    defined = effects.dropna().to_numpy(dtype=float)
+    if len(defined) > 1:
+        return t_interval(defined, level)
+    return Interval(defined.mean() if len(defined) else np.nan, np.nan, np.nan)
+
+
+def winners(
+    cells: pd.DataFrame, methods: Sequence[str] = ("init_sft", "init_demo", "sft_demo")
+) -> pd.DataFrame:
+    """Return who picks best in each cell: task, h, a, matched, winner, share, decided.
+
+    `decided` where Init-SFT's lead over the best rival (or the rival's over it) excludes zero.
+    """
+    names = ["task", "h", "a", "matched"]
+    shares = cells[(cells["quantity"] == "share") & cells["method"].isin(list(methods))]
+    leads = cells[cells["quantity"] == "lead"]
+    rows = []
+    for key, part in shares.groupby(names, sort=True):
+        ranked = part.sort_values("mean", ascending=False)
+        best = ranked.iloc[0]
+        rival = best if best["method"] != "init_sft" else ranked.iloc[1]
+        here = leads[(leads[names] == list(key)).all(axis=1) & (leads["method"] == rival["method"])].iloc[0]
+        rows.append((*key, best["method"], best["mean"], bool(here["low"] > 0 or here["high"] < 0)))
+    return pd.DataFrame(rows, columns=[*names, "winner", "share", "decided"])

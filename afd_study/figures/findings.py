@@ -1,0 +1,240 @@
+"""Still figures of what was found: covering and seeking, the map of cells, the ledger of claims."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from afd_study.errors import DataError
+from afd_study.figures.style import (
+    RULE,
+    VERDICTS,
+    Look,
+    Plate,
+    error_bars,
+    in_order,
+    legend_below,
+    look,
+    name_rows,
+    need,
+    plate,
+    seed_phrase,
+    theme,
+)
+
+INTERVAL = ("mean", "low", "high")
+CELL = ("task", "h", "a", "matched", "quantity", "method", *INTERVAL)
+PALETTE = "vlag_r"  # diverging, safe for colour-blind readers; blue: in favour
+
+
+def divergences(table: pd.DataFrame) -> Plate:
+    """Draw forward and reverse KL to the demonstrators, and the reverse KL's part from stray words.
+
+    `table`: policy, metric, mean, low, high, and `facet` where several studies stand side by side.
+    """
+    need(table, ("policy", "metric", *INTERVAL), what="divergences")
+    names = {
+        "forward_kl": "forward KL(demo || policy)",
+        "reverse_kl": "reverse KL(policy || demo)",
+        "reverse_kl_stray": "of it: samples with a stray word",
+    }
+    rows = table[table["metric"].isin(list(names))]
+    policies, metrics = in_order(rows["policy"]), list(names)[::-1]
+    with theme():
+        figure, grid = plate(1, 1, height=2.4)
+        axes = grid[0, 0]
+        axes.axvline(0, **RULE)
+        for rank, name in enumerate(policies):
+            part = rows[rows["policy"] == name]
+            places = [metrics.index(metric) + 0.16 * (0.5 - rank) for metric in part["metric"]]
+            error_bars(axes, part, places, value="mean", style=look(name), label=look(name).label)
+        name_rows(axes, [names[metric] for metric in metrics])
+        axes.set_xlabel("nats a response")
+        legend_below(figure)
+    figure.caption = f"Divergences from the demonstrators' exact law. Bars: {seed_phrase(rows)}."
+    figure.data = rows
+    return figure
+
+
+def distinct(table: pd.DataFrame) -> Plate:
+    """Draw the number of distinct good answers against the number of draws: source, k, mean, low, high."""
+    need(table, ("source", "k", *INTERVAL), what="distinct")
+    with theme():
+        figure, grid = plate(1, 1, height=3.4)
+        axes = grid[0, 0]
+        for name in in_order(table["source"]):
+            rows, style = table[table["source"] == name].sort_values("k"), look(name)
+            axes.fill_between(
+                rows["k"], rows["low"], rows["high"], color=style.colour, alpha=0.15, linewidth=0
+            )
+            axes.plot(
+                rows["k"],
+                rows["mean"],
+                style.line,
+                marker=style.marker,
+                color=style.colour,
+                label=style.label,
+            )
+        axes.set_xscale("log", base=2)
+        sizes = sorted(set(table["k"]))
+        axes.set_xticks(sizes, labels=[str(size) for size in sizes])
+        axes.set(xlabel="draws a prompt (log scale)", ylabel="distinct good answers")
+        legend_below(figure)
+    figure.caption = (
+        f"Distinct good answers among k draws, exact over all subsets. Bands: {seed_phrase(table)}."
+    )
+    figure.data = table
+    return figure
+
+
+def map_of(
+    cells: pd.DataFrame, *, quantity: str, method: str, title: str = "", unit: str = "share of the gap",
+    centre: float | None = 0.0,
+) -> Plate:  # fmt: skip
+    """Draw one quantity of every cell, a panel a task: h downwards, a across, the mean with its interval.
+
+    `cells`: evaluation.atlas. A cell is bold where its interval leaves out `centre`.
+    """
+    need(cells, CELL, what="map_of")
+    rows = cells[
+        (cells["quantity"] == quantity) & (cells["method"] == method) & ~cells["matched"].astype(bool)
+    ]
+    if rows.empty:
+        known = sorted({f"{q} of {m}" for q, m in zip(cells["quantity"], cells["method"], strict=True)})
+        raise DataError(f"the map holds no {quantity} of {method}; it holds {', '.join(known)}")
+    tasks = list(dict.fromkeys(rows["task"]))
+    bound = float(rows["mean"].abs().max()) if centre is not None else None
+    with theme():
+        figure, grid = plate(1, len(tasks), height=1.1 + 0.55 * rows["h"].nunique(), sharey=True)
+        for axes, task in zip(grid[0], tasks, strict=True):
+            part = rows[rows["task"] == task]
+            means = part.pivot(index="h", columns="a", values="mean")
+            sns.heatmap(
+                means, ax=axes, cmap=PALETTE if centre is not None else "viridis", center=centre,
+                vmin=-bound if bound is not None else None, vmax=bound, cbar=False, linewidths=1.5,
+            )  # fmt: skip
+            _write_cells(axes, part, means, centre)
+            axes.set(title=task, xlabel="absorbed style a", ylabel="heterogeneity h")
+            axes.grid(False)
+    figure.caption = (
+        f"{title or quantity} ({unit}): mean [95 % interval, t over {int(rows['n_seeds'].max())} seeds] "
+        "in every cell; bold where the interval leaves out zero."
+    )
+    figure.data = rows[["task", "h", "a", "quantity", "method", *INTERVAL, "n_seeds"]]
+    return figure
+
+
+def _write_cells(axes: Axes, part: pd.DataFrame, means: pd.DataFrame, centre: float | None) -> None:
+    cells = {(row["h"], row["a"]): row for row in part.to_dict("records")}
+    for down, h in enumerate(means.index):
+        for across, a in enumerate(means.columns):
+            row = cells[h, a]
+            mean, low, high = (float(row[name]) for name in INTERVAL)
+            clear = centre is not None and (low > centre or high < centre)
+            label = f"{mean:.2f}\n[{low:.2f}, {high:.2f}]"
+            axes.text(
+                across + 0.5, down + 0.5, label, ha="center", va="center", fontsize=7,
+                fontweight="bold" if clear else "normal", color="#111111",
+            )  # fmt: skip
+
+
+def against_measured(cells: pd.DataFrame, *, rival: str = "init_demo", metric: str = "auc") -> Plate:
+    """Draw, cell by cell, Init-SFT's lead over a rival against what a reader with real data can measure.
+
+    Across: AUC of the rival's discriminator at its own sources minus that of Init-SFT's; up: the lead.
+    """
+    need(cells, CELL, what="against_measured")
+    keys = ["task", "h", "a", "matched"]
+    auc = cells[cells["quantity"] == metric].pivot(index=keys, columns="method", values="mean")
+    lead = cells[(cells["quantity"] == "lead") & (cells["method"] == rival)].set_index(keys)
+    told = (auc[rival] - auc["init_sft"]).rename("measured")
+    rows = lead[[*INTERVAL]].join(told).dropna().reset_index()
+    with theme():
+        figure, grid = plate(1, 1, height=3.6)
+        axes = grid[0, 0]
+        axes.axhline(0, **RULE)
+        for task, style in (
+            ("harmless", Look("harmless", "#0072B2")),
+            ("helpful", Look("helpful", "#D55E00", "-", "s")),
+        ):
+            part = rows[rows["task"] == task]
+            axes.vlines(
+                part["measured"], part["low"], part["high"], color=style.colour, alpha=0.4, linewidth=1.2
+            )
+            axes.plot(
+                part["measured"],
+                part["mean"],
+                style.marker,
+                color=style.colour,
+                mec="white",
+                label=style.label,
+            )
+        axes.set(
+            xlabel=f"held-out AUC of {look(rival).label} minus that of Init-SFT",
+            ylabel=f"lead of Init-SFT over {look(rival).label}\n(share of the gap)",
+        )
+        legend_below(figure)
+    figure.caption = "Each point is a cell of the map; bars: 95 % intervals, t over seeds."
+    figure.data = rows
+    return figure
+
+
+def claims(table: pd.DataFrame, ids: Sequence[str] | None = None) -> Plate:
+    """Draw the ledger's effects with intervals and margins, a row a claim and setting, coloured by verdict.
+
+    `table`: evaluation.claims.judge_claims; identities and untested claims have no effect to draw.
+    """
+    need(
+        table, ("id", "task", "setting", "kind", "effect", "low", "high", "margin", "verdict"), what="claims"
+    )
+    rows = table[(table["kind"] != "identity") & table["effect"].notna()]
+    rows = rows if ids is None else rows[rows["id"].isin(list(ids))]
+    need(rows, (), what="claims")
+    tasks = list(dict.fromkeys(rows["task"]))
+    names = list(dict.fromkeys(zip(rows["id"], rows["setting"], strict=True)))[::-1]
+    with theme():
+        figure, grid = plate(1, len(tasks), height=1.2 + 0.22 * len(names), sharey=True, sharex=True)
+        for axes, task in zip(grid[0], tasks, strict=True):
+            part = rows[rows["task"] == task]
+            axes.axvline(0, **RULE)
+            _judged(axes, part, names)
+            name_rows(axes, [f"{name}   {setting}" for name, setting in names])
+            axes.tick_params(axis="y", labelsize=7)
+            axes.set(title=task, xlabel="effect")
+        handles = [
+            axes.plot([], [], linestyle="none", marker=style.marker, color=style.colour, label=style.label)[0]
+            for style in VERDICTS.values()
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
+    figure.caption = (
+        f"Effects of the ledger's claims with 95 % intervals, t over {int(rows['n_seeds'].max())} seeds that "
+        "were used for nothing else. Dotted: the margin that the whole interval must pass."
+    )
+    columns = [
+        "id",
+        "task",
+        "setting",
+        "kind",
+        "effect",
+        "low",
+        "high",
+        "margin",
+        "unit",
+        "n_seeds",
+        "verdict",
+    ]
+    figure.data = rows[[name for name in columns if name in rows.columns]]
+    return figure
+
+
+def _judged(axes: Axes, part: pd.DataFrame, names: list[tuple[str, str]]) -> None:
+    """Draw a task's effects and the margins of their rules."""
+    for row in part.to_dict("records"):
+        place, signs = names.index((row["id"], row["setting"])), {"better": [1], "equal": [-1, 1]}
+        margins = np.array(signs.get(row["kind"], [-1])) * row["margin"]
+        axes.vlines(margins, place - 0.35, place + 0.35, color="#999999", linewidth=1.1, linestyle=":")
+    for verdict, some in part.groupby("verdict", sort=True):
+        places = [names.index(key) for key in zip(some["id"], some["setting"], strict=True)]
+        error_bars(axes, some, places, value="effect", style=VERDICTS[str(verdict)], markersize=5.5)
