@@ -11,7 +11,7 @@ import pandas as pd
 
 from afd_study.errors import DataError
 from afd_study.evaluation.effects import Values
-from afd_study.evaluation.statistics import Interval, t_interval
+from afd_study.evaluation.statistics import Interval, rank_correlation, t_interval
 
 _SETTING = re.compile(r"h = ([\d.]+), a = ([\d.]+)(, matched gain)?")
 RIVALS = ("init_demo", "sft_demo", "preferences", "closed_form")
@@ -89,3 +89,43 @@ def winners(
         here = leads[(leads[names] == list(key)).all(axis=1) & (leads["method"] == rival["method"])].iloc[0]
         rows.append((*key, best["method"], best["mean"], bool(here["low"] > 0 or here["high"] < 0)))
     return pd.DataFrame(rows, columns=[*names, "winner", "share", "decided"])
+
+
+def matched_rows(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
+    """Return Init-SFT's lead at the first style as trained, there at matched gain, and at the last style.
+
+    Columns task, h, then for each of the three the lead with its interval and pi_SFT's gain (judge points).
+    """
+    first, last = cells["a"].min(), cells["a"].max()
+    kinds = {
+        f"a = {first:g}": (first, False),
+        f"a = {first:g}, matched": (first, True),
+        f"a = {last:g}": (last, False),
+    }  # fmt: skip
+    rows = []
+    for (task, h), part in cells.groupby(["task", "h"], sort=True):
+        row: dict[str, object] = {"task": task, "h": h}
+        for label, (a, matched) in kinds.items():
+            some = part[(part["a"] == a) & (part["matched"].astype(bool) == matched)]
+            lead = some[(some["quantity"] == "lead") & (some["method"] == rival)].iloc[0]
+            gain = some[some["quantity"] == "gain"].iloc[0]
+            row[f"lead, {label}"] = f"{lead['mean']:.2f} [{lead['low']:.2f}, {lead['high']:.2f}]"
+            row[f"gain, {label}"] = round(float(gain["mean"]), 2)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def predicted(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
+    """Return how what can be measured ranks the cells beside what it should predict, task by task.
+
+    Columns task, metric (auc, auc_without_length), n_cells, correlation: Spearman's, over cells, of the
+    rival's AUC minus Init-SFT's and of Init-SFT's lead.
+    """
+    keys, rows = ["h", "a", "matched"], []
+    for task, part in cells.groupby("task", sort=True):
+        lead = part[(part["quantity"] == "lead") & (part["method"] == rival)].set_index(keys)["mean"]
+        for metric in ("auc", "auc_without_length"):
+            auc = part[part["quantity"] == metric].pivot(index=keys, columns="method", values="mean")
+            both = pd.concat([auc[rival] - auc["init_sft"], lead], axis=1).dropna().to_numpy()
+            rows.append((task, metric, len(both), float(rank_correlation(both[:, 0], both[:, 1]))))
+    return pd.DataFrame(rows, columns=["task", "metric", "n_cells", "correlation"])

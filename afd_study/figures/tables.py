@@ -141,6 +141,39 @@ def verdicts(table: pd.DataFrame) -> Shown:
     return Shown(shown, "Effects as a share of the gap from random pick to oracle, with 95 % intervals.")
 
 
+def claims(table: pd.DataFrame) -> Shown:
+    """Show the ledger (evaluation.claims): with effect, margin and verdict of every row."""
+    columns = ("id", "sentence", "task", "setting", "kind", "effect", "low", "high", "margin", "verdict")
+    need(table, (*columns, "unit", "source", "post_hoc"), what="claims")
+    shown = [
+        {
+            "id": visible(row["id"]) + (" (post hoc)" if row["post_hoc"] else ""),
+            "claim": visible(row["sentence"]),
+            "source": visible(row["source"]),
+            "task": visible(row["task"]),
+            "setting": visible(row["setting"] if isinstance(row["setting"], str) else ""),
+            "effect": _effect(row),
+            "margin": number(row["margin"]) if row["kind"] != "identity" else f"{row['margin']:g}",
+            "verdict": visible(row["verdict"]),
+        }
+        for row in table.to_dict("records")
+    ]
+    return Shown(pd.DataFrame(shown), "Effects with 95 % intervals over seeds; the unit stands behind each.")
+
+
+def _effect(row: Mapping[Any, Any]) -> str:
+    """Return an effect with its interval and unit; of an identity only that its error is rounding."""
+    if row["kind"] == "identity":
+        return (
+            f"error within {row['margin']:g}"
+            if row["effect"] <= row["margin"]
+            else f"error {row['effect']:g}"
+        )
+    if pd.isna(row["effect"]):
+        return "–"
+    return f"{mean_interval(row, brackets=True, value='effect')} {visible(row['unit'])}"
+
+
 def show_texts(
     frame: pd.DataFrame,
     *,

@@ -86,6 +86,17 @@ def orderings(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def verdict_counts(table: pd.DataFrame) -> str:
+    """Return how many claims got which verdict, a line a task and setting: never added up."""
+    need(table, ("task", "setting", "verdict"), what="verdict_counts")
+    lines = []
+    for (task, setting), part in table.fillna({"setting": ""}).groupby(["task", "setting"], sort=True):
+        counts = part["verdict"].value_counts(sort=False)
+        where = f"{task}, {setting}" if setting else str(task)
+        lines.append(f"{where}: {listed([f'{count} {name}' for name, count in sorted(counts.items())])}")
+    return "\n".join(lines)
+
+
 def caption(figure: Any) -> str:
     """Return the caption of a still or interactive figure, or of a table, in lines that fit on the page."""
     told = figure.caption if hasattr(figure, "caption") else (figure.layout.meta or {}).get("caption", "")

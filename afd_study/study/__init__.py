@@ -1,5 +1,6 @@
 """What was run: specs, the store, and the pipeline that joins them."""
 
+from afd_study.study.chapters import open_chapter
 from afd_study.study.params import Between, check_parameters
 from afd_study.study.spec import profile_names, task_names
 from afd_study.study.study import Study, compare, open_settings, open_study
@@ -9,6 +10,7 @@ __all__ = [
     "Study",
     "check_parameters",
     "compare",
+    "open_chapter",
     "open_settings",
     "open_study",
     "profile_names",

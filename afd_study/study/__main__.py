@@ -11,7 +11,7 @@ import typer
 
 from afd_study.errors import AfdError, SpecError, unknown_name
 from afd_study.evaluation.claims import RESULT_COLUMNS
-from afd_study.study import ledger
+from afd_study.study import freezing, ledger
 from afd_study.study.cells import map_cells
 from afd_study.study.execution import execute
 from afd_study.study.spec import task_names
@@ -99,12 +99,12 @@ def claims(
 
 @app.command()
 def results(
-    what: Annotated[str, typer.Option(help="all, ledger or map.")] = "all", jobs: Jobs = 0,
+    what: Annotated[str, typer.Option(help="all, chapters, map or ledger.")] = "all", jobs: Jobs = 0,
 ) -> None:  # fmt: skip
     """Compute the results that are frozen beside the book, and freeze them; goes on where it was stopped."""
-    if what not in ledger.FREEZERS:
-        raise unknown_name("frozen result", what, ledger.FREEZERS)
-    ledger.FREEZERS[what](jobs=_processes(jobs))
+    if what not in freezing.FREEZERS:
+        raise unknown_name("frozen result", what, freezing.FREEZERS)
+    freezing.FREEZERS[what](jobs=_processes(jobs))
 
 
 def _overrides(settings: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""Computing what is frozen: the ledger, the map, and the tables of the chapters. Hours, and resumable."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from afd_study.evaluation.atlas import atlas
+from afd_study.evaluation.claims import check_methods, load_ledger
+from afd_study.study.cells import PROFILE, Cell, ledger_cells, map_cells
+from afd_study.study.chapters import freeze_chapter
+from afd_study.study.frozen import freeze
+from afd_study.study.ledger import METHODS, judged
+from afd_study.study.store import Store, default_store
+from afd_study.study.values import gather, wide
+
+
+def freeze_ledger(*, jobs: int) -> None:
+    """Compute the ledger's values at all its seeds and freeze them, with the verdicts that follow."""
+    check_methods(load_ledger(), METHODS)
+    _freeze_values("ledger", ledger_cells(), jobs, lambda found: {"claims": judged(found)})
+
+
+def freeze_map(*, jobs: int) -> None:
+    """Compute the map's values in every cell and freeze them, with each cell's intervals."""
+    _freeze_values("map", map_cells(), jobs, lambda found: {"cells": atlas(found)})
+
+
+def _freeze_values(
+    name: str, cells: Sequence[Cell], jobs: int, more: Callable[[pd.DataFrame], dict[str, pd.DataFrame]]
+) -> None:
+    started, store = time.perf_counter(), default_store()
+    values = gather(cells, store=store, jobs=jobs, lines=True)
+    freeze(
+        name, {"values": wide(values), **more(values)}, profile=PROFILE, threads=1, jobs=jobs,
+        seeds=list(cells[0].seeds), wall_seconds=round(time.perf_counter() - started, 1),
+        step_seconds=round(step_seconds(cells, store), 1),
+    )  # fmt: skip
+    print(f"{name}: {len(values)} values frozen")
+
+
+def step_seconds(cells: Sequence[Cell], store: Store) -> float:
+    """Return the seconds that all steps of the cells took when they were computed, each counted once."""
+    steps = {
+        step.key: step
+        for cell in cells
+        for wanted in cell.steps(cell.study(store))
+        for step in wanted.closure().values()
+    }
+    manifests = (store.manifest(step) for step in steps.values())
+    return sum(float(manifest["seconds"]) for manifest in manifests if manifest is not None)
+
+
+def freeze_chapters(*, jobs: int) -> None:
+    """Compute the tables of the chapters on both tasks and freeze them."""
+    for task in ("harmless", "helpful"):
+        for kind in ("experiment", "probes"):
+            freeze_chapter(kind, task, profile=PROFILE, jobs=jobs)
+            print(f"{kind}/{task}: frozen")
+
+
+def freeze_all(*, jobs: int) -> None:
+    """Compute everything that is frozen."""
+    for freeze_one in (freeze_chapters, freeze_map, freeze_ledger):
+        freeze_one(jobs=jobs)
+
+
+FREEZERS: dict[str, Callable[..., Any]] = {
+    "all": freeze_all, "chapters": freeze_chapters, "map": freeze_map, "ledger": freeze_ledger,
+}  # fmt: skip
