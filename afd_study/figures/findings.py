@@ -22,6 +22,7 @@ from afd_study.figures.style import (
     plate,
     seed_phrase,
     theme,
+    verdict_legend,
 )
 
 INTERVAL = ("mean", "low", "high")
@@ -203,11 +204,7 @@ def claims(table: pd.DataFrame, ids: Sequence[str] | None = None) -> Plate:
             name_rows(axes, [f"{name}   {setting}" for name, setting in names])
             axes.tick_params(axis="y", labelsize=7)
             axes.set(title=task, xlabel="effect")
-        handles = [
-            axes.plot([], [], linestyle="none", marker=style.marker, color=style.colour, label=style.label)[0]
-            for style in VERDICTS.values()
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
+        verdict_legend(figure, axes)
     figure.caption = (
         f"Effects of the ledger's claims with 95 % intervals, t over {int(rows['n_seeds'].max())} seeds that "
         "were used for nothing else. Dotted: the margin that the whole interval must pass."

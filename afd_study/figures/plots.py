@@ -30,6 +30,7 @@ from afd_study.figures.style import (
     plate,
     seed_phrase,
     theme,
+    verdict_legend,
 )
 from afd_study.figures.text import contrast_words
 
@@ -212,11 +213,7 @@ def orderings(table: pd.DataFrame, *, facet: str | None = None) -> Plate:
             name_rows(axes, labels)
             axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
             axes.set(title=title, xlabel="share of the gap")
-        handles = [
-            axes.plot([], [], linestyle="none", marker=style.marker, color=style.colour, label=style.label)[0]
-            for style in VERDICTS.values()
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
+        verdict_legend(figure, axes)
     sizes = ", ".join(str(n) for n in sorted(set(table["n"])))
     figure.caption = (
         f"Paired differences at n = {sizes} as a share of the gap from random pick to oracle, "

@@ -206,6 +206,15 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     sns.despine(ax=axes, left=True)
 
 
+def verdict_legend(figure: Plate, axes: Axes) -> None:
+    """Put the looks of the verdicts under all panels."""
+    handles = [
+        axes.plot([], [], linestyle="none", marker=style.marker, color=style.colour, label=style.label)[0]
+        for style in VERDICTS.values()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
+
+
 def legend_below(figure: Plate) -> None:
     """Put one legend under all panels, each label once, from whichever panel has it."""
     found = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]

@@ -86,11 +86,10 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
     elif spec.judge is not None:
         steps["judge"] = _judge(spec, spec.judge, seed, texts, steps)
         steps["judge_scores"] = _scores(spec, "judge", steps["judge"], texts, tested)
-    scored = {}
     for kind in spec.reward.kinds:
         steps[f"reward_{kind}"] = _reward(spec, seed, kind, steps, texts)
-        scored[kind] = _scores(spec, kind, steps[f"reward_{kind}"], texts, tested)
-        steps[f"scores_{kind}"] = scored[kind]
+        steps[f"scores_{kind}"] = _scores(spec, kind, steps[f"reward_{kind}"], texts, tested)
+    scored = {kind: steps[f"scores_{kind}"] for kind in spec.reward.kinds}
     pooled = {name: steps[name] for name in ("pool", "init_logprobs")}
     verdicts = steps.get("judged") or steps.get("judge_scores")
     if verdicts is not None:

@@ -28,6 +28,9 @@ ROW = ["prompt_id", "source", "draw"]
 EDITED_DRAWS = 2  # samples a test prompt that are edited
 ASKED_DRAWS = 16  # texts a prompt and source that AUCs are taken over
 REMEDY = "_without_length"
+CALIBRATION = ("task", "seed", "method", "metric", "value")
+CURVE = ("method", "bin", "logit", "log_ratio", "n")
+AUC = ("scorer", "positive", "negative", "within", "auc", "low", "high", "interval", "n_prompts")
 
 
 def densities(
@@ -146,8 +149,8 @@ def probes(
     truths = {kind: exact[data[kind][:2]] for kind in data if data[kind][:2] in exact}
     fits = [probing.calibration(own, truth, scorer=kind, **named) for kind, truth in truths.items()]
     curves = [probing.calibration_curve(own, truth, scorer=kind) for kind, truth in truths.items()]
-    write_table(out, "calibration", pd.concat(fits, ignore_index=True))
-    write_table(out, "calibration_curve", pd.concat(curves, ignore_index=True))
+    write_table(out, "calibration", _stacked(fits, CALIBRATION))
+    write_table(out, "calibration_curve", _stacked(curves, CURVE))
     write_table(out, "edit_effects", _edit_effects(edits, edited, outcomes, named))
     trained = own[own["scorer"].isin(list(data))]
     rest = probing.residualised(trained, features, on=("length",), suffix=REMEDY)
@@ -190,7 +193,12 @@ def _aucs(scores: pd.DataFrame, features: pd.DataFrame, data: dict[str, Contrast
         for kind, contrast in data.items()
         if set(contrast[:2]) <= sources
     ]
-    return pd.concat(frames, ignore_index=True).assign(seed=seed)
+    return _stacked(frames, AUC).assign(seed=seed)
+
+
+def _stacked(frames: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Stack tables; none at all (a study of the preference model alone) is an empty one."""
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns))
 
 
 def _truths(pool: Path, init_logprobs: Path, densities: Path | None) -> dict[tuple[str, str], pd.DataFrame]:

@@ -24,10 +24,13 @@ def test_the_data_survives_and_no_text_ends_the_script():
     assert html.count("<script") == html.count("</script>") == 1
 
 
+DOTS = [{"x": [1, 2], "y": [3, 4], "name": "dots"}]
+
+
 @pytest.mark.parametrize(("layout", "height"), [({}, 450), ({"height": 620}, 620)])
 def test_the_box_has_the_height_of_the_figure(layout, height):
     """The page must not jump when a figure is drawn."""
-    assert f'style="height:{height}px"' in figure_html({"data": [], "layout": layout})
+    assert f'style="height:{height}px"' in figure_html({"data": DOTS, "layout": layout})
 
 
 def test_infinite_numbers_do_not_break_the_json():
@@ -36,7 +39,7 @@ def test_infinite_numbers_do_not_break_the_json():
 
 
 def test_it_takes_plotly_only_and_never_inline():
-    output = SimpleNamespace(mime_type=MIME_TYPE, content={"data": []})
+    output = SimpleNamespace(mime_type=MIME_TYPE, content={"data": DOTS})
     (node,) = PlotlyRenderer.handle_mime(None, output, False)
     assert node["format"] == "html" and "afd-figure" in node.astext()
     assert PlotlyRenderer.handle_mime(None, output, True) is None

@@ -45,6 +45,7 @@ def given(dialogues, own_file):
     """What each task needs to be told beside its profile."""
     return {
         "harmless": {},
+        "helpful": {},
         "hh_rlhf": {"world.folder": str(dialogues)},
         "own_data": {"world.demonstrations": str(own_file)},
     }

@@ -51,11 +51,15 @@ def test_every_table_lies_in_a_step_of_the_plan_or_is_not_to_be_had(profile, tas
     there = {name for name, (step, _) in TABLES.items() if step in steps}
     common = {"prompts", "demonstrations", "held_out_demonstrations", "samples", "init_samples"}
     judged = {"scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination"}
+    judged |= {"regression", "rank_correlations", "conditional_auc", "calibration", "calibration_curve"}
+    judged |= {"edit_effects", "remedies"}
+    covering = {"coverage", "distinct_good"}
     assert (
         there - {"preferences"}
         == common
         | {
-            "harmless": judged | {"components"},
+            "harmless": judged | covering | {"components"},
+            "helpful": judged | covering | {"components"},
             "hh_rlhf": judged | {"report", "judge_accuracy"},
             "own_data": {"report", "all_scores"},
         }[task]
@@ -70,14 +74,16 @@ def changed(before, after):
 KINDS = set(REWARD_DATA)
 REWARDS = {f"reward_{kind}" for kind in KINDS}
 SCORES = {f"scores_{kind}" for kind in KINDS}
-POOL = {"pool", "init_logprobs", "judged", "outcomes"} | SCORES
+COVERING = {"densities_pi_init", "densities_pi_sft", "coverage"}
+ENDS = {"outcomes", "probes"}
+POOL = {"pool", "init_logprobs", "judged", "edits"} | SCORES | COVERING | ENDS
 EVERY = set(steps_of())
 SFT = {"shown", "pi_sft", "training_pi_sft"} | POOL | REWARDS
 # setting -> another value, and the steps whose key it may and must change
 REACH = {
-    "world.heterogeneity": (0.5, {"shown", "reward_init_demo", "reward_sft_demo", "outcomes"} | SCORES),
-    "world.preference_noise": (0.1, {"preferences", "reward_preferences", "scores_preferences", "outcomes"}),
-    "world.preference_scale": (1.0, {"preferences", "reward_preferences", "scores_preferences", "outcomes"}),
+    "world.heterogeneity": (0.5, {"shown", "reward_init_demo", "reward_sft_demo"} | SCORES | ENDS),
+    "world.preference_noise": (0.1, {"preferences", "reward_preferences", "scores_preferences"} | ENDS),
+    "world.preference_scale": (1.0, {"preferences", "reward_preferences", "scores_preferences"} | ENDS),
     "world.absorbed_style": (0.5, SFT | {"held_out", "training_pi_init", "preferences"}),
     "world.demonstration_quality": (0.6, SFT | {"held_out", "training_pi_init", "preferences"}),
     "world.n_demonstrations": (170, SFT | {"training_pi_init", "preferences"}),
@@ -94,13 +100,14 @@ REACH = {
     "policy.allow_download": (True, EVERY - {"prompts", "shown", "held_out"}),
     "pretraining": ({"steps": 50}, EVERY - {"prompts", "shown", "held_out"}),
     "sft": ({"steps": 30}, SFT - {"shown"}),
-    "reward.training": ({"steps": 30}, REWARDS | SCORES | {"outcomes"}),
-    "reward.backbone": ("pi_init", REWARDS | SCORES | {"outcomes"}),
-    "reward.lora": ({"r": 4}, REWARDS | SCORES | {"outcomes"}),
+    "matched_style": (0.9, SFT - {"shown"}),
+    "reward.training": ({"steps": 30}, REWARDS | SCORES | ENDS),
+    "reward.backbone": ("pi_init", REWARDS | SCORES | ENDS),
+    "reward.lora": ({"r": 4}, REWARDS | SCORES | ENDS),
     "sampling.draws": (20, POOL),
-    "sampling.n_max": (15, {"outcomes"}),
-    "sampling.baseline_draws": (5, {"pool_init", "judged", "outcomes"} | SCORES),
-    "sampling.demonstrations": (3, {"held_out", "judged", "outcomes"} | SCORES),
+    "sampling.n_max": (15, ENDS),
+    "sampling.baseline_draws": (5, {"pool_init", "judged"} | SCORES | COVERING | ENDS),
+    "sampling.demonstrations": (3, {"held_out", "judged"} | SCORES | COVERING | ENDS),
     "sampling.temperature": (0.9, EVERY - {"prompts", "shown", "held_out"}),
     "sampling.max_new_tokens": (23, EVERY - {"prompts", "shown", "held_out"}),
     "sampling.max_prompt_tokens": (9, EVERY - {"prompts", "shown", "held_out"}),
@@ -113,6 +120,7 @@ NO_REACH = {
     "judge": {"steps": 9},
     "judge_share": 0.3,
     "vocabulary": 300,
+    "policies": {"early": {"steps": 3}},  # until a reward model learns from one
 }
 
 
@@ -177,7 +185,7 @@ def test_every_step_that_draws_has_the_studys_seed():
     for step in everything(steps_of(seed=7)).values():
         assert step.settings.get("seed", 7) == 7, step.name
     seedless = {step.name for step in everything(steps_of()).values() if "seed" not in step.settings}
-    assert seedless == {"tokenizers", "logprobs", "judged", "scores"}
+    assert seedless == {"tokenizers", "logprobs", "judged", "scores", "densities", "edit_scores"}
 
 
 def test_a_kind_of_reward_model_does_not_change_the_others():

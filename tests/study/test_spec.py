@@ -63,7 +63,7 @@ FAULTS = {
     "unknown reward model": ({"reward.kinds": ["init_stf"]}, "'init_stf': did you mean 'init_sft'"),
     "no reward model": ({"reward.kinds": []}, "setting 'reward.kinds' = .*at least 1 item"),
     "unknown backbone": ({"reward.backbone": "pi_stf"}, "'pi_stf': did you mean 'pi_sft'"),
-    "unknown world": ({"world.name": "harmles"}, "harmles.*'harmless', 'hh_rlhf', 'own_data'"),
+    "unknown world": ({"world.name": "harmles"}, "harmles.*'harmless', 'helpful', 'hh_rlhf', 'own_data'"),
     "wrong type": ({"sft.steps": "many"}, "setting 'sft.steps' = 'many': .*integer"),
     "a fraction": ({"sft.steps": 1.5}, "setting 'sft.steps' = 1.5"),
     "out of range": ({"world.stray": 1.5}, "setting 'world.stray' = 1.5: .*less than 1"),
