@@ -1,0 +1,192 @@
+"""Covering and seeking: by hand on small tables, and by enumeration on a world small enough for it."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import comb
+
+from afd_study.errors import AfdError, DataError
+from afd_study.evaluation.coverage import METRICS, coverage, distinct_good
+from afd_study.methods.sft import fine_tune
+from afd_study.models.batches import Example
+from afd_study.models.decoding import Request, sample
+from afd_study.models.policy import from_scratch
+from afd_study.models.scoring import sequence_logprobs
+from afd_study.models.specs import ModelSpec, TrainingSpec
+from afd_study.models.tokenizers import word_tokenizer
+from afd_study.worlds.grammar import EOS, Arc, compile_grammar
+
+NAMED = {"task": "harmless", "seed": 3, "policy": "pi_sft", "good": 1.5}
+
+
+def row(source, draw, text, logprob, logprob_demo, *, n_stray=0, value=2.0, n_tokens=3, prompt="p"):
+    named = {"prompt_id": prompt, "source": source, "draw": draw, "text": text, "n_tokens": n_tokens}
+    return named | {"logprob": logprob, "logprob_demo": logprob_demo, "n_stray": n_stray, "value": value}
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame([
+        row("pi_sft", 0, "a b c", -1.0, -3.0, n_tokens=4),
+        row("pi_sft", 1, "a b d", -2.0, -9.0, n_stray=2, value=0.5, n_tokens=6),
+        row("demonstrations", 0, "a b c", -2.0, -1.0),
+        row("demonstrations", 1, "x y", -9.0, -1.0, n_tokens=5),
+        row("demonstrations", 2, "z", -8.0, -2.0, value=0.0),
+    ])  # fmt: skip
+
+
+def means(table, **named):
+    found = coverage(table, **(NAMED | named))
+    return found.groupby("metric")["value"].mean().to_dict()
+
+
+def test_the_metrics_by_hand(table):
+    expected = {
+        "held_out_nll": (2 + 9 + 8) / 3, "forward_kl": (1 + 8 + 6) / 3, "reverse_kl": (2 + 7) / 2,
+        "reverse_kl_stray": 7 / 2, "stray_share": 1 / 2, "coverage": 1 / 2, "precision": 1 / 2,
+        "demonstration_precision": 2 / 3, "entropy": 1.5, "length": 5.0, "demonstration_length": 11 / 3,
+        "self_similarity": 1 / 3,
+    }  # fmt: skip
+    assert means(table) == pytest.approx(expected)
+    assert set(expected) == set(METRICS)
+
+
+def test_a_tenth_of_the_probability_is_where_coverage_begins(table):
+    for logprob, covered in ((-1 - np.log(10) + 1e-9, 1.0), (-1 - np.log(10) - 1e-9, 0.5)):
+        moved = table.assign(logprob=table["logprob"].where(table["text"] != "x y", logprob))
+        assert means(moved)["coverage"] == covered
+
+
+def test_a_prompt_without_a_good_demonstration_has_no_coverage(table):
+    both = pd.concat([table, table.assign(prompt_id="q", value=0.0)], ignore_index=True)
+    found = coverage(both, **NAMED).set_index(["metric", "prompt_id"])["value"]
+    assert ("coverage", "q") not in found.index and found["precision", "q"] == 0
+    assert found["coverage", "p"] == 0.5
+
+
+def test_distinct_good_answers_by_hand():
+    texts = ["a", "a", "a", "b", "c", "bad"]
+    drawn = [
+        row("pi_sft", i, text, -1.0, -1.0, value=0 if text == "bad" else 2) for i, text in enumerate(texts)
+    ]
+    table = pd.DataFrame([*drawn, row("demonstrations", 0, "a", -1, -1)])
+    found = (
+        distinct_good(table, **NAMED, counts=(1, 2, 6, 9)).query("source == 'pi_sft'").set_index("k")["value"]
+    )
+    assert found[1] == pytest.approx(5 / 6)
+    by_hand = [len(set(kept) - {"bad"}) for kept in itertools.combinations(texts, 2)]
+    assert (
+        found[2]
+        == pytest.approx(np.mean(by_hand))
+        == pytest.approx(3 - comb(3, 2) / 15 - 2 * comb(5, 2) / 15)
+    )
+    assert found[6] == pytest.approx(3) and 9 not in found.index  # more draws than there are
+
+
+BAD = {
+    "a log-probability that is no number": (lambda t: t.assign(logprob=np.nan), "draw 0 of prompt 'p'"),
+    "no mass": (lambda t: t.assign(logprob_demo=-np.inf), "must give every response some probability"),
+    "no demonstrations": (lambda t: t[t["source"] == "pi_sft"], "holds no demonstrations"),
+    "a missing column": (lambda t: t.drop(columns="n_stray"), "n_stray"),
+    "another policy": (lambda t: t.replace({"source": {"pi_sft": "pi_rl"}}), "'pi_sft'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_tables_are_refused_by_name(case, table):
+    damage, told = BAD[case]
+    with pytest.raises(AfdError, match=told):
+        coverage(damage(table), **NAMED)
+
+
+def test_the_order_of_rows_does_not_matter(table):
+    shuffled = table.sample(frac=1, random_state=5)
+    assert means(shuffled) == pytest.approx(means(table))
+    with pytest.raises(DataError):
+        coverage(table.assign(value=np.inf), **NAMED)
+
+
+# by enumeration
+
+WORDS = ("no", "yes", "sir", ".")
+HORIZON = 4
+
+
+@pytest.fixture(scope="module")
+def small_world():
+    """A law over 5 words and 4 steps, a policy fitted to its draws, and all sequences with both laws."""
+    grammar = {
+        "opening": [
+            Arc(0.6, ("no", "."), "over"),
+            Arc(0.3, ("yes", "sir"), "over"),
+            Arc(0.1, ("sir",), "opening"),
+        ],
+        "over": [Arc(1.0, (EOS,), None)],
+    }
+    law = compile_grammar(grammar, start="opening", alphabet=(EOS, *WORDS), stray=0.004)
+    tokenizer = word_tokenizer(WORDS)
+    spec = ModelSpec(config={"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 16})
+    lm, prompt = from_scratch(spec, tokenizer, 0), tuple(tokenizer.convert_tokens_to_ids(["sir"]))
+    rng = np.random.default_rng(0)
+
+    def example(words):
+        return Example((*prompt, *tokenizer.convert_tokens_to_ids(list(words))), len(prompt))
+
+    return law, tokenizer, lm, prompt, example, [law.sample(rng, HORIZON) for _ in range(4600)]
+
+
+def sequences():
+    """Every response: cut behind its first end mark, or at the horizon."""
+    for words in itertools.product((EOS, *WORDS), repeat=HORIZON):
+        cut = words[: words.index(EOS) + 1] if EOS in words else words
+        if cut == words or (cut[-1] == EOS and all(word == EOS for word in words[len(cut) :])):
+            yield cut
+
+
+def test_kl_of_sft_estimated_by_sampling_agrees_with_enumeration(small_world, tmp_path):
+    law, tokenizer, lm, prompt, example, drawn = small_world
+    training = TrainingSpec(
+        steps=30, batch_size=32, learning_rate=2e-2, evaluate_every=60, checkpoint_every=60
+    )
+    shown = [example(words) for words in drawn[:600]]
+    lm, _ = fine_tune(lm, shown[:500], validation=shown[500:], training=training, seed=0, workspace=tmp_path)
+    every = list(dict.fromkeys(sequences()))
+    policy = sequence_logprobs(lm, [example(words) for words in every])
+    demo = np.array([law.logprobs(words).sum() for words in every])
+    assert np.exp(policy).sum() == pytest.approx(1, abs=1e-4) and np.exp(demo).sum() == pytest.approx(1)
+    exact = {
+        "forward_kl": float(np.exp(demo) @ (demo - policy)),
+        "reverse_kl": float(np.exp(policy) @ (policy - demo)),
+        "entropy": float(-np.exp(policy) @ policy),
+    }  # fmt: skip
+    good = {words for words in every if "no" in words}
+    exact["precision"] = float(
+        sum(np.exp(p) for words, p in zip(every, policy, strict=True) if words in good)
+    )
+    requests = [Request("p", prompt, draw) for draw in range(4000)]
+    samples = sample(lm, requests, seed=1, eos_id=tokenizer.eos_token_id, max_new_tokens=HORIZON)
+    said = [tuple(tokenizer.convert_ids_to_tokens(list(each.ids))) for each in samples]
+    place = {words: i for i, words in enumerate(every)}
+    texts = {"pi_sft": said, "demonstrations": [*map(tuple, drawn[600:])]}
+    rows = [
+        row(source, draw, " ".join(words), policy[i], demo[i], value=2.0 * (words in good))
+        for source, drawn_texts in texts.items()
+        for draw, (words, i) in enumerate((words, place[words]) for words in drawn_texts)
+    ]
+    again = [policy[place[words]] for words in said]
+    assert [each.logprob for each in samples] == pytest.approx(again, abs=1e-3)
+    found = means(pd.DataFrame(rows))
+    ratio = policy - demo
+    spread = {
+        "forward_kl": np.exp(demo) @ ratio**2 - exact["forward_kl"] ** 2,
+        "reverse_kl": np.exp(policy) @ ratio**2 - exact["reverse_kl"] ** 2,
+        "entropy": np.exp(policy) @ policy**2 - exact["entropy"] ** 2,
+        "precision": exact["precision"] * (1 - exact["precision"]),
+    }
+    for name, value in exact.items():
+        assert abs(found[name] - value) < 4 * np.sqrt(spread[name] / 4000), (name, found[name], value)
+    # the two directions differ by more than the errors allowed: a swap would be seen
+    apart = abs(exact["forward_kl"] - exact["reverse_kl"])
+    assert apart > 4 * np.sqrt(max(spread["forward_kl"], spread["reverse_kl"]) / 4000), exact
