@@ -60,9 +60,8 @@ def best_of_n(
         _add_control(figure, [title for title, _ in parts], settings)
     against = f"Best-of-n against the control '{look(control).label}'; bands: {seed_phrase(intervals)}."
     hint = "Click a name to show or hide a method, double-click to see it alone."
-    rows = intervals[
-        [name for name in ("setting", "method", "n", "mean", "low", "high") if name in intervals]
-    ]
+    named = ("setting", "heterogeneity", "task", "method", "n", "mean", "low", "high")
+    rows = intervals[[name for name in named if name in intervals]]
     figure.layout.meta = {"caption": f"{against} {hint}", "csv": to_csv(rows)}
     return figure
 

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 INTERVAL = ("mean", "low", "high")
-KEPT = ("setting", "task", "method", "n")  # what names a row of a figure's table
+KEPT = ("setting", "heterogeneity", "task", "method", "n")  # what names a row of a figure's table
 N_TICKS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -219,7 +219,7 @@ def orderings(table: pd.DataFrame, *, facet: str | None = None) -> Plate:
         f"Paired differences at n = {sizes} as a share of the gap from random pick to oracle, "
         f"{seed_phrase(table)}. The tick on each row is the margin that the whole interval must pass."
     )
-    figure.data = table[[*(name for name in KEPT[:2] if name in table.columns), *columns]]
+    figure.data = table[[*(name for name in KEPT[:3] if name in table.columns), *columns]]
     return figure
 
 
