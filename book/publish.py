@@ -21,6 +21,9 @@ import gate
 import render
 from sphinx_external_toc.parsing import parse_toc_yaml
 
+from afd_study.errors import AfdError
+from afd_study.study import ledger
+
 BOOK = Path(__file__).resolve().parent
 CONFIG = render.ROOT / "_config.yml"
 CHAPTERS = "chapters/"
@@ -64,10 +67,13 @@ def publish(profile: str, jobs: int, hh_rlhf: Path | None, workspace: Path, froz
         raise PublishError(
             f"there is no folder {hh_rlhf}: HH_RLHF names the folder that holds harmless-base/"
         )
+    if frozen and hh_rlhf is not None:
+        raise PublishError("nothing is frozen of real dialogues: leave out --frozen, or the data folder")
     started = time.perf_counter()
     folder = os.path.relpath(hh_rlhf, render.NOTEBOOKS) if hh_rlhf else None
     settings = {"profile": profile, "hh_rlhf": folder, "frozen": frozen or None}
     gather_pages(workspace)
+    write_ledger(workspace)
     pages = toc_pages(workspace)
     names = [page.removeprefix(CHAPTERS) for page in pages if page.startswith(CHAPTERS)]
     chapters = [render.chapter(name, workspace / CHAPTERS, settings) for name in names]
@@ -112,6 +118,21 @@ def gather_pages(workspace: Path) -> None:
     for page in workspace.glob("*.md"):
         if not (BOOK / page.name).is_file():
             page.unlink()
+
+
+def write_ledger(workspace: Path) -> None:
+    """Write the ledger's summary, judged from its frozen values, for the front page to include.
+
+    Raises PublishError where a claim names what there is not, or the values do not match their manifest.
+    """
+    try:
+        summary = ledger.front_page()
+    except AfdError as fault:
+        raise PublishError(f"the ledger of claims cannot be judged: {fault}") from fault
+    target = workspace / "_ledger.txt"
+    if not target.is_file() or target.read_text(encoding="utf-8") != summary:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(summary, encoding="utf-8")
 
 
 def toc_pages(workspace: Path) -> list[str]:
@@ -170,8 +191,15 @@ def run_sphinx(workspace: Path, work: Path) -> None:
 def site_key(workspace: Path, pages: list[str]) -> str:
     """Return the hash of everything that the pages are built from."""
     files = [page_source(workspace, page) for page in pages]
-    files += [workspace / "_toc.yml", CONFIG, render.ROOT / "constraints.txt", *BOOK.glob("*.py")]
-    files += [render.ROOT / "afd_study" / "figures" / "mime.py", *workspace.glob("*.bib")]
+    files += [
+        workspace / "_toc.yml",
+        workspace / "_ledger.txt",
+        CONFIG,
+        render.ROOT / "constraints.txt",
+        *BOOK.glob("*.py"),
+    ]
+    files += [render.ROOT / "afd_study" / "figures" / name for name in ("mime.py", "data.py")]
+    files += workspace.glob("*.bib")
     for folder in ("_static", "_ext"):
         files += [path for path in (workspace / folder).rglob("*.*") if path.suffix != ".pyc"]
     return render.digest(files, render.ROOT)

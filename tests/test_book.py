@@ -46,6 +46,10 @@ def test_a_faultless_notebook_passes():
             "a, cell 2: has an output that runs",
         ),
         (
+            executed(new_output("display_data", {"image/png": "iVBO"})),
+            "a, cell 2: shows a figure without its",
+        ),
+        (
             executed(new_output("stream", name="stderr", text="see /" + "home/me/x.py:3: Warning")),
             "a, cell 2: prints a path of this machine",
         ),
@@ -53,6 +57,14 @@ def test_a_faultless_notebook_passes():
 )
 def test_each_fault_is_named_with_notebook_and_cell(notebook, told):
     assert any(fault.startswith(told) for fault in gate.notebook_faults(notebook, "a"))
+
+
+def test_a_figure_with_its_table_passes():
+    both = [
+        new_output("display_data", {"image/png": "iVBO"}),
+        new_output("display_data", {"text/csv": "a\n1\n"}),
+    ]
+    assert gate.notebook_faults(executed(*both), "a") == []
 
 
 def test_pages_must_exist_be_long_enough_and_carry_their_heading(tmp_path):

@@ -4,6 +4,7 @@
 browser or no book. AFD_BOOK names another built book, CHROMIUM another browser.
 """
 
+import base64
 import functools
 import http.server
 import os
@@ -184,3 +185,16 @@ def test_search_finds_a_word_of_the_book(opened, address):
         "() => document.querySelectorAll('#search-results li').length > 0", timeout=30_000
     )
     assert opened.faults == []
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_figure_has_its_table_beside_it(opened, address, name):
+    """A link behind each figure, of which the CSV has a header and a row at least, without any request."""
+    opened.goto(address + name, wait_until="load")
+    figures = opened.locator(".cell_output img, .afd-figure").count()
+    links = [each.get_attribute("href") for each in opened.locator("p.afd-csv a").all()]
+    assert len(links) == figures
+    for href in links:
+        kind, _, encoded = href.partition(",")
+        assert kind == "data:text/csv;charset=utf-8;base64"
+        assert len(base64.b64decode(encoded).decode().splitlines()) > 1

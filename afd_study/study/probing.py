@@ -30,9 +30,11 @@ def edit_effects(studies: Studies) -> pd.DataFrame:
 
 def conditional_auc(studies: Studies) -> pd.DataFrame:
     """Return with what AUC each discriminator tells its sources apart, all pairs or those alike."""
-    return _intervals(studies, "conditional_auc", ("within", "scorer"), "auc").rename(
-        columns={"scorer": "method"}
-    )
+    if all(len(study.seeds) == 1 for study in studies.values()):  # its own interval, over prompts
+        found = compare(studies, "conditional_auc").rename(columns={"auc": "mean"}).assign(n_seeds=1)
+    else:
+        found = _intervals(studies, "conditional_auc", ("within", "scorer"), "auc")
+    return found.rename(columns={"scorer": "method"})
 
 
 def calibration(studies: Studies) -> pd.DataFrame:
