@@ -17,7 +17,7 @@ DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
 MARKERS = {
     "o": "circle", "s": "square", "D": "diamond", "d": "diamond-tall", "P": "cross", "X": "x", "*": "star",
     "^": "triangle-up", "v": "triangle-down", ">": "triangle-right", "<": "triangle-left", ".": "circle",
-    "h": "hexagon",
+    "h": "hexagon", "H": "hexagon2", "p": "pentagon", "8": "octagon", "x": "x-thin", "+": "cross-thin",
 }  # fmt: skip
 N_TICKS = [1, 2, 5, 10, 20, 50, 100, 200]
 HIDDEN = ("longest", "shortest", "likelihood")
@@ -86,7 +86,7 @@ def _curve(style: Look, grid: list[int], visible: bool | str) -> list[Any]:
         marker={
             "line": {"width": 0},
             "opacity": 1,
-            "symbol": MARKERS[style.marker],
+            "symbol": MARKERS.get(style.marker, "circle"),  # plotly has not all of matplotlib's
             "size": [6 if n in N_TICKS else 0 for n in grid],
         },
         hovertemplate="%{y:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]",

@@ -5,7 +5,9 @@ import typing
 import pytest
 from pydantic import BaseModel
 
+from afd_study.errors import SpecError
 from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.reward_pairs import Contrast
 from afd_study.study.context import derived_seed
 from afd_study.study.execution import check_signature
 from afd_study.study.pipeline import TABLES, plan
@@ -239,3 +241,31 @@ def test_uses_of_a_seed_have_seeds_of_their_own():
     found = {derived_seed(seed, *use) for seed in range(50) for use in uses}
     assert len(found) == 250 and all(0 <= seed < 2**31 for seed in found)
     assert derived_seed(3, "a", "b") == derived_seed(3, "a", "b") != derived_seed(3, "a")
+
+
+# a user's own choice of data
+
+
+def test_samples_of_an_earlier_step_of_sft_can_be_a_source(monkeypatch):
+    before = steps_of()
+    monkeypatch.setitem(REWARD_DATA, "early_late", Contrast(high="pi_sft", low="pi_sft_early"))
+    kinds = ["early_late", *KINDS]
+    steps = steps_of({"policies": {"pi_sft_early": {"steps": 10}}, "reward.kinds": kinds})
+    assert (
+        steps["pi_sft_early"].settings["training"].steps == 10 != steps["pi_sft"].settings["training"].steps
+    )
+    inputs = steps["reward_early_late"].inputs
+    for name in ("pi_sft", "pi_sft_early"):
+        assert inputs[name] is steps[f"training_{name}"]
+    assert not {name for name in REWARDS if steps[name].key != before[name].key}  # nobody else's is outdated
+
+
+def test_a_source_or_setting_that_there_is_not_is_named(monkeypatch):
+    monkeypatch.setitem(REWARD_DATA, "early_late", Contrast(high="pi_sft", low="pi_sft_erly"))
+    asked = {"policies": {"pi_sft_early": {"steps": 10}}, "reward.kinds": ["early_late"]}
+    with pytest.raises(SpecError, match="'pi_sft_erly': did you mean 'pi_sft_early'"):
+        load_spec("harmless", "smoke", asked)
+    with pytest.raises(SpecError, match="setting of policy early 'stps': did you mean 'steps'"):
+        load_spec("harmless", "smoke", {"policies": {"early": {"stps": 10}}})
+    with pytest.raises(SpecError, match="matched_style needs a world with a judge"):
+        load_spec("own_data", "smoke", {"matched_style": 0.5, "world.demonstrations": "my.csv"})
