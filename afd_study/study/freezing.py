@@ -10,10 +10,14 @@ from afd_study.evaluation.atlas import atlas
 from afd_study.evaluation.claims import check_methods, load_ledger
 from afd_study.study.cells import PROFILE, Cell, ledger_cells, map_cells
 from afd_study.study.chapters import freeze_chapter
+from afd_study.study.execution import execute
 from afd_study.study.frozen import freeze
 from afd_study.study.ledger import METHODS, judged
 from afd_study.study.store import Store, default_store
+from afd_study.study.study import open_settings
 from afd_study.study.values import gather, wide
+
+TASKS = ("harmless", "helpful")
 
 
 def freeze_ledger(*, jobs: int) -> None:
@@ -54,7 +58,10 @@ def step_seconds(cells: Sequence[Cell], store: Store) -> float:
 
 def freeze_chapters(*, jobs: int) -> None:
     """Compute the tables of the chapters on both tasks and freeze them."""
-    for task in ("harmless", "helpful"):
+    studies = [study for task in TASKS for study in open_settings(task, PROFILE, quiet=True).values()]
+    steps = [step for study in studies for plan in study.plans().values() for step in plan.steps.values()]
+    execute(steps, studies[0].store, jobs=jobs, threads=studies[0].spec.threads, lines=True)
+    for task in TASKS:
         for kind in ("experiment", "probes"):
             freeze_chapter(kind, task, profile=PROFILE, jobs=jobs)
             print(f"{kind}/{task}: frozen")
