@@ -123,10 +123,12 @@ def gather_pages(workspace: Path) -> None:
 def write_ledger(workspace: Path) -> None:
     """Write the ledger's summary, judged from its frozen values, for the front page to include.
 
-    Raises PublishError where a claim names what there is not, or the values do not match their manifest.
+    Raises PublishError where a claim names what there is not, the values do not match their manifest, or a
+    sentence of the summary says what the ledger does not.
     """
     try:
-        summary = ledger.front_page()
+        told = "".join(f"- {sentence}\n" for sentence in ledger.in_words(ledger.claims()))
+        summary = f"{told}\n{ledger.front_page()}"
     except AfdError as fault:
         raise PublishError(f"the ledger of claims cannot be judged: {fault}") from fault
     target = workspace / "_ledger.txt"

@@ -91,6 +91,23 @@ def winners(
     return pd.DataFrame(rows, columns=[*names, "winner", "share", "decided"])
 
 
+def measured(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return what each cell shows besides leads: the policies' own scores, and what can be measured.
+
+    Columns task, h, a, matched, then mean scores (judge's points) of pi_sft and demonstrations, and each
+    discriminator's held-out AUC at its own sources, with and without length.
+    """
+    keys = ["task", "h", "a", "matched"]
+    scores = cells[(cells["quantity"] == "score") & cells["method"].isin(["pi_sft", "demonstrations"])]
+    aucs = cells[cells["quantity"].isin(["auc", "auc_without_length"])]
+    aucs = aucs[aucs["method"].isin(["init_sft", "init_demo", "sft_demo"])]
+    found = [part.pivot(index=keys, columns=["quantity", "method"], values="mean") for part in (scores, aucs)]
+    table = pd.concat(found, axis=1).sort_index()
+    named = {"score": "score", "auc": "AUC", "auc_without_length": "AUC without length"}
+    table.columns = [f"{named[key[0]]}, {key[1]}" for key in table.columns.to_flat_index()]
+    return table.reset_index()
+
+
 def matched_rows(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
     """Return Init-SFT's lead at the first style as trained, there at matched gain, and at the last style.
 

@@ -141,11 +141,32 @@ def judge_claims(ledger: Ledger, frame: pd.DataFrame, identities: Mapping[str, f
     return pd.DataFrame(rows, columns=[*RESULT_COLUMNS, *extra])
 
 
+def effects_by_seed(ledger: Ledger, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what every verdict rests on, seed by seed: columns id, task, setting, seed, effect.
+
+    Seeds whose effect is undefined (no gap) are left out, as in `judge_claims`.
+    """
+    values = Values(frame[frame["seed"].isin(ledger.seeds)], n=ledger.n)
+    rows = [
+        (claim.id, task, setting, seed, effect)
+        for claim in ledger.claims
+        if claim.kind != "identity" and not claim.pending
+        for task in claim.tasks
+        for setting in claim.settings
+        for seed, effect in _effects(claim, task, setting, values).items()
+    ]
+    return pd.DataFrame(rows, columns=["id", "task", "setting", "seed", "effect"])
+
+
+def _effects(claim: Claim, task: str, setting: str, values: Values) -> "pd.Series[float]":
+    return FORMS[claim.form](values, claim, task, setting).dropna()
+
+
 def _row(claim: Claim, task: str, setting: str, values: Values, level: float) -> dict[str, Any]:
     front = _front(claim) | {"task": task, "setting": setting}
     if claim.pending:
         return front | {"effect": np.nan, "low": np.nan, "high": np.nan, "n_seeds": 0, "verdict": UNTESTED}
-    effects = FORMS[claim.form](values, claim, task, setting).dropna().to_numpy()
+    effects = _effects(claim, task, setting, values).to_numpy()
     found = Interval(effects.mean() if len(effects) else np.nan, np.nan, np.nan)
     if len(effects) > 1:
         found = t_interval(effects, level)
@@ -181,9 +202,12 @@ def _front(claim: Claim) -> dict[str, Any]:
 
 
 def chance(results: pd.DataFrame, level: float) -> dict[str, float]:
-    """Return the number of tests, and of false verdicts to be expected were every effect at its margin.
+    """Return the number of rows and of different tests, and of false verdicts to be expected by chance.
 
-    An interval of level 0.95 lies wholly on the wrong side of the truth in 2.5 % of cases, on either side.
+    Marks reach no policy: where a claim compares nothing that reads them, its rows with and without marks
+    are one test. Were every effect at its margin, an interval of level 0.95 would lie wholly on one side of
+    it in 5 % of the tests.
     """
-    tests = int((results["n_seeds"] > 0).sum())
-    return {"tests": tests, "expected_false": tests * (1 - level)}
+    judged = results[results["n_seeds"] > 0]
+    tests = len(judged.drop_duplicates(["id", "task", "effect", "low", "high"]))
+    return {"rows": len(judged), "tests": tests, "expected_false": tests * (1 - level)}

@@ -58,9 +58,9 @@ PAPER_ORDERINGS = (
     Contrast("E8", "init_sft", "demonstrations"),
     Contrast("R1", "init_sft", "closed_form", kind="not_worse"),
     Contrast("R2a", "init_sft", "random"),
-    Contrast("R2b", "init_sft", "longest"),
-    Contrast("R2c", "init_sft", "shortest"),
-    Contrast("R2d", "init_sft", "likelihood"),
+    Contrast("R2b", "init_sft", "likelihood"),
+    Contrast("R2c", "init_sft", "longest"),
+    Contrast("R2d", "init_sft", "shortest"),
     # samples are free: the second contrast gives Init-SFT ten times as many
     Contrast("E4 x10", "init_sft_x10", "init_demo"),
     Contrast("E5 x10", "init_sft_x10", "sft_demo"),
@@ -68,7 +68,7 @@ PAPER_ORDERINGS = (
     Contrast("E8 x10", "init_sft_x10", "demonstrations"),
     Contrast("R1 x10", "init_sft_x10", "closed_form", kind="not_worse"),
 )
-"""The orderings that a Best-of-N pool alone can judge, and our own controls (R)."""
+"""The orderings that a Best-of-N pool alone can judge, under the ledger's ids (claims.yaml)."""
 
 
 def verdict(*, low: float, high: float, kind: str, margin: float) -> str:

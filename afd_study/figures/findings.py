@@ -1,14 +1,16 @@
 """Still figures of what was found: covering and seeking, the map of cells, the ledger of claims."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 
 from afd_study.errors import DataError
 from afd_study.figures.style import (
+    INK,
     RULE,
     VERDICTS,
     Look,
@@ -107,18 +109,18 @@ def map_of(
         raise DataError(f"the map holds no {quantity} of {method}; it holds {', '.join(known)}")
     tasks = list(dict.fromkeys(rows["task"]))
     bound = float(rows["mean"].abs().max()) if centre is not None else None
+    colours = {"cmap": PALETTE if centre is not None else "viridis", "center": centre, "vmax": bound}
     with theme():
         figure, grid = plate(1, len(tasks), height=1.1 + 0.55 * rows["h"].nunique(), sharey=True)
         for axes, task in zip(grid[0], tasks, strict=True):
             part = rows[rows["task"] == task]
-            means = part.pivot(index="h", columns="a", values="mean")
-            sns.heatmap(
-                means, ax=axes, cmap=PALETTE if centre is not None else "viridis", center=centre,
-                vmin=-bound if bound is not None else None, vmax=bound, cbar=False, linewidths=1.5,
-            )  # fmt: skip
-            _write_cells(axes, part, means, centre)
-            axes.set(title=task, xlabel="absorbed style a", ylabel="heterogeneity h")
-            axes.grid(False)
+            labels = [
+                f"{mean:.2f}\n[{low:.2f}, {high:.2f}]" for mean, low, high in part[[*INTERVAL]].to_numpy()
+            ]
+            clear = (part["low"] > centre) | (part["high"] < centre) if centre is not None else False
+            part = part.assign(colour=part["mean"], label=labels, bold=clear)
+            _panel(axes, part, vmin=-bound if bound is not None else None, **colours)
+            axes.set_title(task)
     figure.caption = (
         f"{title or quantity} ({unit}): mean [95 % interval, t over {int(rows['n_seeds'].max())} seeds] "
         "in every cell; bold where the interval leaves out zero."
@@ -127,18 +129,45 @@ def map_of(
     return figure
 
 
-def _write_cells(axes: Axes, part: pd.DataFrame, means: pd.DataFrame, centre: float | None) -> None:
-    cells = {(row["h"], row["a"]): row for row in part.to_dict("records")}
-    for down, h in enumerate(means.index):
-        for across, a in enumerate(means.columns):
-            row = cells[h, a]
-            mean, low, high = (float(row[name]) for name in INTERVAL)
-            clear = centre is not None and (low > centre or high < centre)
-            label = f"{mean:.2f}\n[{low:.2f}, {high:.2f}]"
-            axes.text(
-                across + 0.5, down + 0.5, label, ha="center", va="center", fontsize=7,
-                fontweight="bold" if clear else "normal", color="#111111",
-            )  # fmt: skip
+def winners(table: pd.DataFrame) -> Plate:
+    """Draw who picks best in every cell (evaluation.atlas.winners), a panel a task, in the methods' colours.
+
+    Bold where the difference of Init-SFT and its best rival excludes zero; matched cells are left out.
+    """
+    need(table, ("task", "h", "a", "matched", "winner", "share", "decided"), what="winners")
+    rows = table[~table["matched"].astype(bool)]
+    tasks, names = list(dict.fromkeys(rows["task"])), in_order(rows["winner"])
+    colours = ListedColormap([look(name).colour for name in names])
+    labels = [
+        f"{look(name).label}\n{share:.2f}" for name, share in zip(rows["winner"], rows["share"], strict=True)
+    ]
+    told = rows.assign(colour=rows["winner"].map(names.index), label=labels, bold=rows["decided"])
+    with theme():
+        figure, grid = plate(1, len(tasks), height=1.1 + 0.55 * rows["h"].nunique(), sharey=True)
+        for axes, task in zip(grid[0], tasks, strict=True):
+            part = told[told["task"] == task]
+            _panel(axes, part, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5, alpha=0.45)
+            axes.set_title(task)
+    figure.caption = (
+        "Who picks best from demonstrations alone at n = 16, and the share of the random-to-oracle gap "
+        "reached; bold where the difference of Init-SFT and its best rival excludes zero."
+    )
+    figure.data = rows
+    return figure
+
+
+def _panel(axes: Axes, part: pd.DataFrame, **colours: Any) -> None:
+    """Draw a task's cells, h downwards and a across, by columns colour, label and bold."""
+    grid = part.pivot(index="h", columns="a", values="colour")
+    sns.heatmap(grid, ax=axes, cbar=False, linewidths=1.5, **colours)
+    down, across = ({value: i + 0.5 for i, value in enumerate(axis)} for axis in (grid.index, grid.columns))
+    for h, a, label, bold in part[["h", "a", "label", "bold"]].itertuples(index=False, name=None):
+        axes.text(
+            across[a], down[h], label, ha="center", va="center", fontsize=7,
+            fontweight="bold" if bold else "normal", color="#111111",
+        )  # fmt: skip
+    axes.set(xlabel="absorbed style a", ylabel="heterogeneity h")
+    axes.grid(False)
 
 
 def against_measured(cells: pd.DataFrame, *, rival: str = "init_demo", metric: str = "auc") -> Plate:
@@ -182,16 +211,16 @@ def against_measured(cells: pd.DataFrame, *, rival: str = "init_demo", metric: s
     return figure
 
 
-def claims(table: pd.DataFrame, ids: Sequence[str] | None = None) -> Plate:
+def claims(table: pd.DataFrame, by_seed: pd.DataFrame | None = None) -> Plate:
     """Draw the ledger's effects with intervals and margins, a row a claim and setting, coloured by verdict.
 
     `table`: evaluation.claims.judge_claims; identities and untested claims have no effect to draw.
+    `by_seed`: evaluation.claims.effects_by_seed; each seed is a small mark, and a column of the table.
     """
     need(
         table, ("id", "task", "setting", "kind", "effect", "low", "high", "margin", "verdict"), what="claims"
     )
     rows = table[(table["kind"] != "identity") & table["effect"].notna()]
-    rows = rows if ids is None else rows[rows["id"].isin(list(ids))]
     need(rows, (), what="claims")
     tasks = list(dict.fromkeys(rows["task"]))
     names = list(dict.fromkeys(zip(rows["id"], rows["setting"], strict=True)))[::-1]
@@ -201,29 +230,37 @@ def claims(table: pd.DataFrame, ids: Sequence[str] | None = None) -> Plate:
             part = rows[rows["task"] == task]
             axes.axvline(0, **RULE)
             _judged(axes, part, names)
+            if by_seed is not None:
+                _seeds(axes, by_seed[by_seed["task"] == task], names)
             name_rows(axes, [f"{name}   {setting}" for name, setting in names])
             axes.tick_params(axis="y", labelsize=7)
             axes.set(title=task, xlabel="effect")
         verdict_legend(figure, axes)
+    each = " Small marks: one seed each." if by_seed is not None else ""
     figure.caption = (
         f"Effects of the ledger's claims with 95 % intervals, t over {int(rows['n_seeds'].max())} seeds that "
-        "were used for nothing else. Dotted: the margin that the whole interval must pass."
+        f"were used for nothing else. Dotted: the margin that the whole interval must pass.{each}"
     )
-    columns = [
-        "id",
-        "task",
-        "setting",
-        "kind",
-        "effect",
-        "low",
-        "high",
-        "margin",
-        "unit",
-        "n_seeds",
-        "verdict",
-    ]
-    figure.data = rows[[name for name in columns if name in rows.columns]]
+    figure.data = _claims_data(rows, by_seed)
     return figure
+
+
+def _claims_data(rows: pd.DataFrame, by_seed: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the rows drawn, with a column a seed where seeds are given."""
+    keys = ["id", "task", "setting"]
+    columns = [*keys, "kind", "effect", "low", "high", "margin", "unit", "n_seeds", "verdict"]
+    table = rows[[name for name in columns if name in rows.columns]]
+    if by_seed is None:
+        return table
+    wide = by_seed.pivot(index=keys, columns="seed", values="effect").add_prefix("seed ").reset_index()
+    return table.merge(wide, on=keys, how="left")
+
+
+def _seeds(axes: Axes, some: pd.DataFrame, names: list[tuple[str, str]]) -> None:
+    """Draw the effect of each seed under the rows that are shown."""
+    known = pd.DataFrame(names, columns=["id", "setting"]).rename_axis("place").reset_index()
+    shown = some.merge(known, on=["id", "setting"])
+    axes.plot(shown["effect"], shown["place"], "|", color=INK, alpha=0.35, markersize=5, zorder=1)
 
 
 def _judged(axes: Axes, part: pd.DataFrame, names: list[tuple[str, str]]) -> None:

@@ -6,7 +6,7 @@ Samples and data sets are untrusted: `show_texts` is the one way in which they a
 import html
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -30,6 +30,7 @@ class Shown:
     frame: pd.DataFrame
     caption: str = ""
     wrap: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)  # a cell's whole text -> an address of the book
 
     def _repr_html_(self) -> str:
         # without formatters pandas would cut long texts and spell line breaks out
@@ -38,6 +39,9 @@ class Shown:
             table = self.frame.to_html(
                 escape=True, index=False, border=0, classes="afd-table", justify="left", formatters=as_is
             )
+        for text, target in self.links.items():  # cells are escaped by now: nothing but a whole text matches
+            cell, address = html.escape(text), html.escape(target, quote=True)
+            table = table.replace(f"<td>{cell}</td>", f'<td><a href="{address}">{cell}</a></td>')
         style = "overflow-x:auto" + (";white-space:pre-wrap;text-align:left" if self.wrap else "")
         caption = f"<p><em>{html.escape(self.caption)}</em></p>" if self.caption else ""
         kind = "afd-shown afd-texts" if self.wrap else "afd-shown"
@@ -141,10 +145,36 @@ def verdicts(table: pd.DataFrame) -> Shown:
     return Shown(shown, "Effects as a share of the gap from random pick to oracle, with 95 % intervals.")
 
 
+def _evidence(row: Mapping[Any, Any]) -> tuple[str, str]:
+    """Return where a claim's figure and table stand besides the ledger's own: its name and its address.
+
+    Chapters show the settings h = 0 and h = 1, the map those with a style, the ledger alone the rest.
+    """
+    task, setting = str(row["task"]), str(row["setting"])
+    page = {"harmless": "04_harmless.html", "helpful": "05_helpful.html"}.get(task, "")
+    section = {"outcomes": "best of n", "win_rates": "best of n", "coverage": "does SFT cover"}
+    table = str(row["table"])
+    if row["kind"] == "identity":
+        return "theory", "01_alignment_from_demonstrations.html"
+    if pd.isna(row["effect"]):
+        return "–", ""
+    if row["form"] == "predicts":
+        return "map: can one tell beforehand", "08_when_it_works.html#can-one-tell-beforehand"
+    if table == "probes" and setting in ("h = 0", "h = 1"):
+        return "what reward models learn", "06_what_reward_models_learn.html"
+    if table in section and setting in ("h = 0", "h = 1"):
+        return f"{task}: {section[table]}", f"{page}#{section[table].lower().replace(' ', '-')}"
+    if table == "outcomes" and "matched" in setting:
+        return "map: matched gain", "08_when_it_works.html#what-does-sft-itself-gain"
+    if table == "outcomes" and "a = 0.9" in setting:
+        return "map: who wins where", "08_when_it_works.html#who-wins-where"
+    return "this chapter", "10_claims.html"
+
+
 def claims(table: pd.DataFrame) -> Shown:
-    """Show the ledger (evaluation.claims): with effect, margin and verdict of every row."""
+    """Show the ledger (evaluation.claims): effect, margin, verdict and evidence of every row."""
     columns = ("id", "sentence", "task", "setting", "kind", "effect", "low", "high", "margin", "verdict")
-    need(table, (*columns, "unit", "source", "post_hoc"), what="claims")
+    need(table, (*columns, "unit", "source", "post_hoc", "table", "form"), what="claims")
     shown = [
         {
             "id": visible(row["id"]) + (" (post hoc)" if row["post_hoc"] else ""),
@@ -155,10 +185,13 @@ def claims(table: pd.DataFrame) -> Shown:
             "effect": _effect(row),
             "margin": number(row["margin"]) if row["kind"] != "identity" else f"{row['margin']:g}",
             "verdict": visible(row["verdict"]),
+            "figure and table": _evidence(row)[0],
         }
         for row in table.to_dict("records")
     ]
-    return Shown(pd.DataFrame(shown), "Effects with 95 % intervals over seeds; the unit stands behind each.")
+    links = {name: to for name, to in map(_evidence, table.to_dict("records")) if to}
+    told = "Effects with 95 % intervals over seeds; the unit stands behind each."
+    return Shown(pd.DataFrame(shown), told, links=links)
 
 
 def _effect(row: Mapping[Any, Any]) -> str:

@@ -91,10 +91,9 @@ def claims(
     print(shown.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=""))
     told = ledger.chances(found)
     print(
-        f"{told['tests']} tests; with every effect at its margin {told['expected_false']:.1f} verdicts",
-        end="",
+        f"{told['rows']} rows, {told['tests']} different tests: with every effect at its margin "
+        f"{told['expected_false']:.1f} verdicts would be false by chance"
     )
-    print(" would be false by chance")
 
 
 @app.command()

@@ -4,12 +4,21 @@ from typing import Any
 
 import pandas as pd
 
-from afd_study.evaluation.atlas import atlas, matched_rows, predicted, winners
+from afd_study.evaluation.atlas import atlas, matched_rows, measured, predicted, winners
 from afd_study.study.cells import map_cells
 from afd_study.study.frozen import read_frozen, read_manifest
 from afd_study.study.values import gather, narrow
 
-__all__ = ["compared", "corners", "frozen_map", "manifest", "matched_rows", "predicted", "winners"]
+__all__ = [
+    "compared",
+    "corners",
+    "frozen_map",
+    "manifest",
+    "matched_rows",
+    "measured",
+    "predicted",
+    "winners",
+]
 
 
 def frozen_map() -> pd.DataFrame:

@@ -1,14 +1,25 @@
 """The ledger of claims: judged when it is read, from frozen values."""
 
+from importlib.resources import files
 from typing import Any
 
 import pandas as pd
+import yaml
 
-from afd_study.evaluation.claims import UNTESTED, chance, check_methods, judge_claims, load_ledger
+from afd_study.errors import SpecError
+from afd_study.evaluation.claims import (
+    UNTESTED,
+    chance,
+    check_methods,
+    effects_by_seed,
+    judge_claims,
+    load_ledger,
+)
 from afd_study.evaluation.identities import errors
 from afd_study.evaluation.statistics import t_interval
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.selection import SCORERS
+from afd_study.models.specs import Frozen
 from afd_study.study.frozen import read_frozen, read_manifest
 from afd_study.study.values import narrow
 
@@ -35,6 +46,11 @@ def claims() -> pd.DataFrame:
     not.
     """
     return judged(frozen_values())
+
+
+def by_seed() -> pd.DataFrame:
+    """Return the effect of every claim at each ledger seed: id, task, setting, seed, effect."""
+    return effects_by_seed(load_ledger(), frozen_values())
 
 
 def frozen_values() -> pd.DataFrame:
@@ -68,6 +84,35 @@ def covering() -> pd.DataFrame:
         for (task, metric, setting), part in chosen.groupby(["task", "metric", "setting"], sort=True)
     ]
     return pd.DataFrame(rows, columns=["task", "policy", "metric", "mean", "low", "high"])
+
+
+class Finding(Frozen):
+    """A sentence of the front page, and the verdicts it rests on: claim -> verdict -> task -> settings."""
+
+    says: str
+    rests_on: dict[str, dict[str, dict[str, tuple[str, ...]]]]
+
+
+def in_words(results: pd.DataFrame) -> list[str]:
+    """Return what was found in sentences (findings.yaml), each checked against the verdicts it rests on.
+
+    Raises SpecError where the ledger no longer says so: the sentence has to be written anew.
+    """
+    text = files("afd_study.study").joinpath("findings.yaml").read_text(encoding="utf-8")
+    known = {(row["id"], row["task"], row["setting"]): row["verdict"] for row in results.to_dict("records")}
+    told = [Finding.model_validate(entry) for entry in yaml.safe_load(text)]
+    for finding in told:
+        for claim, verdicts in finding.rests_on.items():
+            for verdict, tasks in verdicts.items():
+                cells = [(claim, task, setting) for task, named in tasks.items() for setting in named]
+                for cell in cells:
+                    if known.get(cell) != verdict:
+                        raise SpecError(
+                            f"the front page says '{finding.says[:60]}...', which rests on {cell} being "
+                            f"{verdict}, but the ledger has {known.get(cell, 'no such row')}: write the "
+                            "sentence anew in study/findings.yaml"
+                        )
+    return [finding.says for finding in told]
 
 
 def front_page() -> str:

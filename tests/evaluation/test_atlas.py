@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from afd_study.errors import DataError
-from afd_study.evaluation.atlas import atlas, coordinates, matched_rows, predicted, winners
+from afd_study.evaluation.atlas import atlas, coordinates, matched_rows, measured, predicted, winners
 from afd_study.evaluation.effects import VALUE_COLUMNS
 
 
@@ -67,6 +67,14 @@ def test_winners_are_named_and_a_tie_is_not_decided(cells):
     assert won.loc[(0.0, 0.1, False), "winner"] == "init_demo" and won.loc[(0.0, 0.1, False), "decided"]
     assert won.loc[(1.0, 0.1, False), "winner"] == "init_sft" and won.loc[(1.0, 0.1, False), "decided"]
     assert not won.loc[(0.0, 0.9, False), "decided"]
+
+
+def test_what_can_be_measured_stands_beside_the_policies_scores(cells):
+    found = measured(cells).set_index(["h", "a", "matched"])
+    row = found.loc[(1.0, 0.9, False)]
+    assert row["score, pi_sft"] == 0.5 and row["score, demonstrations"] == 1.5
+    assert row["AUC, init_demo"] == pytest.approx(0.9) and row["AUC without length, init_sft"] == 0.6
+    assert len(found) == 6
 
 
 def test_the_matched_row_stands_between_the_ends(cells):

@@ -10,11 +10,13 @@ from afd_study.evaluation.claims import (
     UNTESTED,
     chance,
     check_methods,
+    effects_by_seed,
     judge_claims,
     load_ledger,
 )
 from afd_study.evaluation.effects import FORMS, SIZES, VALUE_COLUMNS, Values
 from afd_study.evaluation.identities import IDENTITIES, errors
+from afd_study.evaluation.orderings import PAPER_ORDERINGS
 
 SEEDS = range(1000, 1008)
 ERRORS = dict.fromkeys(IDENTITIES, 0.0)
@@ -229,9 +231,32 @@ def test_values_that_are_missing_or_twice_are_named():
         Values(pd.concat([table, table]), n=16)
 
 
-def test_chance_counts_tests_alone():
-    results = pd.DataFrame({"n_seeds": [8, 8, 0]})
-    assert chance(results, 0.95) == {"tests": 2, "expected_false": pytest.approx(0.1)}
+def test_chance_counts_tests_alone_and_once():
+    row = {"id": "E7", "task": "helpful", "effect": 0.1, "low": 0.0, "high": 0.2, "n_seeds": 8}
+    other = row | {"effect": 0.3, "high": 0.6}  # no mark reaches E7: h = 0 and h = 1 give the same numbers
+    untested = row | {"id": "L4", "effect": np.nan, "n_seeds": 0}
+    results = pd.DataFrame([row, row, other, row | {"task": "harmless"}, untested])
+    assert chance(results, 0.95) == {"rows": 4, "tests": 3, "expected_false": pytest.approx(0.15)}
+
+
+def test_effects_by_seed_are_what_verdicts_rest_on():
+    frame = values(usual(init_sft=curve(1.8), init_demo=curve(1.4)), spread=0.0)
+    ledger = load_ledger(ledger_text())
+    each = effects_by_seed(ledger, frame)
+    assert list(each["seed"]) == list(SEEDS) and np.allclose(each["effect"], 0.2)
+    whole = judge_claims(ledger, frame, ERRORS)
+    assert each["effect"].mean() == pytest.approx(whole.loc[0, "effect"])
+    pending = load_ledger(ledger_text(than="spin", pending="spin"))
+    assert effects_by_seed(pending, frame).empty
+
+
+def test_the_chapters_contrasts_are_the_ledgers_claims():
+    claims = {claim.id: claim for claim in load_ledger().claims}
+    for contrast in PAPER_ORDERINGS:
+        claim = claims[contrast.claim.removesuffix(" x10")]
+        method = contrast.method.removesuffix("_x10")
+        assert (method, contrast.than, contrast.kind) == (claim.method, claim.than, claim.kind)
+        assert contrast.margin == claim.margin
 
 
 def test_every_form_of_the_ledger_is_known_and_used():

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from afd_study.errors import DataError
 from afd_study.figures import findings, probes, tables, text
@@ -50,6 +51,22 @@ def test_a_quantity_that_the_map_lacks_is_named(cells):
         findings.map_of(cells, quantity="lead", method="sft_demo")
 
 
+def test_winners_have_their_own_colours_and_decided_cells_are_bold():
+    rows = [
+        ("harmless", 0.0, 0.1, False, "init_demo", 0.4, True),
+        ("harmless", 1.0, 0.1, False, "init_sft", 0.3, False),
+        ("harmless", 1.0, 0.1, True, "sft_demo", 0.9, True),
+    ]  # fmt: skip
+    columns = ["task", "h", "a", "matched", "winner", "share", "decided"]
+    figure = findings.winners(pd.DataFrame(rows, columns=columns))
+    [axes] = figure.axes
+    assert written(axes) == ["Init-Demo\n0.40", "Init-SFT\n0.30"]
+    assert [label.get_fontweight() for label in axes.texts] == ["bold", "normal"]
+    mesh = axes.collections[0]
+    shown = [to_hex(mesh.cmap(mesh.norm(value))) for value in np.ravel(mesh.get_array())]
+    assert shown == [METHODS["init_demo"].colour.lower(), METHODS["init_sft"].colour.lower()]
+
+
 def test_leads_stand_against_what_can_be_measured(cells):
     figure = findings.against_measured(cells)
     lines = {line.get_label(): line for line in figure.axes[0].lines}
@@ -66,10 +83,19 @@ def test_claims_are_coloured_by_verdict_and_untested_ones_left_out():
         ("I1", "enumerated", "", "identity", 1e-16, "supported"),
     ]
     named = {"unit": "share of the gap", "source": "ours", "sentence": "A.", "post_hoc": False}
+    named |= {"table": "outcomes", "form": "share"}
     table = pd.DataFrame(rows, columns=columns).assign(margin=0.05, n_seeds=8, **named)
     table = table.assign(low=table["effect"] - 0.1, high=table["effect"] + 0.1)
-    figure = findings.claims(table)
+    by_seed = pd.DataFrame(
+        [("E4", "harmless", "h = 1", seed, 0.2 + seed / 10) for seed in (0, 1)]
+        + [("E9a", "harmless", "h = 1", 0, 9.0)],  # a row that is not shown
+        columns=["id", "task", "setting", "seed", "effect"],
+    )
+    figure = findings.claims(table, by_seed)
     axes = figure.axes[0]
+    [marks] = [line for line in axes.lines if line.get_marker() == "|"]
+    assert list(marks.get_xdata()) == pytest.approx([0.2, 0.3]) and set(marks.get_ydata()) == {1}
+    assert figure.table.set_index("id").loc["E4", ["seed 0", "seed 1"]].tolist() == pytest.approx([0.2, 0.3])
     assert [label.get_text() for label in axes.get_yticklabels()] == ["E5   h = 1", "E4   h = 1"]
     colours = {line.get_color() for line in axes.lines if len(line.get_xdata()) == 1}
     assert colours == {VERDICTS["supported"].colour, VERDICTS["contradicted"].colour}
@@ -77,6 +103,9 @@ def test_claims_are_coloured_by_verdict_and_untested_ones_left_out():
     shown = tables.claims(table).frame.set_index("id")
     assert shown.loc["E4", "effect"] == "0.30 [0.20, 0.40] share of the gap"
     assert shown.loc["L4", "effect"] == "–" and shown.loc["I1", "effect"] == "error within 0.05"
+    page = tables.claims(table)._repr_html_()
+    assert '<td><a href="04_harmless.html#best-of-n">harmless: best of n</a></td>' in page
+    assert shown.loc["L4", "figure and table"] == "–"
     assert text.verdict_counts(table).splitlines() == [
         "enumerated: 1 supported", "harmless, h = 1: 1 contradicted, 1 not yet tested and 1 supported",
     ]  # fmt: skip

@@ -55,6 +55,16 @@ def test_nothing_untrusted_becomes_markup(attack):
         assert page.text.count(attack) == 4  # caption, heading, two cells: the very characters, as text
 
 
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_link_is_the_books_own_and_never_a_cells(attack):
+    frame = pd.DataFrame({"text": [attack, "see there"], "more": [f"see there {attack}", "x"]})
+    page = tables.Shown(frame, links={"see there": "04.html#best-of-n"})._repr_html_()
+    assert page.count("<a ") == 1 and '<td><a href="04.html#best-of-n">see there</a></td>' in page
+    parser = Tags()
+    parser.feed(page)
+    assert parser.tags <= TABLE_TAGS | {"a"}
+
+
 def test_maths_in_texts_is_left_alone():
     shown = tables.show_texts(pd.DataFrame({"text": [r"$\href{javascript:alert(1)}{x}$ and \(y\)"]}))
     html = shown._repr_html_()

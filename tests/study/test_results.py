@@ -197,7 +197,19 @@ def test_claims_are_judged_from_frozen_values_and_printed(elsewhere):
         "verdict",
     ]  # fmt: skip
     plain = subprocess.run(command[:-1], capture_output=True, text=True, check=True).stdout
-    assert f"{len(tested)} tests" in plain
+    assert f"{len(tested)} rows" in plain
+    with pytest.raises(SpecError, match=r"rests on \('E4', .* but the ledger has .*findings.yaml"):
+        ledger.in_words(found)
+
+
+def test_the_front_pages_sentences_rest_on_the_frozen_verdicts(monkeypatch):
+    monkeypatch.delenv("AFD_RESULTS", raising=False)
+    found = ledger.claims()
+    told = ledger.in_words(found)
+    assert told and all(sentence.startswith("**") for sentence in told)
+    row = (found["id"] == "L2b") & (found["task"] == "helpful")
+    with pytest.raises(SpecError, match="being supported, but the ledger has contradicted"):
+        ledger.in_words(found.assign(verdict=found["verdict"].mask(row, "contradicted")))
 
 
 def test_a_claim_of_an_unknown_method_stops_the_ledger(elsewhere, monkeypatch):
