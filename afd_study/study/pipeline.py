@@ -114,7 +114,6 @@ def _samples(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -
     sampling = spec.sampling
     shared = {"tokenizers": texts.tokenizers, "prompts": texts.prompts}
     wanted = [REWARD_DATA[kind] for kind in spec.reward.kinds]
-    most = max([2, *(contrast.times for contrast in wanted)])
     for name, changes in spec.policies.items():
         if any(name in contrast[:2] for contrast in wanted):
             training = TrainingSpec(**(spec.sft.model_dump() | changes))
@@ -123,10 +122,12 @@ def _samples(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -
     policies = [name for name in ("pi_init", "pi_sft", *spec.policies) if name in steps]
     for policy in policies:
         common = {"source": policy, "sampling": lengths(spec), "seed": seed}
-        steps[f"training_{policy}"] = Step(
-            "samples", f"{TEXTS}:samples", {**common, "purpose": "training", "draws": most},
-            {"policy": steps[policy], "demonstrations": texts.demonstrations, **shared}, weight=8,
-        )  # fmt: skip
+        for times in {1, *(contrast.times for contrast in wanted if policy in contrast[:2])}:
+            # a step for each number of draws: no reward model depends on what another one asks for
+            steps[_training(policy, times)] = Step(
+                "samples", f"{TEXTS}:samples", {**common, "purpose": "training", "draws": max(2, times)},
+                {"policy": steps[policy], "demonstrations": texts.demonstrations, **shared}, weight=8,
+            )  # fmt: skip
     for policy, pool, draws in (
         ("pi_init", "pool_init", sampling.baseline_draws),
         ("pi_sft", "pool", sampling.draws),
@@ -140,6 +141,11 @@ def _samples(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -
         "logprobs", f"{TEXTS}:logprobs", {"sampling": lengths(spec)},
         {"policy": steps["pi_init"], "samples": steps["pool"], **shared}, weight=3,
     )  # fmt: skip
+
+
+def _training(source: str, times: int) -> str:
+    """Return the name of the step with a policy's samples for training, `times` as many as demonstrations."""
+    return f"training_{source}" if times == 1 else f"training_{source}_x{times}"
 
 
 def _preferences(spec: StudySpec, seed: int, steps: Mapping[str, Step], texts: Texts) -> Step:
@@ -189,7 +195,8 @@ def _reward(spec: StudySpec, seed: int, kind: str, steps: Mapping[str, Step], te
         inputs["preferences"] = steps["preferences"]
         if "corpus" in steps:  # as many pairs as people have labelled
             inputs["demonstrations"] = steps["preferences"]
-    sources = {name: steps[f"training_{name}"] for name in contrast[:2] if f"training_{name}" in steps}
+    drawn = {name: _training(name, contrast.times) for name in contrast[:2]}
+    sources = {name: steps[step] for name, step in drawn.items() if step in steps}
     # demonstrations are read twice: with marks as a source, and for how many pairs each prompt gets
     shown = {"source_demonstrations": texts.shown} if "demonstrations" in contrast[:2] else {}
     return Step("reward_model", f"{REWARDS}:reward_model", settings, inputs | sources | shown, weight=15)
