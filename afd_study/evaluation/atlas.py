@@ -136,13 +136,20 @@ def predicted(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
     """Return how what can be measured ranks the cells beside what it should predict, task by task.
 
     Columns task, metric (auc, auc_without_length), n_cells, correlation: Spearman's, over cells, of the
-    rival's AUC minus Init-SFT's and of Init-SFT's lead.
+    rival's AUC minus Init-SFT's and of Init-SFT's lead; by_h: the same of h itself in the AUCs' place, which
+    nobody with real demonstrations knows; within_h: the mean of the correlations among cells of equal h.
     """
     keys, rows = ["h", "a", "matched"], []
     for task, part in cells.groupby("task", sort=True):
         lead = part[(part["quantity"] == "lead") & (part["method"] == rival)].set_index(keys)["mean"]
         for metric in ("auc", "auc_without_length"):
             auc = part[part["quantity"] == metric].pivot(index=keys, columns="method", values="mean")
-            both = pd.concat([auc[rival] - auc["init_sft"], lead], axis=1).dropna().to_numpy()
-            rows.append((task, metric, len(both), float(rank_correlation(both[:, 0], both[:, 1]))))
-    return pd.DataFrame(rows, columns=["task", "metric", "n_cells", "correlation"])
+            both = pd.DataFrame({"told": auc[rival] - auc["init_sft"], "lead": lead}).dropna().reset_index()
+            within = [_ranks_alike(some, "told") for _, some in both.groupby("h")]
+            found = (_ranks_alike(both, "told"), _ranks_alike(both, "h"), float(np.mean(within)))
+            rows.append((task, metric, len(both), *found))
+    return pd.DataFrame(rows, columns=["task", "metric", "n_cells", "correlation", "by_h", "within_h"])
+
+
+def _ranks_alike(cells: pd.DataFrame, column: str) -> float:
+    return float(rank_correlation(cells[column].to_numpy(float), cells["lead"].to_numpy(float)))

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.evaluation.effects import FORMS, Values
+from afd_study.evaluation.effects import FORMS, Values, styled
 from afd_study.evaluation.identities import IDENTITIES
 from afd_study.evaluation.orderings import verdict
 from afd_study.evaluation.statistics import Interval, t_interval
@@ -29,6 +29,13 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "separability": ("auc", "auc_without_length"),
     "cost": ("flops",),
 }
+TASKS = ("harmless", "helpful")
+MEASURED_BY: Mapping[str, tuple[str, ...]] = {
+    "difference": ("coverage", "probes", "separability", "cost"),
+    "win_rate": ("win_rates",),
+    "predicts": ("separability",),
+}
+"""Form -> the tables it can read; every other form compares the judge's means, in table `outcomes`."""
 UNTESTED = "not yet tested"
 RESULT_COLUMNS = (
     "id", "sentence", "source", "task", "setting", "kind", "effect", "low", "high", "margin", "n_seeds",
@@ -51,7 +58,7 @@ class Claim(BaseModel):
     method: str = ""
     than: str = ""
     against: str = ""
-    tasks: tuple[str, ...] = ("harmless", "helpful")
+    tasks: tuple[str, ...] = TASKS
     settings: tuple[str, ...] = ()
     pending: str = ""
     post_hoc: bool = False
@@ -92,6 +99,9 @@ def load_ledger(text: str = "") -> Ledger:
     repeated = {claim.id for claim in ledger.claims if [c.id for c in ledger.claims].count(claim.id) > 1}
     if repeated:
         raise SpecError(f"the ledger of claims names {min(repeated)} twice; give each claim an id of its own")
+    for name in (*ledger.coverage_only, *ledger.usual):
+        if name not in ledger.settings:
+            raise unknown_name("setting of the ledger", name, ledger.settings)
     for claim in ledger.claims:
         _check(claim, ledger)
     return ledger
@@ -107,12 +117,21 @@ def _check(claim: Claim, ledger: Ledger) -> None:
         ("form", claim.form, FORMS),
         ("table", claim.table, METRICS),
         ("metric", claim.metric, METRICS.get(claim.table, ())),
-        *(("setting", setting, ledger.settings) for setting in claim.settings),
+        (f"table of form {claim.form}", claim.table, MEASURED_BY.get(claim.form, ("outcomes",))),
+        *(("setting", setting, ledger.settings) for setting in (*claim.settings, *_against(claim))),
+        *(("task", task, TASKS) for task in claim.tasks),
     ):
         if name not in known:
             raise unknown_name(f"{kind} {where}", name, known)
     if not claim.settings:
         raise SpecError(f"claim {claim.id} names no setting; every verdict holds for one")
+
+
+def _against(claim: Claim) -> list[str]:
+    """Return the settings that a claim's own are compared with (effects.FORMS)."""
+    if claim.form == "between_settings":
+        return [claim.against]
+    return [styled(setting, claim.against) for setting in claim.settings if claim.form == "lost_lead"]
 
 
 def check_methods(ledger: Ledger, known: Iterable[str]) -> None:

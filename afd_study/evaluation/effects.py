@@ -97,7 +97,7 @@ def _late_fall(values: Values, task: str, setting: str, method: str) -> "pd.Seri
 
 
 def _below_peak(values: Values, task: str, setting: str, method: str) -> "pd.Series[float]":
-    """The best mean over n = 1, 2, 4, ..., 50 is biased upwards by noise, for every method alike."""
+    """The best mean over n = 1, 2, 4, ..., 50 is biased upwards by noise, most for a curve that is flat."""
     curve = pd.concat([values.judge(task, setting, method, n) for n in SIZES], axis=1)
     return (curve.max(axis=1) - curve.iloc[:, -1]) / values.gap(task, setting)
 
@@ -114,10 +114,15 @@ def _between_settings(values: Values, claim: Compared, task: str, setting: str) 
     return here - there
 
 
+def styled(setting: str, against: str) -> str:
+    """Return the setting with the same h as `setting` and the style `against`: "h = 1, a = 0.9"."""
+    return f"{setting.split(',')[0]}, {against}"
+
+
 def _lost_lead(values: Values, claim: Compared, task: str, setting: str) -> "pd.Series[float]":
     """The lead in the matched setting minus that at the same h with the style absorbed."""
-    styled = f"{setting.split(',')[0]}, {claim.against}"
-    here, there = (values.lead(task, name, claim.method, claim.than) for name in (setting, styled))
+    names = (setting, styled(setting, claim.against))
+    here, there = (values.lead(task, name, claim.method, claim.than) for name in names)
     return here - there
 
 

@@ -68,7 +68,7 @@ PAPER_ORDERINGS = (
     Contrast("E8 x10", "init_sft_x10", "demonstrations"),
     Contrast("R1 x10", "init_sft_x10", "closed_form", kind="not_worse"),
 )
-"""The orderings that a Best-of-N pool alone can judge, under the ledger's ids (claims.yaml)."""
+"""The orderings that a Best-of-N pool alone can judge, under the ledger's ids (x10: its P1 to P3)."""
 
 
 def verdict(*, low: float, high: float, kind: str, margin: float) -> str:

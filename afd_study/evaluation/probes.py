@@ -5,8 +5,9 @@ style taken out; the remedy, a reward without what length explains; how well it 
 apart where length and style are alike; and, where the truth is known, calibration against the log ratio. All
 work on texts without a grammar too. Counterfactual pairs are in `edits.py`.
 
-A `features` table has prompt_id, source, draw and a numeric column for each feature. Everything is taken
-within prompts, since that is what picking the best of n can use.
+A `features` table has prompt_id, source, draw and a numeric column for each feature. Regression, ranks and
+remedies are taken within prompts, since that is what picking the best of n can use; AUCs and calibration go
+over all prompts, as the discriminators' own training did.
 """
 
 from collections.abc import Sequence

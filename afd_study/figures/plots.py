@@ -172,7 +172,7 @@ def scorer_diagnostics(
             axes.axvline(0.5, **RULE)
             for name in names:
                 _cross(axes, part[part["method"] == name], look(name), x, y)
-            axes.set(title=title, xlabel="held-out accuracy")
+            axes.set(title=title, xlabel="accuracy on validation pairs")
             axes.margins(0.12)
         grid[0, 0].set_ylabel("rank correlation with the judge\n(Spearman, within prompt)")
         legend_below(figure)

@@ -86,8 +86,11 @@ def read_manifest(name: str) -> dict[str, Any]:
             "`make results`, or point AFD_RESULTS to where they lie"
         )
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as fault:
+        manifest = dict(json.loads(path.read_text(encoding="utf-8")))
+        if not all(about["blake2b"] for about in manifest["files"].values()):
+            raise ValueError("a table without a checksum")
+        return manifest
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
         raise StoreError(f"the manifest of the frozen results '{name}' cannot be read: {fault}") from fault
 
 

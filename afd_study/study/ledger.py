@@ -1,5 +1,6 @@
 """The ledger of claims: judged when it is read, from frozen values."""
 
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -87,7 +88,10 @@ def covering() -> pd.DataFrame:
 
 
 class Finding(Frozen):
-    """A sentence of the front page, and the verdicts it rests on: claim -> verdict -> task -> settings."""
+    """A sentence of the front page, and what it rests on: claim -> verdict -> task -> settings.
+
+    Beside the verdicts, "below zero" and "above zero" ask for an interval wholly on that side.
+    """
 
     says: str
     rests_on: dict[str, dict[str, dict[str, tuple[str, ...]]]]
@@ -99,20 +103,29 @@ def in_words(results: pd.DataFrame) -> list[str]:
     Raises SpecError where the ledger no longer says so: the sentence has to be written anew.
     """
     text = files("afd_study.study").joinpath("findings.yaml").read_text(encoding="utf-8")
-    known = {(row["id"], row["task"], row["setting"]): row["verdict"] for row in results.to_dict("records")}
+    known = {(row["id"], row["task"], row["setting"]): _told(row) for row in results.to_dict("records")}
     told = [Finding.model_validate(entry) for entry in yaml.safe_load(text)]
     for finding in told:
-        for claim, verdicts in finding.rests_on.items():
-            for verdict, tasks in verdicts.items():
-                cells = [(claim, task, setting) for task, named in tasks.items() for setting in named]
-                for cell in cells:
-                    if known.get(cell) != verdict:
-                        raise SpecError(
-                            f"the front page says '{finding.says[:60]}...', which rests on {cell} being "
-                            f"{verdict}, but the ledger has {known.get(cell, 'no such row')}: write the "
-                            "sentence anew in study/findings.yaml"
-                        )
+        for cell, wanted in _cells(finding):
+            found = known.get(cell, ["no such row"])
+            if wanted not in found:
+                raise SpecError(
+                    f"the front page says '{finding.says[:60]}...', which rests on {cell} being {wanted}, "
+                    f"but the ledger has {' and '.join(found)}: write it anew in study/findings.yaml"
+                )
     return [finding.says for finding in told]
+
+
+def _cells(finding: Finding) -> Iterator[tuple[tuple[str, str, str], str]]:
+    """Yield (claim, task, setting) and what the ledger must say there."""
+    for claim, verdicts in finding.rests_on.items():
+        for verdict, tasks in verdicts.items():
+            yield from (((claim, task, name), verdict) for task, named in tasks.items() for name in named)
+
+
+def _told(row: Mapping[Any, Any]) -> list[str]:
+    sides = {"below zero": row["high"] < 0, "above zero": row["low"] > 0}
+    return [str(row["verdict"]), *(side for side, holds in sides.items() if holds)]
 
 
 def front_page() -> str:

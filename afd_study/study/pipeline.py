@@ -101,7 +101,7 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
             "scorers": {kind: REWARD_DATA[kind] for kind in spec.reward.kinds},
         }
         steps["outcomes"] = Step("outcomes", f"{REWARDS}:outcomes", settings, pooled | scored, weight=6)
-        if controlled:
+        if controlled and spec.sampling.temperature == 1:  # else samples are of another law than the policy's
             _covering(spec, task, seed, texts, steps)
         _probes(spec, task, seed, texts, steps)
     else:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from afd_study.evaluation.statistics import interval
+from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.results import Studies
 from afd_study.study.study import compare
 
@@ -38,8 +39,16 @@ def conditional_auc(studies: Studies) -> pd.DataFrame:
 
 
 def calibration(studies: Studies) -> pd.DataFrame:
-    """Return how each discriminator's logit compares with the exact log ratio, by metric."""
-    return _intervals(studies, "calibration", ("metric", "method"))
+    """Return how each discriminator's logit compares with the exact log ratio, by metric.
+
+    The ratio is that of the laws without marks. Where demonstrations carry marks (h > 0) a discriminator of
+    demonstrations sees another one, shifted by log(1 - h) on unmarked text: only ranks are compared there.
+    """
+    found = _intervals(studies, "calibration", ("metric", "method"))
+    marked = [name for name, study in studies.items() if getattr(study.spec.world, "heterogeneity", 0) > 0]
+    kinds = [kind for kind, contrast in REWARD_DATA.items() if "demonstrations" in contrast[:2]]
+    shifted = found["setting"].isin(marked) & found["method"].isin(kinds)
+    return found[~shifted | (found["metric"] == "rank_correlation")].reset_index(drop=True)
 
 
 def calibration_curve(studies: Studies) -> pd.DataFrame:

@@ -108,7 +108,8 @@ class Study:
         if step_name not in self._first():
             raise SpecError(
                 f"this study has no table '{name}': its world '{self.spec.world.name}' or its settings lack "
-                f"the step '{step_name}' (a judge needs preferences and the setting `judge`)"
+                f"the step '{step_name}' (a judge needs preferences and the setting `judge`; covering needs "
+                "the demonstrators' law and sampling.temperature=1)"
             )
         return step_name, stored
 

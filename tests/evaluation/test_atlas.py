@@ -93,3 +93,9 @@ def test_prediction_is_a_rank_correlation_over_cells(cells):
     measured, lead = [0, 0.4, 0.1, 0.3, 0, 0.35], [-0.2, 0.2, 0, 0.05, -0.15, 0.1]
     by_hand = pd.Series(measured).rank().corr(pd.Series(lead).rank())
     assert found.loc["auc", "correlation"] == pytest.approx(by_hand)
+    h = pd.Series([0, 1, 0, 1, 0, 1]).rank()  # in the order of the leads above
+    assert found.loc["auc", "by_h"] == pytest.approx(h.corr(pd.Series(lead).rank()))
+    within = [
+        pd.Series(measured)[h == rank].rank().corr(pd.Series(lead)[h == rank].rank()) for rank in set(h)
+    ]
+    assert found.loc["auc", "within_h"] == pytest.approx(np.mean(within))

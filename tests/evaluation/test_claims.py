@@ -99,6 +99,16 @@ WRONG = {
     "table": ({"table": "outcome"}, "unknown table .* did you mean 'outcomes'"),
     "metric": ({"metric": "jugde"}, "unknown metric .* did you mean 'judge'"),
     "setting": ({"settings": ["h = 2"]}, "unknown setting .* 'h = 2': did you mean 'h = "),
+    "task": ({"tasks": ["harmles"]}, "unknown task .* did you mean 'harmless'"),
+    "against": ({"form": "between_settings", "against": "h = 3"}, "unknown setting .* 'h = 3'"),
+    "styled": (
+        {"form": "lost_lead", "against": "a = 0.8"},
+        "'h = 1, a = 0.8': did you mean 'h = 1, a = 0.9'",
+    ),
+    "form's table": (
+        {"table": "probes", "metric": "rank_correlation_with_closed_form"},
+        "unknown table of form share .* 'probes'.*outcomes",
+    ),
     "no setting": ({"settings": []}, "claim X1 names no setting"),
     "field": ({"marign": 1}, "claims.0.marign"),
     "kind": ({"kind": "best"}, "claims.0.kind"),

@@ -80,15 +80,16 @@ COVERING = {"densities_pi_init", "densities_pi_sft", "coverage"}
 ENDS = {"outcomes", "probes"}
 POOL = {"pool", "init_logprobs", "judged", "edits"} | SCORES | COVERING | ENDS
 EVERY = set(steps_of())
-SFT = {"shown", "pi_sft", "training_pi_sft"} | POOL | REWARDS
+DRAWN = {f"training_{policy}{times}" for policy in ("pi_init", "pi_sft") for times in ("", "_x10")}
+SFT = {"shown", "pi_sft", "training_pi_sft", "training_pi_sft_x10"} | POOL | REWARDS
 # setting -> another value, and the steps whose key it may and must change
 REACH = {
     "world.heterogeneity": (0.5, {"shown", "reward_init_demo", "reward_sft_demo"} | SCORES | ENDS),
     "world.preference_noise": (0.1, {"preferences", "reward_preferences", "scores_preferences"} | ENDS),
     "world.preference_scale": (1.0, {"preferences", "reward_preferences", "scores_preferences"} | ENDS),
-    "world.absorbed_style": (0.5, SFT | {"held_out", "training_pi_init", "preferences"}),
-    "world.demonstration_quality": (0.6, SFT | {"held_out", "training_pi_init", "preferences"}),
-    "world.n_demonstrations": (170, SFT | {"training_pi_init", "preferences"}),
+    "world.absorbed_style": (0.5, SFT | DRAWN | {"held_out", "preferences"}),
+    "world.demonstration_quality": (0.6, SFT | DRAWN | {"held_out", "preferences"}),
+    "world.n_demonstrations": (170, SFT | DRAWN | {"preferences"}),
     "world.n_pretraining": (410, EVERY - {"prompts", "shown", "held_out"}),
     "world.n_good_answers": (4, EVERY - {"prompts"}),
     "world.stray": (0.03, EVERY - {"prompts"}),
@@ -110,7 +111,6 @@ REACH = {
     "sampling.n_max": (15, ENDS),
     "sampling.baseline_draws": (5, {"pool_init", "judged"} | SCORES | COVERING | ENDS),
     "sampling.demonstrations": (3, {"held_out", "judged"} | SCORES | COVERING | ENDS),
-    "sampling.temperature": (0.9, EVERY - {"prompts", "shown", "held_out"}),
     "sampling.max_new_tokens": (23, EVERY - {"prompts", "shown", "held_out"}),
     "sampling.max_prompt_tokens": (9, EVERY - {"prompts", "shown", "held_out"}),
 }
@@ -158,7 +158,7 @@ def leaves(model, path=""):
 
 def test_no_setting_goes_unkeyed():
     """A new setting must say here which steps it reaches."""
-    known = set(REACH) | set(NO_REACH) | {"world.name", "reward.kinds"}
+    known = set(REACH) | set(NO_REACH) | {"world.name", "reward.kinds", "sampling.temperature"}
     assert set(leaves(StudySpec)) == known
 
 
@@ -243,6 +243,13 @@ def test_uses_of_a_seed_have_seeds_of_their_own():
     assert derived_seed(3, "a", "b") == derived_seed(3, "a", "b") != derived_seed(3, "a")
 
 
+def test_covering_is_measured_at_temperature_one_alone():
+    before, after = steps_of(), steps_of({"sampling.temperature": 0.9})
+    assert set(before) - set(after) == COVERING  # the samples are of another law than the recorded one
+    outdated = {name for name in after if after[name].key != before[name].key}
+    assert outdated == EVERY - COVERING - {"prompts", "shown", "held_out"}
+
+
 # a user's own choice of data
 
 
@@ -258,6 +265,13 @@ def test_samples_of_an_earlier_step_of_sft_can_be_a_source(monkeypatch):
     for name in ("pi_sft", "pi_sft_early"):
         assert inputs[name] is steps[f"training_{name}"]
     assert not {name for name in REWARDS if steps[name].key != before[name].key}  # nobody else's is outdated
+
+
+def test_a_reward_model_does_not_depend_on_which_others_are_trained():
+    every, alone = steps_of(), steps_of({"reward.kinds": ["init_sft"]})
+    assert alone["reward_init_sft"].key == every["reward_init_sft"].key
+    assert every["reward_init_sft_x10"].inputs["pi_sft"] is every["training_pi_sft_x10"]
+    assert every["training_pi_sft_x10"].settings["draws"] == 10 and "training_pi_sft_x10" not in alone
 
 
 def test_a_source_or_setting_that_there_is_not_is_named(monkeypatch):
