@@ -94,17 +94,15 @@ def winners(
 def measured(cells: pd.DataFrame) -> pd.DataFrame:
     """Return what each cell shows besides leads: the policies' own scores, and what can be measured.
 
-    Columns task, h, a, matched, then mean scores (judge's points) of pi_sft and demonstrations, and each
-    discriminator's held-out AUC at its own sources, with and without length.
+    Columns task, h, a, matched, pi_sft and demonstrations (mean scores, judge's points), and for each
+    discriminator its held-out AUC at its own sources: over all pairs (over those alike in length).
     """
     keys = ["task", "h", "a", "matched"]
-    scores = cells[(cells["quantity"] == "score") & cells["method"].isin(["pi_sft", "demonstrations"])]
-    aucs = cells[cells["quantity"].isin(["auc", "auc_without_length"])]
-    aucs = aucs[aucs["method"].isin(["init_sft", "init_demo", "sft_demo"])]
-    found = [part.pivot(index=keys, columns=["quantity", "method"], values="mean") for part in (scores, aucs)]
-    table = pd.concat(found, axis=1).sort_index()
-    named = {"score": "score", "auc": "AUC", "auc_without_length": "AUC without length"}
-    table.columns = [f"{named[key[0]]}, {key[1]}" for key in table.columns.to_flat_index()]
+    means = cells.pivot(index=keys, columns=["quantity", "method"], values="mean").sort_index()
+    table = means["score"][["pi_sft", "demonstrations"]]
+    for method in [name for name in ("init_sft", "init_demo", "sft_demo") if name in means["auc"]]:
+        both = zip(means["auc"][method], means["auc_without_length"][method], strict=True)
+        table = table.assign(**{method: [f"{plain:.2f} ({alike:.2f})" for plain, alike in both]})
     return table.reset_index()
 
 
@@ -136,8 +134,8 @@ def predicted(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
     """Return how what can be measured ranks the cells beside what it should predict, task by task.
 
     Columns task, metric (auc, auc_without_length), n_cells, correlation: Spearman's, over cells, of the
-    rival's AUC minus Init-SFT's and of Init-SFT's lead; by_h: the same of h itself in the AUCs' place, which
-    nobody with real demonstrations knows; within_h: the mean of the correlations among cells of equal h.
+    rival's AUC minus Init-SFT's and of Init-SFT's lead; by h: the same of h itself in the AUCs' place, which
+    nobody with real demonstrations knows; within h: the mean of the correlations among cells of equal h.
     """
     keys, rows = ["h", "a", "matched"], []
     for task, part in cells.groupby("task", sort=True):
@@ -148,7 +146,7 @@ def predicted(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
             within = [_ranks_alike(some, "told") for _, some in both.groupby("h")]
             found = (_ranks_alike(both, "told"), _ranks_alike(both, "h"), float(np.mean(within)))
             rows.append((task, metric, len(both), *found))
-    return pd.DataFrame(rows, columns=["task", "metric", "n_cells", "correlation", "by_h", "within_h"])
+    return pd.DataFrame(rows, columns=["task", "metric", "n_cells", "correlation", "by h", "within h"])
 
 
 def _ranks_alike(cells: pd.DataFrame, column: str) -> float:

@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
-from afd_study.errors import DataError
+from afd_study.errors import DataError, unknown_name
 from afd_study.figures.style import (
     INK,
     RULE,
@@ -92,15 +92,25 @@ def distinct(table: pd.DataFrame) -> Plate:
     return figure
 
 
-def map_of(
-    cells: pd.DataFrame, *, quantity: str, method: str, title: str = "", unit: str = "share of the gap",
-    centre: float | None = 0.0,
-) -> Plate:  # fmt: skip
+QUANTITIES = {
+    "lead": ("Lead of Init-SFT over {}", "share of the gap"),
+    "score": ("Score of the {}", "judge points"),
+    "gain": ("Gain of the {} over the initial policy", "judge points"),
+    "auc": ("{}: held-out AUC of the discriminator at its own sources", "AUC"),
+    "share": ("{}: share of the way from a random pick to the oracle", "share of the gap"),
+}
+"""What the map shows of a method, and in which unit."""
+
+
+def map_of(cells: pd.DataFrame, quantity: str, method: str) -> Plate:
     """Draw one quantity of every cell, a panel a task: h downwards, a across, the mean with its interval.
 
-    `cells`: evaluation.atlas. A cell is bold where its interval leaves out `centre`.
+    `cells`: evaluation.atlas. A lead is bold where its interval leaves out zero.
     """
     need(cells, CELL, what="map_of")
+    if quantity not in QUANTITIES:
+        raise unknown_name("quantity of the map", quantity, QUANTITIES)
+    centre = 0.0 if quantity == "lead" else None
     rows = cells[
         (cells["quantity"] == quantity) & (cells["method"] == method) & ~cells["matched"].astype(bool)
     ]
@@ -121,9 +131,10 @@ def map_of(
             part = part.assign(colour=part["mean"], label=labels, bold=clear)
             _panel(axes, part, vmin=-bound if bound is not None else None, **colours)
             axes.set_title(task)
+    title, unit = QUANTITIES[quantity]
     figure.caption = (
-        f"{title or quantity} ({unit}): mean [95 % interval, t over {int(rows['n_seeds'].max())} seeds] "
-        "in every cell; bold where the interval leaves out zero."
+        f"{title.format(look(method).label)} ({unit}): mean [95 % interval, t over "
+        f"{int(rows['n_seeds'].max())} seeds]{', bold where it leaves out zero' if centre == 0 else ''}."
     )
     figure.data = rows[["task", "h", "a", "quantity", "method", *INTERVAL, "n_seeds"]]
     return figure
@@ -160,11 +171,15 @@ def _panel(axes: Axes, part: pd.DataFrame, **colours: Any) -> None:
     """Draw a task's cells, h downwards and a across, by columns colour, label and bold."""
     grid = part.pivot(index="h", columns="a", values="colour")
     sns.heatmap(grid, ax=axes, cbar=False, linewidths=1.5, **colours)
+    mesh = axes.collections[0]
     down, across = ({value: i + 0.5 for i, value in enumerate(axis)} for axis in (grid.index, grid.columns))
-    for h, a, label, bold in part[["h", "a", "label", "bold"]].itertuples(index=False, name=None):
+    columns = ["h", "a", "label", "bold", "colour"]
+    for h, a, label, bold, colour in part[columns].itertuples(index=False, name=None):
+        red, green, blue = mesh.cmap(mesh.norm(colour))[:3]
+        dark = (mesh.get_alpha() or 1) * (1 - (0.3 * red + 0.59 * green + 0.11 * blue)) > 0.55
         axes.text(
             across[a], down[h], label, ha="center", va="center", fontsize=7,
-            fontweight="bold" if bold else "normal", color="#111111",
+            fontweight="bold" if bold else "normal", color="white" if dark else "#111111",
         )  # fmt: skip
     axes.set(xlabel="absorbed style a", ylabel="heterogeneity h")
     axes.grid(False)

@@ -15,7 +15,8 @@ from afd_study.figures.style import METHODS, in_order, look, need
 from afd_study.figures.text import contrast_words, mean_interval, number, share, share_interval
 
 IGNORED_BY_MATHS = "tex2jax_ignore mathjax_ignore"
-HEADINGS = {
+LONG_WORDS = 40  # characters from which a table's cells read from the left, like sentences
+HEADINGS = {name: style.label for name, style in METHODS.items()} | {
     "prompt_id": "prompt", "n_prompts": "prompts", "n_seeds": "seeds", "n_undefined": "undefined",
     "rank_correlation": "rank correlation", "spread_within": "spread within prompts",
     "spread_between": "spread between prompts", "leans_to": "leans to",
@@ -44,7 +45,8 @@ class Shown:
             table = table.replace(f"<td>{cell}</td>", f'<td><a href="{address}">{cell}</a></td>')
         style = "overflow-x:auto" + (";white-space:pre-wrap;text-align:left" if self.wrap else "")
         caption = f"<p><em>{html.escape(self.caption)}</em></p>" if self.caption else ""
-        kind = "afd-shown afd-texts" if self.wrap else "afd-shown"
+        longest = max((len(str(cell)) for cell in self.frame.to_numpy().ravel()), default=0)
+        kind = "afd-shown afd-texts" if self.wrap else "afd-shown" + " afd-words" * (longest > LONG_WORDS)
         return f'<div class="{kind} {IGNORED_BY_MATHS}">{caption}<div style="{style}">{table}</div></div>'
 
     def __repr__(self) -> str:
@@ -172,30 +174,38 @@ def _evidence(row: Mapping[Any, Any]) -> tuple[str, str]:
 
 
 def claims(table: pd.DataFrame) -> Shown:
-    """Show the ledger (evaluation.claims): effect, margin, verdict and evidence of every row."""
+    """Show the ledger (evaluation.claims): a row a task and setting, the claim in words on its first."""
     columns = ("id", "sentence", "task", "setting", "kind", "effect", "low", "high", "margin", "verdict")
     need(table, (*columns, "unit", "source", "post_hoc", "table", "form"), what="claims")
+    rows = table.to_dict("records")
+    first = [place == 0 or row["id"] != rows[place - 1]["id"] for place, row in enumerate(rows)]
     shown = [
         {
-            "id": visible(row["id"]) + (" (post hoc)" if row["post_hoc"] else ""),
-            "claim": visible(row["sentence"]),
-            "source": visible(row["source"]),
-            "task": visible(row["task"]),
-            "setting": visible(row["setting"] if isinstance(row["setting"], str) else ""),
+            "id": visible(row["id"]) if new else "",
+            "claim": _claim(row) if new else "",
+            "where": visible(
+                ", ".join(part for part in (row["task"], row["setting"]) if isinstance(part, str) and part)
+            ),
             "effect": _effect(row),
             "margin": number(row["margin"]) if row["kind"] != "identity" else f"{row['margin']:g}",
             "verdict": visible(row["verdict"]),
             "figure and table": _evidence(row)[0],
         }
-        for row in table.to_dict("records")
+        for row, new in zip(rows, first, strict=True)
     ]
-    links = {name: to for name, to in map(_evidence, table.to_dict("records")) if to}
-    told = "Effects with 95 % intervals over seeds; the unit stands behind each."
-    return Shown(pd.DataFrame(shown), told, links=links)
+    links = {name: to for name, to in map(_evidence, rows) if to}
+    return Shown(pd.DataFrame(shown), "Effects with 95 % intervals over seeds.", links=links)
+
+
+def _claim(row: Mapping[Any, Any]) -> str:
+    """Return a claim in words, with its source and the unit of its effect."""
+    told = [row["source"], *(["post hoc"] if row["post_hoc"] else [])]
+    unit = "" if row["kind"] == "identity" else f"; effect: {row['unit']}"
+    return visible(f"{row['sentence']} ({', '.join(told)}{unit})")
 
 
 def _effect(row: Mapping[Any, Any]) -> str:
-    """Return an effect with its interval and unit; of an identity only that its error is rounding."""
+    """Return an effect with its interval; of an identity only that its error is rounding."""
     if row["kind"] == "identity":
         return (
             f"error within {row['margin']:g}"
@@ -204,7 +214,7 @@ def _effect(row: Mapping[Any, Any]) -> str:
         )
     if pd.isna(row["effect"]):
         return "–"
-    return f"{mean_interval(row, brackets=True, value='effect')} {visible(row['unit'])}"
+    return mean_interval(row, brackets=True, value="effect")
 
 
 def show_texts(

@@ -19,13 +19,13 @@ PROFILE = "cpu"
 
 
 class Cell(NamedTuple):
-    """One task in one setting, and whether only covering is measured there."""
+    """One task in one setting, and the steps whose tables are wanted of it."""
 
     task: str
     setting: str
     overrides: Mapping[str, Any]
     seeds: tuple[int, ...]
-    coverage_only: bool = False
+    wanted: tuple[str, ...] = ("coverage", "outcomes", "probes")
 
     def study(self, store: Store | None = None, jobs: int | None = None, profile: str = PROFILE) -> Study:
         """Return the cell's study; nothing is computed yet."""
@@ -37,8 +37,7 @@ class Cell(NamedTuple):
     def steps(self, study: Study) -> Iterator[Step]:
         """Yield the steps that hold what the frozen results need of this cell, seed by seed."""
         for plan in study.plans().values():
-            names = ("coverage",) if self.coverage_only else ("coverage", "outcomes", "probes")
-            yield from (plan.steps[name] for name in names)
+            yield from (plan.steps[name] for name in self.wanted)
 
 
 class MapSpec(Frozen):
@@ -63,15 +62,24 @@ def ledger_cells() -> list[Cell]:
     """Return the ledger's cells: every setting of both tasks at the ledger's seeds."""
     ledger = load_ledger()
     return [
-        Cell(task, name, ledger.overrides(task, name), ledger.seeds, name in ledger.coverage_only)
+        Cell(
+            task, name, ledger.overrides(task, name), ledger.seeds,
+            ("coverage",) if name in ledger.coverage_only else Cell._field_defaults["wanted"],
+        )
         for task in ("harmless", "helpful")
         for name in ledger.settings
-    ]
+    ]  # fmt: skip
 
 
 def map_cells(*, corners: bool = False) -> list[Cell]:
-    """Return the map's cells, the matched row last; with `corners` only the four corners, at every seed."""
+    """Return the map's cells, the matched row last.
+
+    With `corners` only the four corners, and of them what the lead over the first rival needs.
+    """
     spec = map_spec()
+    kinds, wanted = spec.kinds, Cell._field_defaults["wanted"]
+    if corners:
+        kinds, wanted = spec.matched["kinds"], ("outcomes",)
     ends = {
         axis: (getattr(spec, axis)[0], getattr(spec, axis)[-1])
         for axis in ("heterogeneity", "absorbed_style")
@@ -81,8 +89,8 @@ def map_cells(*, corners: bool = False) -> list[Cell]:
         for h in spec.heterogeneity:
             for a in spec.absorbed_style:
                 if not corners or (h in ends["heterogeneity"] and a in ends["absorbed_style"]):
-                    knobs = _knobs(h, a, spec.kinds)
-                    cells.append(Cell(task, f"h = {h:g}, a = {a:g}", knobs, spec.seeds))
+                    knobs = _knobs(h, a, kinds)
+                    cells.append(Cell(task, f"h = {h:g}, a = {a:g}", knobs, spec.seeds, wanted))
         if not corners:
             cells += _matched(task, spec)
     return cells

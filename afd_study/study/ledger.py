@@ -143,5 +143,6 @@ def front_page() -> str:
             told = [SIGNS[str(rows["verdict"].iloc[0])]] * len(FRONT)
         else:
             told = [SIGNS.get(str(known.get(cell, "")), "–") for cell in FRONT]
-        lines.append(f"| {claim.id} | {claim.sentence} | " + " | ".join(told) + " |")
+        sentence = claim.sentence.replace("|", r"\|")  # a bar would end the cell
+        lines.append(f"| {claim.id} | {sentence} | " + " | ".join(told) + " |")
     return "\n".join(lines) + "\n"

@@ -37,15 +37,15 @@ def gather(
 
 def cell_values(cell: Cell, study: Study) -> pd.DataFrame:
     """Return a cell's part of table `values`."""
-    covering = study.table("coverage").rename(columns={"policy": "method"})
-    frames = [_means(covering, "coverage", by=("metric", "method"))]
-    if not cell.coverage_only:
-        frames += [
-            _outcomes(study.table("outcomes")),
-            _win_rates(study.table("win_rates")),
-            _means(study.table("rank_correlations"), "probes", by=("metric", "method")),
-            _aucs(study.table("conditional_auc")),
-        ]
+    frames: list[pd.DataFrame] = []
+    if "coverage" in cell.wanted:
+        covering = study.table("coverage").rename(columns={"policy": "method"})
+        frames.append(_means(covering, "coverage", by=("metric", "method")))
+    if "outcomes" in cell.wanted:
+        frames += [_outcomes(study.table("outcomes")), _win_rates(study.table("win_rates"))]
+    if "probes" in cell.wanted:
+        ranked = study.table("rank_correlations")
+        frames += [_means(ranked, "probes", by=("metric", "method")), _aucs(study.table("conditional_auc"))]
     found = pd.concat(frames, ignore_index=True)
     return found.assign(task=cell.task, setting=cell.setting)[list(VALUE_COLUMNS)]
 

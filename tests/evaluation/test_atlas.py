@@ -72,8 +72,8 @@ def test_winners_are_named_and_a_tie_is_not_decided(cells):
 def test_what_can_be_measured_stands_beside_the_policies_scores(cells):
     found = measured(cells).set_index(["h", "a", "matched"])
     row = found.loc[(1.0, 0.9, False)]
-    assert row["score, pi_sft"] == 0.5 and row["score, demonstrations"] == 1.5
-    assert row["AUC, init_demo"] == pytest.approx(0.9) and row["AUC without length, init_sft"] == 0.6
+    assert row["pi_sft"] == 0.5 and row["demonstrations"] == 1.5
+    assert row["init_demo"] == "0.90 (0.90)" and row["init_sft"] == "0.60 (0.60)"
     assert len(found) == 6
 
 
@@ -94,8 +94,8 @@ def test_prediction_is_a_rank_correlation_over_cells(cells):
     by_hand = pd.Series(measured).rank().corr(pd.Series(lead).rank())
     assert found.loc["auc", "correlation"] == pytest.approx(by_hand)
     h = pd.Series([0, 1, 0, 1, 0, 1]).rank()  # in the order of the leads above
-    assert found.loc["auc", "by_h"] == pytest.approx(h.corr(pd.Series(lead).rank()))
+    assert found.loc["auc", "by h"] == pytest.approx(h.corr(pd.Series(lead).rank()))
     within = [
         pd.Series(measured)[h == rank].rank().corr(pd.Series(lead)[h == rank].rank()) for rank in set(h)
     ]
-    assert found.loc["auc", "within_h"] == pytest.approx(np.mean(within))
+    assert found.loc["auc", "within h"] == pytest.approx(np.mean(within))

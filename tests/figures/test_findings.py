@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from afd_study.errors import DataError
+from afd_study.errors import DataError, SpecError
 from afd_study.figures import findings, probes, tables, text
 from afd_study.figures.style import METHODS, VERDICTS
 
@@ -49,6 +49,8 @@ def test_the_map_writes_every_cell_and_makes_clear_ones_bold(cells):
 def test_a_quantity_that_the_map_lacks_is_named(cells):
     with pytest.raises(DataError, match="no lead of sft_demo; it holds auc of init_demo"):
         findings.map_of(cells, quantity="lead", method="sft_demo")
+    with pytest.raises(SpecError, match="did you mean 'lead'"):
+        findings.map_of(cells, "leads", "init_demo")
 
 
 def test_winners_have_their_own_colours_and_decided_cells_are_bold():
@@ -101,7 +103,8 @@ def test_claims_are_coloured_by_verdict_and_untested_ones_left_out():
     assert colours == {VERDICTS["supported"].colour, VERDICTS["contradicted"].colour}
     assert set(figure.table["id"]) == {"E4", "E5"} and "8 seeds" in figure.caption
     shown = tables.claims(table).frame.set_index("id")
-    assert shown.loc["E4", "effect"] == "0.30 [0.20, 0.40] share of the gap"
+    assert shown.loc["E4", "effect"] == "0.30 [0.20, 0.40]" and shown.loc["E4", "where"] == "harmless, h = 1"
+    assert shown.loc["E4", "claim"] == "A. (ours; effect: share of the gap)"
     assert shown.loc["L4", "effect"] == "–" and shown.loc["I1", "effect"] == "error within 0.05"
     page = tables.claims(table)._repr_html_()
     assert '<td><a href="04_harmless.html#best-of-n">harmless: best of n</a></td>' in page

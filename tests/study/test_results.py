@@ -1,6 +1,7 @@
 """From studies to frozen tables to verdicts: cells, values, chapters, the ledger and the map."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -36,7 +37,7 @@ def values(store):
             {"world.heterogeneity": 1.0, "reward.kinds": ["init_sft", "init_demo"]},
             (0, 1),
         ),
-        Cell("helpful", "small policy", {"policy.config.n_embd": 8}, (0,), True),
+        Cell("helpful", "small policy", {"policy.config.n_embd": 8}, (0,), ("coverage",)),
     ]
     return gather(cells, store=store, profile="smoke")
 
@@ -57,6 +58,9 @@ def test_the_map_has_four_by_four_cells_and_a_matched_row_for_both_tasks():
     assert len({cell.setting for cell in plain}) == 16 and len(plain) == 32 and len(cells) == 40
     assert {cell.setting for cell in ends} == {f"h = {h}, a = {a}" for h in (0, 1) for a in (0.1, 0.9)}
     assert len(map_spec().seeds) == 3
+    # a page waits for the corners: only the lead that is shown beside the frozen one
+    assert {cell.wanted for cell in ends} == {("outcomes",)} and len(ends) == 8
+    assert {tuple(cell.overrides["reward.kinds"]) for cell in ends} == {("init_sft", "init_demo")}
 
 
 # values
@@ -78,7 +82,7 @@ def test_values_are_means_over_prompts_of_the_studys_own_tables(values, store):
 def test_where_only_covering_is_measured_no_reward_model_is_trained(values, store):
     small = values[values["setting"] == "small policy"]
     assert set(small["table"]) == {"coverage"} and set(small["method"]) == {"pi_init", "pi_sft"}
-    cell = Cell("helpful", "small policy", {"policy.config.n_embd": 8}, (0,), True)
+    cell = Cell("helpful", "small policy", {"policy.config.n_embd": 8}, (0,), ("coverage",))
     needed = {
         step.name for step in next(iter(cell.steps(cell.study(store, profile="smoke")))).closure().values()
     }
@@ -94,14 +98,14 @@ def test_wide_tables_hold_the_same_values(values):
 
 
 def test_nothing_is_computed_twice_and_the_seconds_are_counted_once(values, store):
-    cell = Cell("helpful", "small policy", {"policy.config.n_embd": 8}, (0,), True)
+    cell = Cell("helpful", "small policy", {"policy.config.n_embd": 8}, (0,), ("coverage",))
     before = sorted(path.stat().st_mtime_ns for path in store.root.rglob("manifest.json"))
     gather([cell, cell], store=store, profile="smoke")
     assert sorted(path.stat().st_mtime_ns for path in store.root.rglob("manifest.json")) == before
 
 
 def test_step_seconds_count_shared_steps_once(store, monkeypatch):
-    cell = Cell("helpful", "small policy", {"policy.config.n_embd": 8}, (0,), True)
+    cell = Cell("helpful", "small policy", {"policy.config.n_embd": 8}, (0,), ("coverage",))
     monkeypatch.setattr("afd_study.study.cells.PROFILE", "smoke")
     monkeypatch.setattr(Cell.study, "__defaults__", (None, None, "smoke"))
     once = step_seconds([cell], store)
@@ -189,6 +193,8 @@ def test_claims_are_judged_from_frozen_values_and_printed(elsewhere):
     assert (tested["n_seeds"] == 8).all() and set(found["id"]) == set(ledger.claim_ids())
     page = ledger.front_page()
     assert page.count("\n") == len(ledger.claim_ids()) + 2 and "| E4 |" in page and "not yet tested" in page
+    for row in page.splitlines():  # a bar in a sentence would be a column more
+        assert len(re.findall(r"(?<!\\)\|", row)) == 7, row
     command = [sys.executable, "-m", "afd_study.study", "claims", "--json"]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert len(told) == len(found)
