@@ -109,7 +109,8 @@ def measured(cells: pd.DataFrame) -> pd.DataFrame:
 def matched_rows(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
     """Return Init-SFT's lead at the first style as trained, there at matched gain, and at the last style.
 
-    Columns task, h, then for each of the three the lead with its interval and pi_SFT's gain (judge points).
+    For each h that has a matched cell. Columns task, h, then for each of the three the lead with its
+    interval and pi_SFT's gain (judge points).
     """
     first, last = cells["a"].min(), cells["a"].max()
     kinds = {
@@ -118,7 +119,8 @@ def matched_rows(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFra
         f"a = {last:g}": (last, False),
     }  # fmt: skip
     rows = []
-    for (task, h), part in cells.groupby(["task", "h"], sort=True):
+    known = cells[cells["matched"].astype(bool)]
+    for (task, h), part in cells[cells["h"].isin(set(known["h"]))].groupby(["task", "h"], sort=True):
         row: dict[str, object] = {"task": task, "h": h}
         for label, (a, matched) in kinds.items():
             some = part[(part["a"] == a) & (part["matched"].astype(bool) == matched)]

@@ -105,7 +105,7 @@ def _matched(task: str, spec: MapSpec) -> list[Cell]:
             _knobs(h, a, kinds) | {"matched_style": reference},
             spec.seeds,
         )  # fmt: skip
-        for h in spec.heterogeneity
+        for h in spec.matched["heterogeneity"]
     ]
 
 
