@@ -148,7 +148,7 @@ def winners(table: pd.DataFrame) -> Plate:
     need(table, ("task", "h", "a", "matched", "winner", "share", "decided"), what="winners")
     rows = table[~table["matched"].astype(bool)]
     tasks, names = list(dict.fromkeys(rows["task"])), in_order(rows["winner"])
-    colours = ListedColormap([look(name).colour for name in names])
+    colours = ListedColormap([sns.light_palette(look(name).colour, 5)[2] for name in names])
     labels = [
         f"{look(name).label}\n{share:.2f}" for name, share in zip(rows["winner"], rows["share"], strict=True)
     ]
@@ -157,7 +157,7 @@ def winners(table: pd.DataFrame) -> Plate:
         figure, grid = plate(1, len(tasks), height=1.1 + 0.55 * rows["h"].nunique(), sharey=True)
         for axes, task in zip(grid[0], tasks, strict=True):
             part = told[told["task"] == task]
-            _panel(axes, part, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5, alpha=0.45)
+            _panel(axes, part, cmap=colours, vmin=-0.5, vmax=len(names) - 0.5)
             axes.set_title(task)
     figure.caption = (
         "Who picks best from demonstrations alone at n = 16, and the share of the random-to-oracle gap "
@@ -169,18 +169,14 @@ def winners(table: pd.DataFrame) -> Plate:
 
 def _panel(axes: Axes, part: pd.DataFrame, **colours: Any) -> None:
     """Draw a task's cells, h downwards and a across, by columns colour, label and bold."""
-    grid = part.pivot(index="h", columns="a", values="colour")
-    sns.heatmap(grid, ax=axes, cbar=False, linewidths=1.5, **colours)
-    mesh = axes.collections[0]
-    down, across = ({value: i + 0.5 for i, value in enumerate(axis)} for axis in (grid.index, grid.columns))
-    columns = ["h", "a", "label", "bold", "colour"]
-    for h, a, label, bold, colour in part[columns].itertuples(index=False, name=None):
-        red, green, blue = mesh.cmap(mesh.norm(colour))[:3]
-        dark = (mesh.get_alpha() or 1) * (1 - (0.3 * red + 0.59 * green + 0.11 * blue)) > 0.55
-        axes.text(
-            across[a], down[h], label, ha="center", va="center", fontsize=7,
-            fontweight="bold" if bold else "normal", color="white" if dark else "#111111",
-        )  # fmt: skip
+    grid, labels, bold = (
+        part.pivot(index="h", columns="a", values=name) for name in ("colour", "label", "bold")
+    )
+    sns.heatmap(
+        grid, ax=axes, annot=labels, fmt="", annot_kws={"fontsize": 7}, cbar=False, linewidths=1.5, **colours
+    )
+    for text, clear in zip(axes.texts, bold.to_numpy().ravel(), strict=True):
+        text.set_fontweight("bold" if clear else "normal")
     axes.set(xlabel="absorbed style a", ylabel="heterogeneity h")
     axes.grid(False)
 

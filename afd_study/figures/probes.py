@@ -99,7 +99,7 @@ def prices(table: pd.DataFrame, *, rows_by: str, unit: str) -> Plate:
             )
             sns.heatmap(
                 wide, ax=axes, cmap="vlag_r", center=0, vmin=-bound, vmax=bound, cbar=False, linewidths=1,
-                annot=True, fmt=".2f", annot_kws={"fontsize": 7, "color": "#111111"},
+                annot=True, fmt=".2f", annot_kws={"fontsize": 7},
             )  # fmt: skip
             axes.set(title=title, xlabel="", ylabel="")
             axes.set_xticklabels([look(name).label for name in names], rotation=30, ha="right", fontsize=7.5)
