@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.evaluation.effects import FORMS, Values, styled
+from afd_study.evaluation.effects import FORMS, Values
 from afd_study.evaluation.identities import IDENTITIES
 from afd_study.evaluation.orderings import verdict
 from afd_study.evaluation.statistics import Interval, t_interval
@@ -131,7 +131,8 @@ def _against(claim: Claim) -> list[str]:
     """Return the settings that a claim's own are compared with (effects.FORMS)."""
     if claim.form == "between_settings":
         return [claim.against]
-    return [styled(setting, claim.against) for setting in claim.settings if claim.form == "lost_lead"]
+    same_h = [f"{setting.split(',')[0]}, {claim.against}" for setting in claim.settings]
+    return same_h if claim.form == "lost_lead" else []
 
 
 def check_methods(ledger: Ledger, known: Iterable[str]) -> None:

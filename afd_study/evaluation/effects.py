@@ -114,15 +114,10 @@ def _between_settings(values: Values, claim: Compared, task: str, setting: str) 
     return here - there
 
 
-def styled(setting: str, against: str) -> str:
-    """Return the setting with the same h as `setting` and the style `against`: "h = 1, a = 0.9"."""
-    return f"{setting.split(',')[0]}, {against}"
-
-
 def _lost_lead(values: Values, claim: Compared, task: str, setting: str) -> "pd.Series[float]":
     """The lead in the matched setting minus that at the same h with the style absorbed."""
-    names = (setting, styled(setting, claim.against))
-    here, there = (values.lead(task, name, claim.method, claim.than) for name in names)
+    styled = f"{setting.split(',')[0]}, {claim.against}"
+    here, there = (values.lead(task, name, claim.method, claim.than) for name in (setting, styled))
     return here - there
 
 
