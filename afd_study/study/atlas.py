@@ -5,16 +5,18 @@ from typing import Any
 import pandas as pd
 
 from afd_study.evaluation.atlas import atlas, matched_rows, measured, predicted, winners
-from afd_study.study.cells import map_cells
+from afd_study.evaluation.claims import load_ledger
+from afd_study.study import ledger
+from afd_study.study.cells import cell_name, map_cells
 from afd_study.study.frozen import read_frozen, read_manifest
 from afd_study.study.values import gather, narrow
 
 __all__ = [
+    "at_matched_gain",
     "compared",
     "corners",
     "frozen_map",
     "manifest",
-    "matched_rows",
     "measured",
     "predicted",
     "winners",
@@ -27,6 +29,22 @@ def frozen_map() -> pd.DataFrame:
     Raises StoreError where they are missing or do not match their manifest.
     """
     return atlas(narrow(read_frozen("map", "values")))
+
+
+def at_matched_gain() -> pd.DataFrame:
+    """Return evaluation.atlas.matched_rows from the ledger's frozen values: its settings are cells as well.
+
+    Raises StoreError where they are missing or do not match their manifest.
+    """
+    marks, style, matched = "world.heterogeneity", "world.absorbed_style", "matched_style"
+    named = {
+        name: cell_name(given[marks], given[style], matched=matched in given)
+        for name, given in load_ledger().settings.items()
+        if set(given) <= {marks, style, matched, "reward.kinds"}
+    }
+    values = ledger.frozen_values()
+    values = values[values["setting"].isin(list(named))]
+    return matched_rows(atlas(values.assign(setting=values["setting"].map(named))))
 
 
 def manifest() -> dict[str, Any]:

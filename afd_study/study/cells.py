@@ -48,7 +48,7 @@ class MapSpec(Frozen):
     heterogeneity: tuple[float, ...]
     absorbed_style: tuple[float, ...]
     kinds: tuple[str, ...]
-    matched: dict[str, Any]
+    corner_kinds: tuple[str, ...]
 
 
 @cache
@@ -72,41 +72,26 @@ def ledger_cells() -> list[Cell]:
 
 
 def map_cells(*, corners: bool = False) -> list[Cell]:
-    """Return the map's cells, the matched row last.
-
-    With `corners` only the four corners, and of them what the lead over the first rival needs.
-    """
+    """Return the map's cells; with `corners` only the four corners, and of them what the lead shown needs."""
     spec = map_spec()
     kinds, wanted = spec.kinds, Cell._field_defaults["wanted"]
     if corners:
-        kinds, wanted = spec.matched["kinds"], ("outcomes",)
-    ends = {
-        axis: (getattr(spec, axis)[0], getattr(spec, axis)[-1])
-        for axis in ("heterogeneity", "absorbed_style")
-    }
-    cells = []
-    for task in spec.tasks:
-        for h in spec.heterogeneity:
-            for a in spec.absorbed_style:
-                if not corners or (h in ends["heterogeneity"] and a in ends["absorbed_style"]):
-                    knobs = _knobs(h, a, kinds)
-                    cells.append(Cell(task, f"h = {h:g}, a = {a:g}", knobs, spec.seeds, wanted))
-        if not corners:
-            cells += _matched(task, spec)
-    return cells
-
-
-def _matched(task: str, spec: MapSpec) -> list[Cell]:
-    a, reference, kinds = (spec.matched[name] for name in ("absorbed_style", "matched_style", "kinds"))
+        kinds, wanted = spec.corner_kinds, ("outcomes",)
     return [
-        Cell(
-            task,
-            f"h = {h:g}, a = {a:g}, matched gain",
-            _knobs(h, a, kinds) | {"matched_style": reference},
-            spec.seeds,
-        )  # fmt: skip
-        for h in spec.matched["heterogeneity"]
+        Cell(task, cell_name(h, a), _knobs(h, a, kinds), spec.seeds, wanted)
+        for task in spec.tasks
+        for h in (_ends(spec.heterogeneity) if corners else spec.heterogeneity)
+        for a in (_ends(spec.absorbed_style) if corners else spec.absorbed_style)
     ]
+
+
+def cell_name(h: float, a: float, *, matched: bool = False) -> str:
+    """Return the name of a cell: "h = 0.33, a = 0.4", with ", matched gain" where SFT was stopped for it."""
+    return f"h = {h:g}, a = {a:g}" + (", matched gain" if matched else "")
+
+
+def _ends(axis: tuple[float, ...]) -> tuple[float, float]:
+    return axis[0], axis[-1]
 
 
 def _knobs(h: float, a: float, kinds: Any) -> dict[str, Any]:

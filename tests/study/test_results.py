@@ -52,10 +52,9 @@ def test_every_cell_is_a_valid_study_and_the_ledgers_seeds_are_its_own():
     assert len(load_ledger().seeds) >= 8
 
 
-def test_the_map_has_four_by_four_cells_and_a_matched_row_for_both_tasks():
+def test_the_map_has_four_by_four_cells_for_both_tasks():
     cells, ends = map_cells(), map_cells(corners=True)
-    plain = [cell for cell in cells if "matched" not in cell.setting]
-    assert len({cell.setting for cell in plain}) == 16 and len(plain) == 32 and len(cells) == 36
+    assert len({cell.setting for cell in cells}) == 16 and len(cells) == 32
     assert {cell.setting for cell in ends} == {f"h = {h}, a = {a}" for h in (0, 1) for a in (0.1, 0.9)}
     assert len(map_spec().seeds) == 3
     # a page waits for the corners: only the lead that is shown beside the frozen one
@@ -239,6 +238,15 @@ def test_unknown_results_are_refused(elsewhere):
 
 
 # the map
+
+
+def test_the_comparison_at_matched_gain_is_the_ledgers(elsewhere):
+    freeze("ledger", {"values": wide(made_up())})
+    found = atlas.at_matched_gain()
+    assert list(found[["task", "h"]].itertuples(index=False, name=None)) == [
+        ("harmless", 0.0), ("harmless", 1.0), ("helpful", 0.0), ("helpful", 1.0),
+    ]  # fmt: skip
+    assert {"lead, a = 0.1", "lead, a = 0.1, matched", "lead, a = 0.9"} <= set(found.columns)
 
 
 def test_corners_are_computed_and_stand_beside_the_frozen_ones(elsewhere):
