@@ -45,7 +45,7 @@ def fit(
     """Fit the model to pairs, keep it at its lowest validation loss, and return it with all evaluations.
 
     Raises DataError where the pairs do not fill a batch or none are left for validation; TrainingError for
-    a loss that is no number.
+    a loss or a reward that is no finite number.
     """
     refuse_empty(validation_pairs=validation)
     adapters = with_lora(model.backbone, lora, seed=seed)
@@ -53,9 +53,11 @@ def fit(
     def train_loss(module: nn.Module, items: Sequence[Pair]) -> Tensor:
         both = collate([pair.high for pair in items] + [pair.low for pair in items])
         scores = module(both.to(next(module.parameters()).device))
-        return pair_loss(
+        value = pair_loss(
             loss, high=scores[: len(items)], low=scores[len(items) :], constant=training.batch_size
         )
+        # an infinite reward on its right side costs nothing: the loss alone would not show it
+        return value if scores.isfinite().all() else value * torch.nan
 
     def evaluate(module: nn.Module) -> float:
         high, low = both_sides(module, validation)

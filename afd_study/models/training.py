@@ -64,7 +64,7 @@ def train(
 
     Raises:
         DataError: fewer items than a batch. SpecError: a batch that the processes cannot share evenly.
-        TrainingError: a loss is not finite; the training batch's items are kept in the workspace.
+        TrainingError: a loss or gradient is not finite; the step's items are kept in the workspace.
     """
     run = _prepared(module, spec, seed)
     plan = step_indices(
@@ -146,17 +146,23 @@ def _step(
             value = loss(run.module, part)
             run.accelerator.backward(value * run.accelerator.num_processes)
         total += value.item()
-    if not math.isfinite(total):
+    _refuse_infinite("loss", total, mine, step, workspace)
+    norm = run.accelerator.clip_grad_norm_(run.module.parameters(), spec.max_grad_norm)
+    _refuse_infinite("gradient's norm", float(norm), mine, step, workspace)  # before it reaches the weights
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    return total
+
+
+def _refuse_infinite(what: str, value: float, mine: Sequence[Any], step: int, workspace: Path) -> None:
+    """Raise TrainingError for a value that is no finite number, with the step's items kept."""
+    if not math.isfinite(value):
         workspace.mkdir(parents=True, exist_ok=True)
         kept = workspace / f"batch-{step}.json"
         kept.write_text(json.dumps(mine))
         raise TrainingError(
-            f"the loss is {total} at step {step}: lower learning_rate or look at the batch kept in {kept}"
+            f"the {what} is {value} at step {step}: lower learning_rate or look at the batch kept in {kept}"
         )
-    run.accelerator.clip_grad_norm_(run.module.parameters(), spec.max_grad_norm)
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
-    return total
 
 
 def _note_evaluation(run: _Run, evaluate: Callable[[nn.Module], float], step: int, training: float) -> None:

@@ -20,7 +20,7 @@ from afd_study.models.specs import SamplingSpec
 from afd_study.models.tokenizers import load_tokenizer
 from afd_study.study.context import Context
 from afd_study.study.encoding import examples_from
-from afd_study.study.steps import open_world
+from afd_study.study.steps import open_world, refuse_infinite
 from afd_study.study.tables import read_table, write_table
 from afd_study.worlds.grammar import EOS
 
@@ -117,7 +117,9 @@ def edit_scores(
     rows = examples_from(table, read_table(prompts, "prompts"), reader, sampling, context=10**9)
     examples = list(rows["example"])
     context.spend(tokens=sum(len(e.ids) for e in examples), parameters=n_parameters(model), passes=1)
-    found = table[[*ROW, "edit"]].assign(scorer=scorer, reward=rewards(model, examples))
+    values = rewards(model, examples)
+    refuse_infinite(values, table, scorer, context)
+    found = table[[*ROW, "edit"]].assign(scorer=scorer, reward=values)
     write_table(out, "edit_scores", found)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from afd_study.errors import DataError
 from afd_study.evaluation.diagnostics import diagnostics, discrimination
 from afd_study.evaluation.outcomes import best_of_n_outcomes, levels, summarise, win_rates
 from afd_study.evaluation.proportions import preference_accuracy
@@ -20,7 +19,7 @@ from afd_study.models.specs import LoRASpec, ModelSpec, SamplingSpec, TrainingSp
 from afd_study.models.tokenizers import load_tokenizer
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import examples_from, paired_examples
-from afd_study.study.steps import open_world, write_evaluations
+from afd_study.study.steps import open_world, refuse_infinite, write_evaluations
 from afd_study.study.tables import read_table, write_table
 
 JUDGE = "judge"
@@ -109,26 +108,12 @@ def scores(
         table = _texts(folder, source)
         rows = examples_from(table, asked, reader, sampling, context=10**9)
         values = rewards(model, list(rows["example"]))
-        _refuse_infinite(values, table, scorer, context)
+        refuse_infinite(values, table, scorer, context)
         context.spend(
             tokens=sum(len(e.ids) for e in rows["example"]), parameters=n_parameters(model), passes=1
         )
         found.append(table[["prompt_id", "source", "draw"]].assign(scorer=scorer, reward=values))
     write_table(out, "scores", pd.concat(found, ignore_index=True))
-
-
-def _refuse_infinite(values: np.ndarray, table: pd.DataFrame, scorer: str, context: Context) -> None:
-    """Raise DataError for a reward that is no finite number, with the responses kept for inspection."""
-    bad = ~np.isfinite(values)
-    if bad.any():
-        kept = context.workspace / f"unscorable-{scorer}.json"
-        table[bad].assign(reward=values[bad].astype(str)).to_json(kept, orient="records", indent=1)
-        first = table[bad].iloc[0]
-        raise DataError(
-            f"step scores: reward model '{scorer}' gave {values[bad][0]} to draw {first['draw']} of prompt "
-            f"'{first['prompt_id']}' ({first['source']}) and is no finite number {bad.sum()} times in all: "
-            f"look at the responses kept in {kept}, or lower reward.training.learning_rate"
-        )
 
 
 def fitted_judge(

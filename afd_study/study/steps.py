@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from afd_study.errors import DataError
 from afd_study.methods.sft import fine_tune, response_tokens
 from afd_study.models.decoding import Request, sample
 from afd_study.models.policy import (
@@ -238,6 +239,20 @@ def logprobs(
 def write_evaluations(out: Path, evaluations: list[Evaluation]) -> None:
     """Write how a training went: step, training_loss, validation_loss."""
     write_table(out, "evaluations", pd.DataFrame(evaluations, columns=Evaluation._fields))
+
+
+def refuse_infinite(values: np.ndarray, table: pd.DataFrame, scorer: str, context: Context) -> None:
+    """Raise DataError for a reward that is no finite number, with the responses kept for inspection."""
+    bad = ~np.isfinite(values)
+    if bad.any():
+        kept = context.workspace / f"unscorable-{scorer}.json"
+        table[bad].assign(reward=values[bad].astype(str)).to_json(kept, orient="records", indent=1)
+        first = table[bad].iloc[0]
+        raise DataError(
+            f"reward model '{scorer}' gave {values[bad][0]} to draw {first['draw']} of prompt "
+            f"'{first['prompt_id']}' ({first['source']}) and is no finite number {bad.sum()} times in all: "
+            f"look at the responses kept in {kept}, or lower reward.training.learning_rate"
+        )
 
 
 def _count_training(

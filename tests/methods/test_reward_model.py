@@ -12,6 +12,7 @@ from afd_study.methods.reward_model import accuracy, both_sides, fit, pair_loss
 from afd_study.models.batches import Example, Pair
 from afd_study.models.reward import on_backbone, rewards
 from afd_study.models.specs import LoRASpec
+from afd_study.models.training import TrainingError
 
 EOS, GOOD, BAD = 1, 20, 21
 LOSSES = ("discriminator_bce", "bradley_terry")
@@ -116,6 +117,27 @@ def test_losses_are_nats_a_pair_however_a_step_is_cut(lm, tokenizer, spec, tmp_p
         )  # fmt: skip
         assert evaluations[0].training_loss == pytest.approx(expected, abs=1e-5)
         assert evaluations[0].validation_loss == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_infinite_reward_stops_its_step_even_where_it_costs_nothing(lm, tokenizer, spec, tmp_path, loss):
+    model, steps = on_backbone(lm, tokenizer), []
+    plain = model.forward
+
+    def broken(batch):
+        scores, end = plain(batch), torch.zeros(len(batch.ids))
+        steps.append(model.training)
+        if sum(steps) == 3:  # the third step's high side; minus the logarithm of its sigmoid is 0
+            end[: len(end) // 2] = torch.inf
+        return scores + end
+
+    model.forward = broken
+    with pytest.raises(TrainingError, match="the loss is nan at step 2"):
+        fit(
+            model, easy_pairs(64), validation=easy_pairs(16, seed=1), loss=loss, training=spec(steps=8),
+            seed=0, workspace=tmp_path,
+        )  # fmt: skip
+    assert (tmp_path / "batch-2.json").is_file()
 
 
 def test_equal_seeds_give_equal_rewards(lm, tokenizer, spec, tmp_path):

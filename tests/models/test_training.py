@@ -196,6 +196,20 @@ def test_an_infinite_loss_is_no_loss_either(tmp_path):
         fit(tmp_path, loss=lambda net, items: squared(net, items) + float("inf"))
 
 
+def test_a_gradient_that_is_no_number_under_a_finite_loss_stops_before_it_reaches_the_weights(tmp_path):
+    calls = []
+
+    def loss(net, items):
+        calls.append(items)
+        at_a_kink = sum((weight - weight.detach()).abs().sum().sqrt() for weight in net.parameters())
+        return squared(net, items) + (at_a_kink if len(calls) == 4 else 0)  # worth 0, slope 0 / 0
+
+    with pytest.raises(TrainingError, match=r"the gradient's norm is nan at step 3: .*batch-3.json"):
+        fit(tmp_path / "workspace", loss=loss)
+    kept = json.loads((tmp_path / "workspace" / "batch-3.json").read_text())
+    assert [tuple(item) for item in kept] == list(calls[3])
+
+
 def test_fewer_items_than_a_batch_are_refused(tmp_path):
     with pytest.raises(DataError, match="7 examples do not fill a batch of 8"):
         fit(tmp_path, items=ITEMS[:7])
