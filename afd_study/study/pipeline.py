@@ -85,11 +85,15 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
         )  # fmt: skip
     elif spec.judge is not None:
         steps["judge"] = _judge(spec, spec.judge, seed, texts, steps)
-        steps["judge_scores"] = _scores(spec, "judge", steps["judge"], texts, tested)
+        everything = tested | {"demonstrations": texts.held_out_shown}
+        steps["judge_scores"] = _scores(spec, "judge", steps["judge"], texts, everything)
+    scored: dict[str, Step] = {}
     for kind in spec.reward.kinds:
-        steps[f"reward_{kind}"] = _reward(spec, seed, kind, steps, texts)
-        steps[f"scores_{kind}"] = _scores(spec, kind, steps[f"reward_{kind}"], texts, tested)
-    scored = {kind: steps[f"scores_{kind}"] for kind in spec.reward.kinds}
+        model = steps[f"reward_{kind}"] = _reward(spec, seed, kind, steps, texts)
+        # demonstrations apart: their marks must not have all samples scored again
+        shown = {"demonstrations": texts.held_out_shown}
+        scored[kind] = steps[f"scores_{kind}"] = _scores(spec, kind, model, texts, tested)
+        scored[f"{kind}_shown"] = steps[f"shown_{kind}"] = _scores(spec, kind, model, texts, shown)
     pooled = {name: steps[name] for name in ("pool", "init_logprobs")}
     verdicts = steps.get("judged") or steps.get("judge_scores")
     if verdicts is not None:
@@ -202,11 +206,11 @@ def _reward(spec: StudySpec, seed: int, kind: str, steps: Mapping[str, Step], te
     return Step("reward_model", f"{REWARDS}:reward_model", settings, inputs | sources | shown, weight=15)
 
 
-def _scores(spec: StudySpec, scorer: str, model: Step, texts: Texts, tested: Mapping[str, Step]) -> Step:
+def _scores(spec: StudySpec, scorer: str, model: Step, texts: Texts, asked: Mapping[str, Step]) -> Step:
+    """Score texts of some sources by a model."""
     settings = {"scorer": scorer, "sampling": lengths(spec)}
     inputs = {"reward_model": model, "tokenizers": texts.tokenizers, "prompts": texts.prompts}
-    shown = {"demonstrations": texts.held_out_shown}
-    return Step("scores", f"{REWARDS}:scores", settings, inputs | dict(tested) | shown, weight=5)
+    return Step("scores", f"{REWARDS}:scores", settings, inputs | dict(asked), weight=5)
 
 
 def _covering(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str, Step]) -> None:

@@ -75,18 +75,26 @@ def changed(before, after):
 
 KINDS = set(REWARD_DATA)
 REWARDS = {f"reward_{kind}" for kind in KINDS}
+SHOWN = {f"shown_{kind}" for kind in KINDS}
 SCORES = {f"scores_{kind}" for kind in KINDS}
 COVERING = {"densities_pi_init", "densities_pi_sft", "coverage"}
 ENDS = {"outcomes", "probes"}
 POOL = {"pool", "init_logprobs", "judged", "edits"} | SCORES | COVERING | ENDS
 EVERY = set(steps_of())
 DRAWN = {f"training_{policy}{times}" for policy in ("pi_init", "pi_sft") for times in ("", "_x10")}
-SFT = {"shown", "pi_sft", "training_pi_sft", "training_pi_sft_x10"} | POOL | REWARDS
+SFT = {"shown", "pi_sft", "training_pi_sft", "training_pi_sft_x10"} | POOL | REWARDS | SHOWN
+
+
+def of(kind):
+    """The steps of one reward model: itself, and its scores of samples and of demonstrations."""
+    return {f"reward_{kind}", f"scores_{kind}", f"shown_{kind}"}
+
+
 # setting -> another value, and the steps whose key it may and must change
 REACH = {
-    "world.heterogeneity": (0.5, {"shown", "reward_init_demo", "reward_sft_demo"} | SCORES | ENDS),
-    "world.preference_noise": (0.1, {"preferences", "reward_preferences", "scores_preferences"} | ENDS),
-    "world.preference_scale": (1.0, {"preferences", "reward_preferences", "scores_preferences"} | ENDS),
+    "world.heterogeneity": (0.5, {"shown", *of("init_demo"), *of("sft_demo")} | SHOWN | ENDS),
+    "world.preference_noise": (0.1, {"preferences", *of("preferences")} | ENDS),
+    "world.preference_scale": (1.0, {"preferences", *of("preferences")} | ENDS),
     "world.absorbed_style": (0.5, SFT | DRAWN | {"held_out", "preferences"}),
     "world.demonstration_quality": (0.6, SFT | DRAWN | {"held_out", "preferences"}),
     "world.n_demonstrations": (170, SFT | DRAWN | {"preferences"}),
@@ -104,13 +112,13 @@ REACH = {
     "pretraining": ({"steps": 50}, EVERY - {"prompts", "shown", "held_out"}),
     "sft": ({"steps": 30}, SFT - {"shown"}),
     "matched_style": (0.9, SFT - {"shown"}),
-    "reward.training": ({"steps": 30}, REWARDS | SCORES | ENDS),
-    "reward.backbone": ("pi_init", REWARDS | SCORES | ENDS),
-    "reward.lora": ({"r": 4}, REWARDS | SCORES | ENDS),
+    "reward.training": ({"steps": 30}, REWARDS | SCORES | SHOWN | ENDS),
+    "reward.backbone": ("pi_init", REWARDS | SCORES | SHOWN | ENDS),
+    "reward.lora": ({"r": 4}, REWARDS | SCORES | SHOWN | ENDS),
     "sampling.draws": (20, POOL),
     "sampling.n_max": (15, ENDS),
     "sampling.baseline_draws": (5, {"pool_init", "judged"} | SCORES | COVERING | ENDS),
-    "sampling.demonstrations": (3, {"held_out", "judged"} | SCORES | COVERING | ENDS),
+    "sampling.demonstrations": (3, {"held_out", "judged"} | SHOWN | COVERING | ENDS),
     "sampling.max_new_tokens": (23, EVERY - {"prompts", "shown", "held_out"}),
     "sampling.max_prompt_tokens": (9, EVERY - {"prompts", "shown", "held_out"}),
 }
