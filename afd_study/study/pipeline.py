@@ -87,13 +87,7 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
         steps["judge"] = _judge(spec, spec.judge, seed, texts, steps)
         everything = tested | {"demonstrations": texts.held_out_shown}
         steps["judge_scores"] = _scores(spec, "judge", steps["judge"], texts, everything)
-    scored: dict[str, Step] = {}
-    for kind in spec.reward.kinds:
-        model = steps[f"reward_{kind}"] = _reward(spec, seed, kind, steps, texts)
-        # demonstrations apart: their marks must not have all samples scored again
-        shown = {"demonstrations": texts.held_out_shown}
-        scored[kind] = steps[f"scores_{kind}"] = _scores(spec, kind, model, texts, tested)
-        scored[f"{kind}_shown"] = steps[f"shown_{kind}"] = _scores(spec, kind, model, texts, shown)
+    scored = _scored(spec, seed, texts, steps, tested)
     pooled = {name: steps[name] for name in ("pool", "init_logprobs")}
     verdicts = steps.get("judged") or steps.get("judge_scores")
     if verdicts is not None:
@@ -180,6 +174,21 @@ def _judge(spec: StudySpec, training: Any, seed: int, texts: Texts, steps: Mappi
     settings = {"training": training, "sampling": lengths(spec), "seed": seed}
     inputs = {"tokenizers": texts.tokenizers, "corpus": texts.prompts, "policy": body}
     return Step("judge", f"{REWARDS}:fitted_judge", settings, inputs, weight=30)
+
+
+def _scored(
+    spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step], tested: Mapping[str, Step]
+) -> dict[str, Step]:
+    """Add every reward model with its scores, and return the scores.
+
+    Demonstrations are scored by a step of their own: their marks must not have all samples scored again.
+    """
+    scored, shown = dict[str, Step](), {"demonstrations": texts.held_out_shown}
+    for kind in spec.reward.kinds:
+        model = steps[f"reward_{kind}"] = _reward(spec, seed, kind, steps, texts)
+        scored[kind] = steps[f"scores_{kind}"] = _scores(spec, kind, model, texts, tested)
+        scored[f"{kind}_shown"] = steps[f"shown_{kind}"] = _scores(spec, kind, model, texts, shown)
+    return scored
 
 
 def _reward(spec: StudySpec, seed: int, kind: str, steps: Mapping[str, Step], texts: Texts) -> Step:

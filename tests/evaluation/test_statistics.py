@@ -86,7 +86,10 @@ def test_bootstrap_statistic_in_blocks_is_the_same(monkeypatch):
     values, ids = generator(3).normal(size=30), np.arange(30)
     whole = st.bootstrap_statistic(lambda w: w @ values, ids, generator=generator(), resamples=100)
     monkeypatch.setattr(st, "BLOCK", 70)
-    assert st.bootstrap_statistic(lambda w: w @ values, ids, generator=generator(), resamples=100) == whole
+    parts = st.bootstrap_statistic(lambda w: w @ values, ids, generator=generator(), resamples=100)
+    np.testing.assert_allclose(
+        parts, whole, rtol=1e-13
+    )  # some processors sum a smaller product in another order
 
 
 # --- the choice between the two, said in the table

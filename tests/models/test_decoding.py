@@ -27,7 +27,9 @@ def drawn(lm, asked, **options):
 
 def assert_same(found, expected):
     assert [each.ids for each in found] == [each.ids for each in expected]
-    np.testing.assert_allclose([e.logprob for e in found], [e.logprob for e in expected], atol=1e-5)
+    np.testing.assert_allclose(
+        [e.logprob for e in found], [e.logprob for e in expected], rtol=2e-6, atol=1e-5
+    )
 
 
 def test_recorded_log_probabilities_are_those_of_a_full_forward_pass(lm):

@@ -49,12 +49,12 @@ def test_neither_batch_nor_padding_changes_a_reward(model):
     rows = examples()
     alone = np.array([rewards(model, [row])[0] for row in rows])
     for max_tokens in (1, 50, 10**6):
-        np.testing.assert_allclose(rewards(model, rows, max_tokens=max_tokens), alone, atol=1e-5)
+        np.testing.assert_allclose(rewards(model, rows, max_tokens=max_tokens), alone, rtol=1e-5, atol=1e-5)
     order = np.random.default_rng(1).permutation(len(rows))
-    np.testing.assert_allclose(rewards(model, [rows[i] for i in order]), alone[order], atol=1e-5)
+    np.testing.assert_allclose(rewards(model, [rows[i] for i in order]), alone[order], rtol=1e-5, atol=1e-5)
     with torch.no_grad():
         for padding in (0, EOS, 9, MARK):
-            np.testing.assert_allclose(model(collate(rows, padding)), alone, atol=1e-5)
+            np.testing.assert_allclose(model(collate(rows, padding)), alone, rtol=1e-5, atol=1e-5)
 
 
 def test_the_whole_response_counts(model):
