@@ -1,6 +1,8 @@
 """The house keeps its floors: who may import whom, and how long a file or a function may be."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
@@ -103,6 +105,13 @@ def test_a_step_off_the_floor_is_seen(root, source, folder):
 )
 def test_what_is_allowed_is_allowed(root, source, folder):
     assert not violations(source, ["afd_study", folder], folder, MAY_IMPORT[folder], root)
+
+
+def test_frozen_pages_wait_for_no_models():
+    """Importing transformers takes each kernel seconds, and a page from frozen tables runs no model."""
+    asked = "import sys, afd_study.study.atlas, afd_study.study.ledger; print('transformers' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"
 
 
 def test_files_and_functions_fit_on_a_page(root):

@@ -16,10 +16,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.evaluation.effects import FORMS, Values
+from afd_study.evaluation.effects import FORMS, Values, same_h
 from afd_study.evaluation.identities import IDENTITIES
 from afd_study.evaluation.orderings import verdict
 from afd_study.evaluation.statistics import Interval, t_interval
+from afd_study.worlds.tasks import CONTROLLED
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     "outcomes": ("judge",),
@@ -29,7 +30,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "separability": ("auc", "auc_without_length"),
     "cost": ("flops",),
 }
-TASKS = ("harmless", "helpful")
+TASKS = tuple(CONTROLLED)
 MEASURED_BY: Mapping[str, tuple[str, ...]] = {
     "difference": ("coverage", "probes", "separability", "cost"),
     "win_rate": ("win_rates",),
@@ -131,8 +132,7 @@ def _against(claim: Claim) -> list[str]:
     """Return the settings that a claim's own are compared with (effects.FORMS)."""
     if claim.form == "between_settings":
         return [claim.against]
-    same_h = [f"{setting.split(',')[0]}, {claim.against}" for setting in claim.settings]
-    return same_h if claim.form == "lost_lead" else []
+    return [same_h(setting, claim.against) for setting in claim.settings] if claim.form == "lost_lead" else []
 
 
 def check_methods(ledger: Ledger, known: Iterable[str]) -> None:

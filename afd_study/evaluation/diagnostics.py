@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from afd_study.errors import DataError, unknown_name
-from afd_study.evaluation.outcomes import Pool, finite, pools
+from afd_study.evaluation.pools import Pool, finite, pools
 from afd_study.evaluation.statistics import (
     BOOTSTRAP,
     bootstrap_statistic,

@@ -45,7 +45,8 @@ class Values:
         if frame.duplicated([*keys, "seed"]).any():
             row = frame[frame.duplicated([*keys, "seed"])].iloc[0]
             raise DataError(f"table values repeats {row[[*keys, 'seed']].to_dict()}")
-        self._cells = {key: part.set_index("seed")["value"].sort_index() for key, part in frame.groupby(keys)}
+        seeded = frame.sort_values("seed").set_index("seed")
+        self._cells = dict(iter(seeded.groupby(keys)["value"]))
         self.methods = set(frame["method"])
         self.settings = list(dict.fromkeys(frame["setting"]))
 
@@ -82,6 +83,15 @@ class Values:
         return ahead / self.gap(task, setting)
 
 
+def same_h(setting: str, style: str) -> str:
+    """Return the name of the setting with the same marks and another style.
+
+    >>> same_h("h = 1, matched gain", "style absorbed")
+    'h = 1, style absorbed'
+    """
+    return f"{setting.split(',')[0]}, {style}"
+
+
 Form = Callable[[Values, Compared, str, str], "pd.Series[float]"]
 
 
@@ -116,7 +126,7 @@ def _between_settings(values: Values, claim: Compared, task: str, setting: str) 
 
 def _lost_lead(values: Values, claim: Compared, task: str, setting: str) -> "pd.Series[float]":
     """The lead in the matched setting minus that at the same h with the style absorbed."""
-    styled = f"{setting.split(',')[0]}, {claim.against}"
+    styled = same_h(setting, claim.against)
     here, there = (values.lead(task, name, claim.method, claim.than) for name in (setting, styled))
     return here - there
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from afd_study.errors import DataError, unknown_name
-from afd_study.evaluation.outcomes import finite
+from afd_study.evaluation.pools import finite
 from afd_study.evaluation.separability import LENGTH_BINS, LENGTHS, SURFACE, stratified_auc
 from afd_study.evaluation.statistics import (
     BOOTSTRAP,

@@ -12,6 +12,8 @@ import pandas as pd
 
 from afd_study.records import checked
 
+JUDGE = "judge"  # the name of the judge among the scorers of table `scores`
+
 Scorer = Callable[[pd.DataFrame], "pd.Series[float]"]
 
 # on a pool with the columns of `samples`, and `logprob_init` and `judge` joined to it

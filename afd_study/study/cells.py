@@ -14,6 +14,7 @@ from afd_study.evaluation.claims import load_ledger
 from afd_study.models.specs import Frozen
 from afd_study.study.store import Step, Store
 from afd_study.study.study import Study, open_study
+from afd_study.worlds.tasks import CONTROLLED
 
 PROFILE = "cpu"
 
@@ -66,7 +67,7 @@ def ledger_cells() -> list[Cell]:
             task, name, ledger.overrides(task, name), ledger.seeds,
             ("coverage",) if name in ledger.coverage_only else Cell._field_defaults["wanted"],
         )
-        for task in ("harmless", "helpful")
+        for task in CONTROLLED
         for name in ledger.settings
     ]  # fmt: skip
 

@@ -16,8 +16,7 @@ from afd_study.study.ledger import METHODS, judged
 from afd_study.study.store import Store, default_store
 from afd_study.study.study import open_settings
 from afd_study.study.values import gather, wide
-
-TASKS = ("harmless", "helpful")
+from afd_study.worlds.tasks import CONTROLLED
 
 
 def freeze_ledger(*, jobs: int) -> None:
@@ -58,10 +57,10 @@ def step_seconds(cells: Sequence[Cell], store: Store) -> float:
 
 def freeze_chapters(*, jobs: int) -> None:
     """Compute the tables of the chapters on both tasks and freeze them."""
-    studies = [study for task in TASKS for study in open_settings(task, PROFILE, quiet=True).values()]
+    studies = [study for task in CONTROLLED for study in open_settings(task, PROFILE, quiet=True).values()]
     steps = [step for study in studies for plan in study.plans().values() for step in plan.steps.values()]
     execute(steps, studies[0].store, jobs=jobs, threads=studies[0].spec.threads, lines=True)
-    for task in TASKS:
+    for task in CONTROLLED:
         for kind in ("experiment", "probes"):
             freeze_chapter(kind, task, profile=PROFILE, jobs=jobs)
             print(f"{kind}/{task}: frozen")

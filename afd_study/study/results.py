@@ -13,10 +13,9 @@ from afd_study.evaluation.diagnostics import rank_correlations
 from afd_study.evaluation.orderings import PAPER_ORDERINGS, Contrast, orderings
 from afd_study.evaluation.separability import separability, top_words
 from afd_study.evaluation.statistics import interval
-from afd_study.methods.selection import picks
-from afd_study.study.reward_steps import JUDGE
-from afd_study.study.steps import CONTROLLED
+from afd_study.methods.selection import JUDGE, picks
 from afd_study.study.study import Study, compare
+from afd_study.worlds.tasks import CONTROLLED
 
 Studies = Mapping[str, Study]
 CURVE = ("setting", "task", "method", "n", "judge")

@@ -11,7 +11,7 @@ from afd_study.evaluation.outcomes import best_of_n_outcomes, levels, summarise,
 from afd_study.evaluation.proportions import preference_accuracy
 from afd_study.methods.reward_model import accuracy, both_sides, fit
 from afd_study.methods.reward_pairs import Contrast, label_preferences, pairs
-from afd_study.methods.selection import scores_of
+from afd_study.methods.selection import JUDGE, scores_of
 from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, device, from_scratch, load_policy, n_parameters
 from afd_study.models.reward import load_reward_model, on_backbone, rewards, save_reward_model
@@ -21,8 +21,6 @@ from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import examples_from, paired_examples
 from afd_study.study.steps import open_world, refuse_infinite, write_evaluations
 from afd_study.study.tables import read_table, write_table
-
-JUDGE = "judge"
 
 
 def judged(out: Path, context: Context, *, world: dict[str, Any], prompts: Path, **texts: Path) -> None:

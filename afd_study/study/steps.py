@@ -29,10 +29,8 @@ from afd_study.study.tables import read_table, write_table
 from afd_study.worlds import hh_rlhf, own_data
 from afd_study.worlds.controlled import ControlledWorld
 from afd_study.worlds.corpus import opening, unit_hash
-from afd_study.worlds.harmless import HarmlessWorld
-from afd_study.worlds.helpful import HelpfulWorld
+from afd_study.worlds.tasks import CONTROLLED
 
-CONTROLLED: Mapping[str, type[ControlledWorld]] = {"harmless": HarmlessWorld, "helpful": HelpfulWorld}
 CORPORA: Mapping[str, tuple[Any, Any]] = {  # imported by name, so that their code is part of a step's key
     "hh_rlhf": (hh_rlhf.load, hh_rlhf.HHRLHFSpec),
     "own_data": (own_data.load, own_data.OwnDataSpec),

@@ -79,26 +79,6 @@ def test_other_sources_and_unwanted_scorers_stay_out():
     assert value(table, "init_sft", 1) == pytest.approx(7 / 3)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_rewards_must_be_finite_and_the_culprit_is_named(bad):
-    broken = THREE.copy()
-    broken.loc[4, "reward"] = bad
-    with pytest.raises(DataError, match="scorer 'init_sft' gave .* to draw 1 of prompt 'a'"):
-        oc.best_of_n_outcomes(broken, **IDS, n_max=2)
-
-
-def test_a_missing_score_is_named():
-    with pytest.raises(DataError, match="'init_sft' has no score for draw 2 of prompt 'a'"):
-        oc.best_of_n_outcomes(THREE.drop(index=5), **IDS, n_max=2)
-    with pytest.raises(DataError, match="'world' has no score for draw 0"):
-        oc.best_of_n_outcomes(THREE.drop(index=0), **IDS, n_max=2)
-
-
-def test_a_repeated_score_is_refused():
-    with pytest.raises(DataError, match="repeats the key"):
-        oc.best_of_n_outcomes(pd.concat([THREE, THREE.iloc[:1]]), **IDS, n_max=2)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
