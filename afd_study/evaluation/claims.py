@@ -61,6 +61,7 @@ class Claim(BaseModel):
     against: str = ""
     tasks: tuple[str, ...] = TASKS
     settings: tuple[str, ...] = ()
+    run: Literal["ledger", "arms"] = "ledger"
     pending: str = ""
     post_hoc: bool = False
 
@@ -144,36 +145,46 @@ def check_methods(ledger: Ledger, known: Iterable[str]) -> None:
                 raise unknown_name(f"method (claim {claim.id})", name, methods)
 
 
-def judge_claims(ledger: Ledger, frame: pd.DataFrame, identities: Mapping[str, float]) -> pd.DataFrame:
+Runs = Mapping[str, pd.DataFrame]
+"""Table `values` of each run: the ledger's cells, and those with arms, where they have been computed."""
+
+
+def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) -> pd.DataFrame:
     """Judge every claim in every cell: RESULT_COLUMNS, and form, unit, table, metric, method, than, post_hoc.
 
-    `frame` is table `values`; `identities` gives each identity's error. Ledger seeds alone are counted.
+    A claim is judged on the run that it names, both sides of it on the same policies; where that has not been
+    computed it is not yet tested. `identities` gives each identity's error. Ledger seeds alone are counted.
     """
-    values = Values(frame[frame["seed"].isin(ledger.seeds)], n=ledger.n)
+    values = _by_run(ledger, runs)
     rows = []
     for claim in ledger.claims:
         if claim.kind == "identity":
             rows.append(_identity(claim, identities))
             continue
         for task in claim.tasks:
-            rows += [_row(claim, task, setting, values, ledger.level) for setting in claim.settings]
+            known = values.get(claim.run)
+            rows += [_row(claim, task, setting, known, ledger.level) for setting in claim.settings]
     extra = ("form", "unit", "table", "metric", "method", "than", "post_hoc")
     return pd.DataFrame(rows, columns=[*RESULT_COLUMNS, *extra])
 
 
-def effects_by_seed(ledger: Ledger, frame: pd.DataFrame) -> pd.DataFrame:
+def _by_run(ledger: Ledger, runs: Runs) -> dict[str, Values]:
+    return {name: Values(frame[frame["seed"].isin(ledger.seeds)], n=ledger.n) for name, frame in runs.items()}
+
+
+def effects_by_seed(ledger: Ledger, runs: Runs) -> pd.DataFrame:
     """Return what every verdict rests on, seed by seed: columns id, task, setting, seed, effect.
 
     Seeds whose effect is undefined (no gap) are left out, as in `judge_claims`.
     """
-    values = Values(frame[frame["seed"].isin(ledger.seeds)], n=ledger.n)
+    values = _by_run(ledger, runs)
     rows = [
         (claim.id, task, setting, seed, effect)
         for claim in ledger.claims
-        if claim.kind != "identity" and not claim.pending
+        if claim.kind != "identity" and not claim.pending and claim.run in values
         for task in claim.tasks
         for setting in claim.settings
-        for seed, effect in _effects(claim, task, setting, values).items()
+        for seed, effect in _effects(claim, task, setting, values[claim.run]).items()
     ]
     return pd.DataFrame(rows, columns=["id", "task", "setting", "seed", "effect"])
 
@@ -182,9 +193,9 @@ def _effects(claim: Claim, task: str, setting: str, values: Values) -> "pd.Serie
     return FORMS[claim.form](values, claim, task, setting).dropna()
 
 
-def _row(claim: Claim, task: str, setting: str, values: Values, level: float) -> dict[str, Any]:
+def _row(claim: Claim, task: str, setting: str, values: Values | None, level: float) -> dict[str, Any]:
     front = _front(claim) | {"task": task, "setting": setting}
-    if claim.pending:
+    if claim.pending or values is None:
         return front | {"effect": np.nan, "low": np.nan, "high": np.nan, "n_seeds": 0, "verdict": UNTESTED}
     effects = _effects(claim, task, setting, values).to_numpy()
     found = Interval(effects.mean() if len(effects) else np.nan, np.nan, np.nan)

@@ -103,7 +103,7 @@ def distinct_good(
 def _sides(densities: pd.DataFrame, policy: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the policy's samples and the demonstrations, checked."""
     require_columns(densities, COLUMNS)
-    sources = set(densities["source"])
+    sources = set(densities["source"].unique())
     if policy not in sources:
         raise unknown_name("source", policy, sources)
     if DEMONSTRATIONS not in sources:

@@ -106,12 +106,12 @@ def discrimination(
     only. Use held-out prompts. Raises DataError for a prompt without both sources.
     """
     table = finite(scores)
-    if scorer not in set(table["scorer"]):
-        raise unknown_name("scorer", scorer, set(table["scorer"]))
+    if scorer not in set(table["scorer"].unique()):
+        raise unknown_name("scorer", scorer, set(table["scorer"].unique()))
     part = table[(table["scorer"] == scorer) & table["source"].isin([positive, negative])]
     for source in (positive, negative):
-        if source not in set(part["source"]):
-            raise unknown_name("source", source, set(table["source"]))
+        if source not in set(part["source"].unique()):
+            raise unknown_name("source", source, set(table["source"].unique()))
     lonely = part.groupby("prompt_id")["source"].nunique()
     if (lonely < 2).any():
         raise DataError(

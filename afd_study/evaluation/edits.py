@@ -82,7 +82,7 @@ def edit_effects(scores: pd.DataFrame, *, task: str, seed: int, spread: Mapping[
     that scorers compare. Raises SpecError for a scorer without a spread.
     """
     require_columns(scores, (*ROW, "edit", "scorer", "reward"))
-    for scorer in set(scores["scorer"]):
+    for scorer in set(scores["scorer"].unique()):
         if scorer not in spread:
             raise unknown_name("scorer (no spread was given for it)", scorer, spread)
     keys = [*ROW, "scorer"]

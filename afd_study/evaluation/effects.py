@@ -17,7 +17,6 @@ VALUE_COLUMNS = ("task", "setting", "seed", "table", "metric", "method", "n", "v
 """Means over prompts; n is 0 where it means nothing."""
 SIZES = (1, 2, 4, 8, 16, 32, 50)
 """The n at which table `values` holds the judge's means."""
-LEVELS = ("pi_init", "pi_sft", "demonstrations")
 
 
 class Compared(Protocol):
@@ -48,6 +47,8 @@ class Values:
         seeded = frame.sort_values("seed").set_index("seed")
         self._cells = dict(iter(seeded.groupby(keys)["value"]))
         self.methods = set(frame["method"])
+        sizes = frame[frame["metric"] == "judge"].groupby("method")["n"].max()
+        self.levels = set(sizes.index[sizes <= 1])  # nothing is picked: a policy's own score, demonstrations'
         self.settings = list(dict.fromkeys(frame["setting"]))
 
     def has(self, task: str, setting: str, metric: str, method: str) -> bool:
@@ -56,7 +57,7 @@ class Values:
 
     def at(self, task: str, setting: str, metric: str, method: str, n: int = 0) -> "pd.Series[float]":
         """Return the values by seed; a level that is known at n = 1 alone is taken there."""
-        for size in (n, 1, 0) if method in LEVELS else (n,):
+        for size in (n, 1, 0) if method in self.levels else (n,):
             if (task, setting, metric, method, size) in self._cells:
                 return self._cells[task, setting, metric, method, size]
         if not any(key[1] == setting for key in self._cells):

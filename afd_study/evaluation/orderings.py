@@ -166,7 +166,7 @@ def _paired(part: pd.DataFrame, contrast: Contrast) -> pd.DataFrame:
 def _at(part: pd.DataFrame, method: str, contrast: Contrast) -> pd.Series:
     rows = part[part["method"] == method]
     if not len(rows):
-        raise unknown_name(f"method (contrast {contrast.claim})", method, set(part["method"]))
+        raise unknown_name(f"method (contrast {contrast.claim})", method, set(part["method"].unique()))
     known = sorted(set(rows["n"]))
     if contrast.n not in known and known != [1]:
         raise DataError(

@@ -81,11 +81,11 @@ def levels(
     judge.
     """
     table = finite(scores)
-    if judge not in set(table["scorer"]):
-        raise unknown_name("judge", judge, set(table["scorer"]))
+    if judge not in set(table["scorer"].unique()):
+        raise unknown_name("judge", judge, set(table["scorer"].unique()))
     part = table[(table["scorer"] == judge) & table["source"].isin(list(sources))]
     if not len(part):
-        raise unknown_name("source", list(sources), set(table["source"]))
+        raise unknown_name("source", list(sources), set(table["source"].unique()))
     part = part.rename(columns={"source": "method", "reward": "value"})
     means = part.groupby(["method", "prompt_id"])["value"].mean().reset_index()
     return checked("outcomes", means.assign(task=task, seed=seed, n=1, judge=judge))
@@ -145,8 +145,8 @@ def win_rates(
 
 def _rivals(scores: pd.DataFrame, judge: str, opponent: str) -> dict[object, NDArray[np.float64]]:
     table = finite(scores)
-    if opponent not in set(table["source"]):
-        raise unknown_name("opponent", opponent, set(table["source"]))
+    if opponent not in set(table["source"].unique()):
+        raise unknown_name("opponent", opponent, set(table["source"].unique()))
     part = table[(table["source"] == opponent) & (table["scorer"] == judge)]
     return {
         prompt: rows["reward"].to_numpy(dtype=float, copy=True) for prompt, rows in part.groupby("prompt_id")

@@ -45,8 +45,8 @@ def pools(
     that the judge has (or the reverse), SpecError for an unknown judge, source or scorer.
     """
     table = finite(scores)
-    if source not in set(table["source"]):
-        raise unknown_name("source", source, set(table["source"]))
+    if source not in set(table["source"].unique()):
+        raise unknown_name("source", source, set(table["source"].unique()))
     wide = table[table["source"] == source].pivot(
         index=["prompt_id", "draw"], columns="scorer", values="reward"
     )

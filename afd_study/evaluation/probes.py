@@ -144,8 +144,8 @@ def conditional_auc(
     Lengths are alike within one of 20 bins, styles where they are equal.
     """
     table = finite(scores)
-    if scorer not in set(table["scorer"]):
-        raise unknown_name("scorer", scorer, set(table["scorer"]))
+    if scorer not in set(table["scorer"].unique()):
+        raise unknown_name("scorer", scorer, set(table["scorer"].unique()))
     part = table[(table["scorer"] == scorer) & table["source"].isin([positive, negative])]
     part = part.merge(features, on=list(ROW), validate="one_to_one")
     flags, rewards = (part["source"] == positive).to_numpy(), part["reward"].to_numpy(dtype=float)
@@ -228,8 +228,8 @@ def _joined(
         if name not in features.columns:
             raise unknown_name("feature", name, set(features.columns) - set(ROW))
     table = finite(scores)
-    if source not in set(table["source"]):
-        raise unknown_name("source", source, set(table["source"]))
+    if source not in set(table["source"].unique()):
+        raise unknown_name("source", source, set(table["source"].unique()))
     part = table[table["source"] == source]
     both = part.merge(features[[*ROW, *chosen]], on=list(ROW), validate="many_to_one")
     if len(both) < len(part) or not np.isfinite(both[chosen].to_numpy(dtype=float)).all():

@@ -205,7 +205,7 @@ def _split(
     part = texts[texts["source"].isin([positive, negative])].sort_values(
         ["prompt_id", "source"], kind="stable"
     )
-    ids = np.array(sorted(set(part["prompt_id"])))
+    ids = np.array(sorted(set(part["prompt_id"].unique())))
     chosen = ids[generator.permutation(len(ids))[: round(held_out * len(ids))]]
     is_test = part["prompt_id"].isin(chosen)
     for name, side in (("fit on", part[~is_test]), ("hold out", part[is_test])):

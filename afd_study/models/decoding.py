@@ -30,10 +30,26 @@ class Request(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """A response: ids with the end mark where it was reached, and log-probability at temperature 1 (nats)."""
+    """A response: ids with the end mark where it was reached, and log-probability at temperature 1 (nats).
+
+    `kl` is that of the law it was drawn from to the policy's own, summed over the response's prefixes (nats):
+    0 but for an extrapolation.
+    """
 
     ids: tuple[int, ...]
     logprob: float
+    kl: float = 0.0
+
+
+class Extrapolation(NamedTuple):
+    """Draw from policy^strength origin^(1 - strength), token by token and normalised at each.
+
+    Each next-token law is tilted by itself. That is not the law of whole responses with the same exponents,
+    whose normaliser looks ahead; theory.listing.extrapolations holds the two side by side.
+    """
+
+    origin: PreTrainedModel
+    strength: float
 
 
 @torch.no_grad()
@@ -45,11 +61,13 @@ def sample(
     eos_id: int,
     max_new_tokens: int,
     temperature: float = 1.0,
+    extrapolation: Extrapolation | None = None,
     max_rows: int = 1024,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Drawn]:
     """Draw one response a request, in the requests' order; at `temperature` 0 the likeliest token each time.
 
+    With `extrapolation` responses are drawn from the tilted law, and their log-probabilities are that law's.
     `progress` is called with the number of responses that have been finished.
 
     Raises DataError where a prompt and `max_new_tokens` exceed the context, SpecError for settings out of
@@ -64,12 +82,12 @@ def sample(
             f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the context of {context}: "
             "shorten prompts (max_prompt_tokens) or lower max_new_tokens"
         )
-    lm.eval()
+    sources = _sources(lm, extrapolation)
     results: list[Drawn | None] = [None] * len(requests)
     done = 0
     for rows in _equal_lengths(requests, max_rows):
         batch = [requests[row] for row in rows]
-        drawn = _sample_batch(lm, batch, seed, eos_id, max_new_tokens, temperature)
+        drawn = _sample_batch(sources, batch, seed, eos_id, max_new_tokens, temperature)
         for row, response in zip(rows, drawn, strict=True):
             results[row] = response
         done += len(rows)
@@ -93,24 +111,73 @@ def _equal_lengths(requests: Sequence[Request], max_rows: int) -> Iterator[list[
             yield rows[first : first + max_rows]
 
 
+class _Source:
+    """A model with its cache of a batch, and the exponent of its law."""
+
+    def __init__(self, lm: PreTrainedModel, exponent: float) -> None:
+        self.lm, self.exponent = lm.eval(), exponent
+
+    def prefill(self, batch: Sequence[Request]) -> None:
+        """Read each distinct prompt once and copy its keys and values to its draws."""
+        distinct = {ids: place for place, ids in enumerate(dict.fromkeys(request.ids for request in batch))}
+        self.cache = DynamicCache(config=self.lm.config)
+        prompts = torch.tensor(list(distinct), device=self.lm.device)
+        output = self.lm.base_model(input_ids=prompts, past_key_values=self.cache, use_cache=True)
+        place = torch.tensor([distinct[request.ids] for request in batch], device=self.lm.device)
+        self.cache.batch_select_indices(place)
+        self.hidden = output.last_hidden_state[:, -1][place]
+
+    def read(self, token: Tensor) -> None:
+        """Append one token to every row."""
+        output = self.lm.base_model(input_ids=token[:, None], past_key_values=self.cache, use_cache=True)
+        self.hidden = output.last_hidden_state[:, -1]
+
+    def law(self) -> Tensor:
+        """Log-probabilities of the next token, (rows, vocabulary), float64."""
+        return output_logits(self.lm, self.hidden).double().log_softmax(-1)
+
+
+def _sources(lm: PreTrainedModel, extrapolation: Extrapolation | None) -> list[_Source]:
+    if extrapolation is None:
+        return [_Source(lm, 1.0)]
+    strength = extrapolation.strength
+    return [_Source(lm, strength), _Source(extrapolation.origin, 1 - strength)]
+
+
+def _next_law(sources: Sequence[_Source]) -> tuple[Tensor, Tensor | None]:
+    """Return the law to draw from, and its KL to the first source's own at each row (None: they are one)."""
+    own = sources[0].law()
+    if len(sources) == 1:
+        return own, None
+    # a token that both laws bar stays barred: -inf times a negative exponent would make it the likeliest
+    tilted = sum(source.exponent * source.law() for source in sources[1:]) + sources[0].exponent * own
+    tilted = tilted.masked_fill(own == -torch.inf, -torch.inf).log_softmax(-1)
+    return tilted, (tilted.exp() * (tilted - own).nan_to_num(0.0)).sum(-1)
+
+
 def _sample_batch(
-    lm: PreTrainedModel, batch: Sequence[Request], seed: int, eos_id: int, horizon: int, temperature: float
-) -> list[Drawn]:
+    sources: Sequence[_Source], batch: Sequence[Request], seed: int, eos_id: int, horizon: int,
+    temperature: float,
+) -> list[Drawn]:  # fmt: skip
+    where = sources[0].lm.device
     noise = torch.from_numpy(np.stack([uniforms(seed, r.prompt_id, r.draw, horizon) for r in batch])).to(
-        lm.device
+        where
     )
-    cache, hidden = _prefill(lm, batch)
-    tokens = torch.zeros((len(batch), horizon), dtype=torch.int64, device=lm.device)
-    logprobs = torch.zeros(len(batch), dtype=torch.float64, device=lm.device)
-    lengths = torch.full((len(batch),), horizon, device=lm.device)
-    rows = torch.arange(len(batch), device=lm.device)  # the rows still in the batch; some may have ended
-    ended = torch.zeros(len(batch), dtype=torch.bool, device=lm.device)  # of those
+    for source in sources:
+        source.prefill(batch)
+    tokens = torch.zeros((len(batch), horizon), dtype=torch.int64, device=where)
+    logprobs, kls = torch.zeros((2, len(batch)), dtype=torch.float64, device=where)
+    lengths = torch.full((len(batch),), horizon, device=where)
+    rows = torch.arange(len(batch), device=where)  # the rows still in the batch; some may have ended
+    ended = torch.zeros(len(batch), dtype=torch.bool, device=where)  # of those
     for t in range(horizon):
-        law = output_logits(lm, hidden).double().log_softmax(-1)
+        law, kl = _next_law(sources)
         token = _draw(law, noise[rows, t], temperature)
         live = rows[~ended]
         tokens[live, t] = token[~ended]
         logprobs[live] += law.gather(-1, token[:, None])[:, 0][~ended]
+        if kl is not None:
+            kls[live] += kl[~ended]
         now = ~ended & (token == eos_id)
         lengths[rows[now]] = t + 1
         ended |= now
@@ -118,23 +185,13 @@ def _sample_batch(
             break
         if (~ended).double().mean() < COMPACT_BELOW:
             keep = (~ended).nonzero()[:, 0]
-            cache.batch_select_indices(keep)
+            for source in sources:
+                source.cache.batch_select_indices(keep)
             rows, token, ended = rows[keep], token[keep], ended[keep]
-        output = lm.base_model(input_ids=token[:, None], past_key_values=cache, use_cache=True)
-        hidden = output.last_hidden_state[:, -1]
-    cut = zip(tokens.tolist(), lengths.tolist(), logprobs.tolist(), strict=True)
-    return [Drawn(tuple(ids[:length]), logprob) for ids, length, logprob in cut]
-
-
-def _prefill(lm: PreTrainedModel, batch: Sequence[Request]) -> tuple[DynamicCache, Tensor]:
-    """Read each distinct prompt once and copy its keys and values to its draws."""
-    distinct = {ids: place for place, ids in enumerate(dict.fromkeys(request.ids for request in batch))}
-    cache = DynamicCache(config=lm.config)
-    prompts = torch.tensor(list(distinct), device=lm.device)
-    hidden = lm.base_model(input_ids=prompts, past_key_values=cache, use_cache=True).last_hidden_state[:, -1]
-    place = torch.tensor([distinct[request.ids] for request in batch], device=lm.device)
-    cache.batch_select_indices(place)
-    return cache, hidden[place]
+        for source in sources:
+            source.read(token)
+    cut = zip(tokens.tolist(), lengths.tolist(), logprobs.tolist(), kls.tolist(), strict=True)
+    return [Drawn(tuple(ids[:length]), logprob, kl) for ids, length, logprob, kl in cut]
 
 
 def _draw(law: Tensor, noise: Tensor, temperature: float) -> Tensor:

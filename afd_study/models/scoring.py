@@ -52,12 +52,23 @@ def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
 
 def response_logprobs(lm: PreTrainedModel, batch: Batch) -> TokenLogprobs:
     """Return the log-probability of every response token given all that stands before it."""
-    places = torch.arange(batch.ids.shape[1] - 1, device=batch.ids.device)
-    predicts = (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
-    hidden = hidden_states(lm.base_model, batch.ids)[:, :-1][predicts]
-    logits = output_logits(lm, hidden)
+    predicts = _predicts(batch)
+    logits = output_logits(lm, hidden_states(lm.base_model, batch.ids)[:, :-1][predicts])
     chosen = logits.gather(-1, batch.ids[:, 1:][predicts][:, None])[:, 0]
     return TokenLogprobs(chosen - logits.logsumexp(-1), predicts.nonzero()[:, 0])
+
+
+def next_laws(lm: PreTrainedModel, batch: Batch) -> TokenLogprobs:
+    """Return the whole next-token laws before every response token: values (tokens, vocabulary), in nats."""
+    predicts = _predicts(batch)
+    logits = output_logits(lm, hidden_states(lm.base_model, batch.ids)[:, :-1][predicts])
+    return TokenLogprobs(logits.double().log_softmax(-1), predicts.nonzero()[:, 0])
+
+
+def _predicts(batch: Batch) -> Tensor:
+    """Tell which positions predict a response token: shape (batch, length - 1)."""
+    places = torch.arange(batch.ids.shape[1] - 1, device=batch.ids.device)
+    return (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
 
 
 def last_hidden(backbone: nn.Module, batch: Batch) -> Tensor:
@@ -86,6 +97,26 @@ def refuse_unfit(lm: PreTrainedModel) -> None:
             f"{type(lm).__name__} changes its logits behind the output embedding in a way that is not known "
             "here: add it to models/scoring.py, output_logits"
         )
+
+
+@torch.no_grad()
+def response_kl(
+    lm: PreTrainedModel, reference: PreTrainedModel, examples: Sequence[Example], *, max_tokens: int = 4096
+) -> np.ndarray:
+    """Return KL(lm || reference) along each response, shape (examples,), in nats, with dropout off.
+
+    The KLs of the full next-token laws at the response's prefixes, summed. Over samples of `lm` its mean is
+    the KL of the laws of whole responses, with far less variance than the sampled log ratio.
+    """
+    lm.eval()
+    reference.eval()
+
+    def run(batch: Batch) -> Tensor:
+        own, other = (next_laws(model, batch) for model in (lm, reference))
+        gaps = torch.where(own.values > -torch.inf, own.values.exp() * (own.values - other.values), 0.0)
+        return TokenLogprobs(gaps.sum(-1), own.rows).per_response(len(batch.ids))
+
+    return in_batches(examples, run, max_tokens=max_tokens, device=lm.device)
 
 
 @torch.no_grad()

@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import yaml
 
 from afd_study.evaluation.claims import load_ledger
+from afd_study.methods.arms import ARMS
 from afd_study.models.specs import Frozen
 from afd_study.study.store import Step, Store
 from afd_study.study.study import Study, open_study
 from afd_study.worlds.tasks import CONTROLLED
 
 PROFILE = "cpu"
+ARMS_SETTING = "h = 1"  # of the ledger: marks reach no policy, and so no arm
 
 
 class Cell(NamedTuple):
@@ -70,6 +72,21 @@ def ledger_cells() -> list[Cell]:
         for task in CONTROLLED
         for name in ledger.settings
     ]  # fmt: skip
+
+
+def arm_cells() -> list[Cell]:
+    """Return the cells with policies beyond picking: the setting of their claims, at the ledger's seeds."""
+    ledger, arms = load_ledger(), {"reward.kinds": ["init_sft"], "arms.names": list(ARMS)}
+    return [
+        Cell(
+            task,
+            ARMS_SETTING,
+            ledger.overrides(task, ARMS_SETTING) | arms,
+            ledger.seeds,
+            ("outcomes", "arms"),
+        )
+        for task in CONTROLLED
+    ]
 
 
 def map_cells(*, corners: bool = False) -> list[Cell]:

@@ -8,26 +8,32 @@ import pandas as pd
 
 from afd_study.evaluation.atlas import atlas
 from afd_study.evaluation.claims import check_methods, load_ledger
-from afd_study.study.cells import PROFILE, Cell, ledger_cells, map_cells
+from afd_study.study.cells import PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.chapters import freeze_chapter
 from afd_study.study.execution import execute
 from afd_study.study.frozen import freeze
 from afd_study.study.ledger import METHODS, judged
 from afd_study.study.store import Store, default_store
 from afd_study.study.study import open_settings
-from afd_study.study.values import gather, wide
+from afd_study.study.values import gather, histories, wide
 from afd_study.worlds.tasks import CONTROLLED
 
 
 def freeze_ledger(*, jobs: int) -> None:
     """Compute the ledger's values at all its seeds and freeze them, with the verdicts that follow."""
     check_methods(load_ledger(), METHODS)
-    _freeze_values("ledger", ledger_cells(), jobs, lambda found: {"claims": judged(found)})
+    _freeze_values("ledger", ledger_cells(), jobs, lambda found: {"claims": judged({"ledger": found})})
 
 
 def freeze_map(*, jobs: int) -> None:
     """Compute the map's values in every cell and freeze them, with each cell's intervals."""
     _freeze_values("map", map_cells(), jobs, lambda found: {"cells": atlas(found)})
+
+
+def freeze_arms(*, jobs: int) -> None:
+    """Compute the policies beyond picking at the ledger's seeds; freeze what they reach and how it went."""
+    cells = arm_cells()
+    _freeze_values("arms", cells, jobs, lambda found: {"histories": histories(cells)})
 
 
 def _freeze_values(
@@ -68,10 +74,11 @@ def freeze_chapters(*, jobs: int) -> None:
 
 def freeze_all(*, jobs: int) -> None:
     """Compute everything that is frozen."""
-    for freeze_one in (freeze_chapters, freeze_map, freeze_ledger):
+    for freeze_one in (freeze_chapters, freeze_map, freeze_ledger, freeze_arms):
         freeze_one(jobs=jobs)
 
 
 FREEZERS: dict[str, Callable[..., Any]] = {
     "all": freeze_all, "chapters": freeze_chapters, "map": freeze_map, "ledger": freeze_ledger,
+    "arms": freeze_arms,
 }  # fmt: skip

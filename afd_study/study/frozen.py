@@ -72,6 +72,11 @@ def freeze(name: str, tables: Mapping[str, pd.DataFrame], **about: Any) -> Path:
     return folder
 
 
+def is_frozen(name: str) -> bool:
+    """Tell whether there are frozen results of that name, whole or not."""
+    return (results_folder() / name).is_dir()
+
+
 def read_manifest(name: str) -> dict[str, Any]:
     """Return the manifest of the frozen results `name`.
 

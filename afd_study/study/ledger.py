@@ -18,26 +18,28 @@ from afd_study.evaluation.claims import (
 )
 from afd_study.evaluation.identities import errors
 from afd_study.evaluation.statistics import t_interval
+from afd_study.methods.arms import ARMS
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.selection import SCORERS
 from afd_study.models.specs import Frozen
-from afd_study.study.frozen import read_frozen, read_manifest
-from afd_study.study.values import narrow
+from afd_study.study.frozen import is_frozen, read_frozen, read_manifest
+from afd_study.study.values import WAYS, narrow
 
-METHODS = (*REWARD_DATA, *SCORERS, "pi_init", "pi_sft", "demonstrations")
+METHODS = (*REWARD_DATA, *SCORERS, *ARMS, *WAYS, "pi_init", "pi_sft", "demonstrations")
 """Every method that a claim may name, beside those that it calls pending."""
+RUNS = ("ledger", "arms")  # the frozen results that claims are judged on
 SIGNS = {"supported": "yes", "contradicted": "**no**", "inconclusive": "open", UNTESTED: "not yet tested"}
 FRONT = (("harmless", "h = 0"), ("harmless", "h = 1"), ("helpful", "h = 0"), ("helpful", "h = 1"))
 
 
-def judged(values: pd.DataFrame) -> pd.DataFrame:
-    """Return the ledger's verdicts on table `values` (evaluation.claims.judge_claims).
+def judged(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the ledger's verdicts on table `values` of each run (evaluation.claims.judge_claims).
 
     Raises SpecError for a claim that names what there is not.
     """
     ledger = load_ledger()
     check_methods(ledger, METHODS)
-    return judge_claims(ledger, values, errors())
+    return judge_claims(ledger, runs, errors())
 
 
 def claims() -> pd.DataFrame:
@@ -46,17 +48,26 @@ def claims() -> pd.DataFrame:
     Raises StoreError where the values are missing or damaged, SpecError for a claim that names what there is
     not.
     """
-    return judged(frozen_values())
+    return judged(frozen_runs())
 
 
 def by_seed() -> pd.DataFrame:
     """Return the effect of every claim at each ledger seed: id, task, setting, seed, effect."""
-    return effects_by_seed(load_ledger(), frozen_values())
+    return effects_by_seed(load_ledger(), frozen_runs())
 
 
 def frozen_values() -> pd.DataFrame:
     """Return table `values` of the ledger, a row a seed."""
     return narrow(read_frozen("ledger", "values"))
+
+
+def frozen_runs() -> dict[str, pd.DataFrame]:
+    """Return table `values` of each run that claims are judged on: the ledger's, and that of the arms.
+
+    A run that nothing was frozen of is left out, and its claims are not yet tested.
+    """
+    there = [name for name in RUNS if name == RUNS[0] or is_frozen(name)]
+    return {name: narrow(read_frozen(name, "values")) for name in there}
 
 
 def manifest() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.models.specs import TrainingSpec
+from afd_study.study.arms import add_arms
 from afd_study.study.beginnings import (
     TEXTS,
     Texts,
@@ -52,6 +53,7 @@ TABLES: dict[str, tuple[str, str]] = {
     for step, names in {
         "outcomes": ("scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination"),
         "coverage": ("coverage", "distinct_good"),
+        "arms": ("arms", "drift"),
         "probes": (
             "regression",
             "rank_correlations",
@@ -76,7 +78,7 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
     steps["pi_sft"] = pi_sft(spec, seed, texts, steps["pi_init"])
     _samples(spec, seed, texts, steps)
     tested = {"pi_sft": steps["pool"], "pi_init": steps["pool_init"]}
-    if "preferences" in spec.reward.kinds:
+    if "preferences" in spec.reward.kinds or (spec.arms is not None and spec.arms.names):
         steps["preferences"] = _preferences(spec, seed, steps, texts)
     if controlled:
         steps["judged"] = Step(
@@ -102,6 +104,7 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
         if controlled and spec.sampling.temperature == 1:  # else samples are of another law than the policy's
             _covering(spec, task, seed, texts, steps)
         _probes(spec, task, seed, texts, steps)
+        add_arms(spec, task, seed, texts, steps)
     else:
         steps["scored"] = Step("scored", f"{REWARDS}:all_scores", {}, pooled | scored)
     return Plan(steps)

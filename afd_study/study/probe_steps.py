@@ -181,7 +181,7 @@ def _aucs(scores: pd.DataFrame, features: pd.DataFrame, data: dict[str, Contrast
     """How well each discriminator tells its own two sources apart on test prompts, some features alike."""
     within = [name for name, alike in probing.STRATA.items() if set(alike) <= set(features.columns)]
     few = scores[scores["draw"] < ASKED_DRAWS]
-    sources, rng = set(scores["source"]), np.random.default_rng([seed, 8])
+    sources, rng = set(scores["source"].unique()), np.random.default_rng([seed, 8])
     frames = [
         probing.conditional_auc(
             few,

@@ -73,7 +73,7 @@ def reward_model(
         lm = load_policy(policy)
     asked = read_table(prompts, "prompts")
     counted = read_table(demonstrations, "demonstrations")
-    rows = pairs(data, _responses(sources), counted)
+    rows = pairs(data, responses_of(sources), counted)
     both, split = paired_examples(rows, ("high", "low"), asked, reader, sampling, context=context_length(lm))
     train, validation = ([both[i] for i in np.flatnonzero(split == name)] for name in ("train", "validation"))
     fitted, evaluations = fit(
@@ -194,7 +194,7 @@ def _discriminations(
 
     Preferences are no sources of test responses: a study of that reward model alone has an empty table.
     """
-    sources = set(scores["source"])
+    sources = set(scores["source"].unique())
     bounds = [f"{name}{end}" for name in ("accuracy", "auc") for end in ("", "_low", "_high")]
     columns = ["scorer", "positive", "negative", *bounds, "interval", "n_prompts"]
     rows = [pd.DataFrame(columns=columns)]
@@ -213,7 +213,7 @@ def _texts(folder: Path, source: str) -> pd.DataFrame:
     return read_table(folder, "demonstrations").assign(source=source)
 
 
-def _responses(sources: dict[str, Path]) -> dict[str, pd.DataFrame]:
+def responses_of(sources: dict[str, Path]) -> dict[str, pd.DataFrame]:
     """Return each source's responses: ids where they were drawn, text where they were written."""
     tables: dict[str, pd.DataFrame] = {}
     for name, folder in sources.items():

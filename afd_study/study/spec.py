@@ -33,6 +33,23 @@ class RewardSpec(Frozen):
     lora: LoRASpec | None = None
 
 
+class ArmsSpec(Frozen):
+    """Policies made beyond picking (methods.arms.ARMS): which, how they are trained, how often drawn from."""
+
+    names: tuple[str, ...] = ()
+    direct: TrainingSpec
+    draws: int = Field(16, ge=2, description="responses of an arm to a test prompt")
+
+    @model_validator(mode="after")
+    def _known_names(self) -> "ArmsSpec":
+        from afd_study.methods.arms import ARMS
+
+        for name in self.names:
+            if name not in ARMS:
+                raise unknown_name("arm", name, ARMS)
+        return self
+
+
 class StudySpec(Frozen):
     """All settings of one study at one seed."""
 
@@ -48,6 +65,7 @@ class StudySpec(Frozen):
         description="further SFT policies, for reward models to learn from: name -> overrides of sft",
     )
     reward: RewardSpec
+    arms: ArmsSpec | None = Field(None, description="policies made beyond picking (controlled worlds)")
     judge: TrainingSpec | None = Field(None, description="how to fit a judge, where the world has none")
     judge_share: float = Field(
         0.5, ge=0, lt=1, description="share of a data set's prompts that the judge learns from"
@@ -80,6 +98,8 @@ class StudySpec(Frozen):
                 raise unknown_name(f"setting of policy {name}", key, TrainingSpec.model_fields)
         if self.reward.backbone not in BACKBONES:
             raise unknown_name("backbone", self.reward.backbone, BACKBONES)
+        if self.arms is not None and self.arms.names and not isinstance(self.world, ControlledSpec):
+            raise ValueError(f"arms need a world with a judge, and '{self.world.name}' has none")
         if self.matched_style is not None and not isinstance(self.world, ControlledSpec):
             raise ValueError(f"matched_style needs a world with a judge, and '{self.world.name}' has none")
         return self

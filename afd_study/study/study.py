@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from afd_study.errors import SpecError, unknown_name
+from afd_study.methods.arms import ARMS
 from afd_study.study.execution import execute
 from afd_study.study.pipeline import TABLES, Plan, plan
 from afd_study.study.spec import StudySpec, load_spec
@@ -57,6 +58,16 @@ class Study:
         frames = [
             read_table(folder, "evaluations").assign(model=name.removeprefix("reward_"), seed=seed)
             for name in trained
+            for seed, folder in self._folders(name).items()
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def histories(self) -> pd.DataFrame:
+        """Return how direct training of arms went: method, seed, step, losses, log-probabilities (nats)."""
+        names = [name for name in self._first() if name in ARMS and ARMS[name].method == "direct"]
+        frames = [
+            read_table(folder, "history").assign(method=name, seed=seed)
+            for name in names
             for seed, folder in self._folders(name).items()
         ]
         return pd.concat(frames, ignore_index=True)

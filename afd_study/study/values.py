@@ -8,12 +8,16 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from afd_study.evaluation.drift import at_equal_kl
 from afd_study.evaluation.effects import SIZES, VALUE_COLUMNS
+from afd_study.methods.arms import ARMS
 from afd_study.study.cells import Cell
 from afd_study.study.execution import execute
 from afd_study.study.store import Store, default_store
 from afd_study.study.study import Study
 
+WAYS = {"extrapolation": tuple(name for name, arm in ARMS.items() if arm.method == "extrapolation")}
+"""Way from pi_SFT -> the arms that are its points: compared with Best-of-n at equal KL."""
 KEYS = [name for name in VALUE_COLUMNS if name not in ("seed", "value")]
 
 
@@ -46,6 +50,8 @@ def cell_values(cell: Cell, study: Study) -> pd.DataFrame:
     if "probes" in cell.wanted:
         ranked = study.table("rank_correlations")
         frames += [_means(ranked, "probes", by=("metric", "method")), _aucs(study.table("conditional_auc"))]
+    if "arms" in cell.wanted:
+        frames += _arms(study.table("arms"), study.table("drift"))
     found = pd.concat(frames, ignore_index=True)
     return found.assign(task=cell.task, setting=cell.setting)[list(VALUE_COLUMNS)]
 
@@ -83,6 +89,58 @@ def _aucs(aucs: pd.DataFrame) -> pd.DataFrame:
     }
     found = aucs[aucs["within"].isin(list(names))].rename(columns={"scorer": "method", "auc": "value"})
     return _means(found.assign(metric=found["within"].map(names)), "separability", by=("metric", "method"))
+
+
+def _arms(arms: pd.DataFrame, drift: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return what policies beyond picking reach, what it costs in nats, and the ways at Best-of-n's KL."""
+    reached = arms.rename(columns={"policy": "method"})
+    judged, costs = reached["metric"] == "judge", reached["metric"].isin(["kl", "proxy"])
+    known = reached["method"].isin(["pi_init", "pi_sft", "demonstrations"])  # outcomes has their scores
+    picks = drift["method"] != "sequence_extrapolation"
+    picked = drift[picks].assign(n=drift["at"].astype(np.int64))
+    spread = drift[~picks].assign(
+        method=drift["method"] + "_" + drift["at"].map("{:g}".format), n=np.int64(1)
+    )
+    by = ("metric", "method", "n")
+    frames = [
+        _means(reached[judged & ~known].assign(n=np.int64(1)), "outcomes", by=by),
+        _means(reached[costs].assign(n=np.int64(1)), "drift", by=by),
+        _means(reached[~judged & ~costs], "coverage", by=("metric", "method")),
+        _means(_long(picked, ["proxy", "kl"]), "drift", by=by),
+        _means(_long(spread, ["judge"]), "outcomes", by=by),
+        _means(_long(spread, ["proxy", "kl", "ess"]), "drift", by=by),
+    ]
+    return [*frames, _ways(reached, picked)]
+
+
+def _long(drift: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    return drift.melt(["seed", "method", "n", "prompt_id"], metrics, "metric", "value")
+
+
+def _ways(reached: pd.DataFrame, picked: pd.DataFrame) -> pd.DataFrame:
+    """Return the judge's mean of each way at the KL of Best-of-n, where the way goes so far."""
+    means = reached[reached["metric"].isin(["judge", "kl"])].groupby(["seed", "method", "metric"])["value"]
+    points = means.mean().unstack("metric").dropna().reset_index()
+    costs = picked.groupby(["seed", "n"])["kl"].mean()
+    rows = [
+        (seed, way, "judge", n, at_equal_kl(part[part["method"].isin(["pi_sft", *arms])], kl))
+        for way, arms in WAYS.items()
+        for seed, part in points.groupby("seed")
+        for n, kl in costs[seed].items()
+    ]
+    found = pd.DataFrame(rows, columns=["seed", "method", "metric", "n", "value"])
+    return found.dropna(subset="value").assign(table="outcomes")
+
+
+def histories(cells: Iterable[Cell], *, store: Store | None = None) -> pd.DataFrame:
+    """Return how direct training went, means over seeds: task, method, step, losses and both sides (nats)."""
+    frames = [
+        study.histories().assign(task=cell.task)
+        for cell in cells
+        for study in [cell.study(store or default_store())]
+    ]
+    every = pd.concat(frames, ignore_index=True)
+    return every.groupby(["task", "method", "step"], sort=False).mean().drop(columns="seed").reset_index()
 
 
 def _means(frame: pd.DataFrame, table: str, *, by: tuple[str, ...]) -> pd.DataFrame:

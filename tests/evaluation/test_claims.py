@@ -60,7 +60,7 @@ def usual(**more):
 
 
 def judged(frame, **changes):
-    return judge_claims(load_ledger(ledger_text(**changes)), frame, ERRORS).iloc[0]
+    return judge_claims(load_ledger(ledger_text(**changes)), {"ledger": frame}, ERRORS).iloc[0]
 
 
 # the file
@@ -224,9 +224,30 @@ def test_a_claim_of_a_method_to_come_is_not_yet_tested_and_an_identity_holds_wit
     rule = {"kind": "identity", "form": "identity", "metric": "sft_is_forward_kl", "margin": 1e-9}
     for error, told in ((1e-12, "supported"), (1e-3, "contradicted"), (np.nan, "contradicted")):
         found = judge_claims(
-            load_ledger(ledger_text(**rule)), values(usual()), ERRORS | {rule["metric"]: error}
+            load_ledger(ledger_text(**rule)), {"ledger": values(usual())}, ERRORS | {rule["metric"]: error}
         )
         assert found["verdict"].item() == told
+
+
+def test_a_claim_is_judged_on_the_run_that_it_names():
+    """Arms have policies of their own: both sides of a claim come from there, or it is not yet tested."""
+    ledger = load_ledger(ledger_text(method="demonstrations", than="spin", run="arms"))
+    here = values(usual(demonstrations={1: 2.0}))
+    there = values(usual(demonstrations={1: 2.0}, spin={1: 1.4}))
+    found = judge_claims(ledger, {"ledger": here, "arms": there}, ERRORS).iloc[0]
+    assert found["effect"] == pytest.approx(0.3) and found["verdict"] == "supported"
+    alone = judge_claims(ledger, {"ledger": here}, ERRORS).iloc[0]
+    assert alone["verdict"] == UNTESTED and alone["n_seeds"] == 0
+    assert effects_by_seed(ledger, {"ledger": here}).empty
+    with pytest.raises(SpecError, match="run"):
+        load_ledger(ledger_text(run="arm"))
+
+
+def test_a_policy_s_own_score_stands_at_every_n_and_a_curve_only_where_it_was_taken():
+    table = Values(values(usual(spin={1: 1.4}, init_sft={1: 1.0, 8: 2.0})), n=16)
+    assert table.judge("harmless", "h = 1", "spin", 16).eq(1.4).all()
+    with pytest.raises(DataError, match="'init_sft' at n = 16"):
+        table.judge("harmless", "h = 1", "init_sft", 16)
 
 
 def test_values_that_are_missing_or_twice_are_named():
@@ -252,12 +273,12 @@ def test_chance_counts_tests_alone_and_once():
 def test_effects_by_seed_are_what_verdicts_rest_on():
     frame = values(usual(init_sft=curve(1.8), init_demo=curve(1.4)), spread=0.0)
     ledger = load_ledger(ledger_text())
-    each = effects_by_seed(ledger, frame)
+    each = effects_by_seed(ledger, {"ledger": frame})
     assert list(each["seed"]) == list(SEEDS) and np.allclose(each["effect"], 0.2)
-    whole = judge_claims(ledger, frame, ERRORS)
+    whole = judge_claims(ledger, {"ledger": frame}, ERRORS)
     assert each["effect"].mean() == pytest.approx(whole.loc[0, "effect"])
     pending = load_ledger(ledger_text(than="spin", pending="spin"))
-    assert effects_by_seed(pending, frame).empty
+    assert effects_by_seed(pending, {"ledger": frame}).empty
 
 
 def test_the_chapters_contrasts_are_the_ledgers_claims():

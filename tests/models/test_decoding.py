@@ -1,5 +1,7 @@
 """Samples follow the policy's law, know their log-probability, and owe nothing to their batch."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,8 @@ from scipy.stats import chisquare
 from afd_study.errors import DataError, SpecError
 from afd_study.models import decoding
 from afd_study.models.batches import join
-from afd_study.models.decoding import Request, sample, uniforms
-from afd_study.models.scoring import sequence_logprobs
+from afd_study.models.decoding import Extrapolation, Request, sample, uniforms
+from afd_study.models.scoring import response_kl, sequence_logprobs
 
 EOS = 1
 HORIZON = 14
@@ -161,3 +163,73 @@ def test_what_cannot_be_drawn_is_refused(build):
     for settings in ({"max_new_tokens": 0}, {"temperature": -1.0}):
         with pytest.raises(SpecError, match="must be >= 1"):
             drawn(lm, requests(1, 1), **settings)
+
+
+def other(lm, scale=0.3):
+    """A policy near another one."""
+    moved = copy.deepcopy(lm)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in moved.parameters():
+            weight.add_(scale * weight.std() * torch.randn(weight.shape, generator=generator))
+    return moved
+
+
+def test_an_extrapolation_of_strength_one_or_from_itself_is_the_policy(lm):
+    asked = requests()
+    expected = drawn(lm, asked)
+    assert_same(drawn(lm, asked, extrapolation=Extrapolation(other(lm), 1.0)), expected)
+    again = drawn(lm, asked, extrapolation=Extrapolation(copy.deepcopy(lm), 2.5))
+    assert_same(again, expected)
+    assert max(each.kl for each in again) < 1e-6 and all(each.kl == 0 for each in expected)
+
+
+def test_an_extrapolation_is_tilted_token_by_token(lm):
+    """The first token's law against the formula, by chi square; log-probability and KL against two passes."""
+    origin, strength = other(lm), 2.0
+    ids = (5, 9)
+    asked = [Request("p", ids, draw) for draw in range(4000)]
+    found = sample(
+        lm, asked, seed=0, eos_id=EOS, max_new_tokens=1, extrapolation=Extrapolation(origin, strength)
+    )
+    with torch.no_grad():
+        own, first = (model(input_ids=torch.tensor([ids])).logits[0, -1].double() for model in (lm, origin))
+    own[[0, 2]] = first[[0, 2]] = -torch.inf
+    own, first = own.log_softmax(-1), first.log_softmax(-1)
+    tilted = torch.where(own > -torch.inf, strength * own + (1 - strength) * first, -torch.inf)
+    tilted = tilted.log_softmax(-1)
+    assert found[0].logprob == pytest.approx(float(tilted[found[0].ids[0]]), abs=1e-6)
+    allowed = own > -torch.inf
+    kl = float((tilted[allowed].exp() * (tilted - own)[allowed]).sum())
+    assert kl > 0.05 and found[0].kl == pytest.approx(kl, abs=1e-6)
+    counts = np.bincount([each.ids[0] for each in found], minlength=len(own))
+    law, likely = tilted.exp().numpy(), tilted.exp().numpy() > 2e-3
+    observed = [*counts[likely], counts[~likely].sum()]
+    assert chisquare(observed, 4000 * np.array([*law[likely], law[~likely].sum()])).pvalue > 1e-3
+    plain = own.exp().numpy()
+    assert chisquare(observed, 4000 * np.array([*plain[likely], plain[~likely].sum()])).pvalue < 1e-9
+
+
+def test_an_extrapolated_sample_does_not_depend_on_its_batch(lm):
+    asked, tilt = requests(), Extrapolation(other(lm), 2.0)
+    expected = drawn(lm, asked, extrapolation=tilt)
+    found = drawn(lm, asked, extrapolation=tilt, max_rows=3)
+    assert_same(found, expected)
+    assert [each.kl for each in found] == pytest.approx([each.kl for each in expected], abs=1e-5)
+
+
+def test_the_kl_along_samples_is_that_of_whole_responses(lm):
+    """Its mean, and the mean of sampled log ratios, estimate one number; its spread is far smaller."""
+    origin = other(lm)
+    asked = [Request("p", (5, 9), draw) for draw in range(600)]
+    found = drawn(lm, asked)
+    rows = join([each.ids for each in asked], [each.ids for each in found], eos_id=None, context=64)
+    exact = response_kl(lm, origin, rows)
+    ratio = sequence_logprobs(lm, rows) - sequence_logprobs(origin, rows)
+    error = np.hypot(exact.std(), ratio.std()) / np.sqrt(len(rows))
+    assert exact.mean() > 0.3 and abs(exact.mean() - ratio.mean()) < 4 * error
+    assert (exact > 0).all() and exact.std() < ratio.std()
+    assert np.abs(response_kl(lm, lm, rows)).max() < 1e-9
+    np.testing.assert_allclose(
+        response_kl(lm, origin, rows[:7], max_tokens=20), exact[:7], rtol=1e-5, atol=1e-5
+    )

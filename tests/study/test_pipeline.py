@@ -131,6 +131,7 @@ NO_REACH = {
     "judge_share": 0.3,
     "vocabulary": 300,
     "policies": {"early": {"steps": 3}},  # until a reward model learns from one
+    "arms": {"direct": {"steps": 5}},  # until one is named
 }
 
 

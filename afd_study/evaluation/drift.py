@@ -1,0 +1,95 @@
+"""How far from pi_SFT a better score takes the policy: the judge's points against nats, for every way to go.
+
+Best-of-n, responses weighted by an extrapolated law, and trained policies all leave pi_SFT; what they reach
+is compared at equal KL(policy || pi_SFT). Table `drift` has a row for each prompt and point of a way: task,
+seed, method, at (n, or the strength), prompt_id, judge (points), proxy (the reward that is optimised; nats),
+kl (nats a response) and ess (share of the pool that carries the weights; 1 where none are used).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from afd_study.errors import DataError
+from afd_study.evaluation.pools import Pool, pools
+from afd_study.evaluation.statistics import require_columns
+from afd_study.theory.best_of_n import expected_best, kl_of_pool
+
+COLUMNS = ("task", "seed", "method", "at", "prompt_id", "judge", "proxy", "kl", "ess")
+ROUNDING = 1e-9  # nats: the KL of a way's first point is 0 but for rounding
+WIDEST = 4  # a pool gives the KL of Best-of-n for n up to a fourth of its draws (best_of_n.kl_of_pool)
+
+
+def best_of_n(
+    scores: pd.DataFrame, *, task: str, seed: int, judge: str, scorer: str, n: Sequence[int]
+) -> pd.DataFrame:
+    """Return table `drift` of Best-of-n by `scorer` on pi_SFT's pool, its KL from the pool's own score law.
+
+    Raises DataError where a pool has fewer than 4 n draws, SpecError for an unknown scorer or judge.
+    """
+    frames = []
+    for pool in pools(scores, source="pi_sft", judge=judge, scorers=[scorer]):
+        draws = pool.judge.shape[1]
+        if max(n) * WIDEST > draws:
+            raise DataError(
+                f"the KL of best of {max(n)} needs {WIDEST * max(n)} draws a prompt, and prompt "
+                f"'{pool.prompt_ids[0]}' has {draws}: draw more (sampling.draws), or ask for a smaller n"
+            )
+        rewards = pool.rewards[scorer]
+        for size in n:
+            found = {
+                "judge": expected_best(values=pool.judge, scores=rewards, n=size).numpy(),
+                "proxy": expected_best(values=rewards, scores=rewards, n=size).numpy(),
+                "kl": kl_of_pool(scores=rewards, n=size).numpy(),
+            }
+            frames.append(_rows(pool, task=task, seed=seed, method=scorer, at=float(size), ess=1.0, **found))
+    return pd.concat(frames, ignore_index=True)
+
+
+def sequence_extrapolation(
+    scores: pd.DataFrame, *, task: str, seed: int, judge: str, proxy: str, strengths: Sequence[float]
+) -> pd.DataFrame:
+    """Return table `drift` of the law pi_SFT^strength pi_init^(1 - strength) of whole responses.
+
+    It is pi_SFT tilted by exp((strength - 1) closed_form), so the pool's draws stand for it with weights
+    proportional to that (self-normalised importance weights, scorer `closed_form`). Where `ess`, the
+    effective share of the draws, is small, the law is told from few of them and its KL is understated.
+    """
+    frames = []
+    for pool in pools(scores, source="pi_sft", judge=judge, scorers=["closed_form", proxy]):
+        ratio = pool.rewards["closed_form"]
+        for strength in strengths:
+            tilt = (strength - 1) * ratio
+            weights = np.exp(tilt - tilt.max(1, keepdims=True))
+            weights /= weights.sum(1, keepdims=True)
+            spread = np.log(weights * weights.shape[1], where=weights > 0, out=np.zeros_like(weights))
+            found = {
+                "judge": (weights * pool.judge).sum(1),
+                "proxy": (weights * pool.rewards[proxy]).sum(1),
+                "kl": (weights * spread).sum(1),
+                "ess": 1 / (weights**2).sum(1) / weights.shape[1],
+            }
+            about = {"task": task, "seed": seed, "method": "sequence_extrapolation", "at": float(strength)}
+            frames.append(_rows(pool, **about, **found))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _rows(pool: Pool, **columns: object) -> pd.DataFrame:
+    return pd.DataFrame({"prompt_id": pool.prompt_ids, **columns})[list(COLUMNS)]
+
+
+def at_equal_kl(curve: pd.DataFrame, kl: float) -> float:
+    """Return the judge's points that a way reaches at `kl` nats: NaN where it does not go so far.
+
+    Args:
+        curve: a row a point of one way at one seed, columns kl and judge (means over prompts). The way
+            begins at pi_SFT, which is one of the points (kl = 0).
+        kl: where to look, nats a response; points between are joined by straight lines.
+    """
+    require_columns(curve, ("kl", "judge"))
+    points = curve.sort_values("kl", kind="stable")
+    ends = points["kl"].iloc[[0, -1]].to_numpy() if len(points) else np.array([np.inf, -np.inf])
+    if not ends[0] - ROUNDING <= kl <= ends[1] + ROUNDING:
+        return float("nan")
+    return float(np.interp(kl, points["kl"], points["judge"]))

@@ -1,0 +1,132 @@
+"""Direct methods: DPO and SPIN train the policy on pairs, without a reward model and without sampling.
+
+Both raise the policy's implicit reward beta (log policy - log reference) of one response above another's
+(Rafailov et al. 2023, arXiv 2305.18290, equation 7). What the pairs are decides what is learned: preferences;
+demonstrations over samples of pi_init, whose population optimum pi_init (demo / pi_init)^(1 / beta) goes
+beyond the demonstrations for beta < 1; or, in SPIN (Chen et al. 2024, arXiv 2401.01335, equation 4.7),
+demonstrations over samples of the last round's policy, with the demonstrator as its fixed point.
+
+The reference is the policy as it comes in. What is left out: label smoothing, length normalisation, an SFT
+term beside the loss.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from afd_study.models.batches import Example, Pair, collate, refuse_empty
+from afd_study.models.policy import Policy, with_lora
+from afd_study.models.scoring import sequence_logprobs
+from afd_study.models.specs import LoRASpec, TrainingSpec
+from afd_study.models.training import Evaluation, train
+from afd_study.theory.objectives import dpo
+
+
+class Referred(NamedTuple):
+    """A pair with the reference's log-probabilities (nats) of both responses, which never change."""
+
+    preferred: Example
+    rejected: Example
+    reference_preferred: float
+    reference_rejected: float
+
+
+def fit(
+    lm: Any,
+    pairs: Sequence[Pair],
+    *,
+    validation: Sequence[Pair],
+    beta: float,
+    training: TrainingSpec,
+    seed: int,
+    workspace: Path,
+    lora: LoRASpec | None = None,
+    progress: Callable[[int, str], None] = lambda step, note: None,
+) -> tuple[Any, pd.DataFrame]:
+    """Fit `lm` to pairs (`high` is preferred) and return it at its lowest validation loss, and how it went.
+
+    How it went is a table: step (0 is the reference), training_loss, validation_loss (nats a pair; log 2 at
+    the reference), and on validation pairs the mean log-probability of both sides, preferred_logprob and
+    rejected_logprob (nats a response): under a pairwise loss both may fall.
+
+    Raises DataError where the pairs do not fill a batch or none are left for validation, SpecError for a
+    `beta` that is not positive, TrainingError for a loss that is no finite number.
+    """
+    refuse_empty(validation_pairs=validation)
+    known, held_out = referred(lm, pairs), referred(lm, validation)
+    start = _both_sides(lm, held_out)
+    adapters = with_lora(lm, lora, seed=seed)
+    sides = workspace / "sides.jsonl"
+
+    def loss(policy: nn.Module, items: Sequence[Referred]) -> Tensor:
+        both = collate([item.preferred for item in items] + [item.rejected for item in items])
+        both = both.to(next(policy.parameters()).device)
+        return _dpo(policy(both).per_response(len(both.ids)), items, beta, training.batch_size)
+
+    def evaluate(policy: nn.Module) -> float:
+        assert isinstance(policy, Policy)  # train hands back the module it was given
+        found = _both_sides(policy.lm, held_out)
+        value = float(_dpo(torch.from_numpy(found), held_out, beta, len(held_out)))
+        _append(sides, value, found)
+        return value
+
+    _, evaluations = train(
+        Policy(lm), known, loss=loss, length=lambda item: max(len(item[0].ids), len(item[1].ids)),
+        spec=training, seed=seed, evaluate=evaluate, workspace=workspace, progress=progress,
+    )  # fmt: skip
+    return lm if adapters is None else adapters.merge_and_unload(), _history(evaluations, sides, start)
+
+
+def referred(lm: Any, pairs: Sequence[Pair]) -> list[Referred]:
+    """Return the pairs with the log-probabilities that `lm` has for both responses."""
+    found = sequence_logprobs(lm, [pair.high for pair in pairs] + [pair.low for pair in pairs]).tolist()
+    return [Referred(*pair, *both) for pair, both in zip(pairs, _in_two(found), strict=True)]
+
+
+def _in_two(values: Sequence[float]) -> list[tuple[float, float]]:
+    half = len(values) // 2
+    return list(zip(values[:half], values[half:], strict=True))
+
+
+def _both_sides(lm: Any, items: Sequence[Referred]) -> np.ndarray:
+    """Log-probabilities of all preferred responses, then of all rejected ones: shape (2 pairs,)."""
+    return sequence_logprobs(lm, [item.preferred for item in items] + [item.rejected for item in items])
+
+
+def _dpo(logprobs: Tensor, items: Sequence[Referred], beta: float, constant: float) -> Tensor:
+    """The loss of pairs from `logprobs`, shape (2 pairs,): preferred responses, then rejected ones."""
+    reference = logprobs.new_tensor([item[2:] for item in items])
+    return dpo(
+        preferred=logprobs[: len(items)], rejected=logprobs[len(items) :],
+        reference_preferred=reference[:, 0], reference_rejected=reference[:, 1],
+        beta=beta, constant=constant,
+    )  # fmt: skip
+
+
+def _means(found: np.ndarray) -> dict[str, float]:
+    half = len(found) // 2
+    return {
+        "preferred_logprob": float(found[:half].mean()),
+        "rejected_logprob": float(found[half:].mean()),
+    }
+
+
+def _append(path: Path, loss: float, found: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({"validation_loss": loss, **_means(found)}) + "\n")
+
+
+def _history(evaluations: Sequence[Evaluation], sides: Path, start: np.ndarray) -> pd.DataFrame:
+    """Join evaluations and both sides; a resumed run has evaluated some steps twice, to equal bits."""
+    seen = pd.DataFrame([json.loads(line) for line in sides.read_text(encoding="utf-8").splitlines()])
+    table = pd.DataFrame(evaluations, columns=Evaluation._fields)
+    table = table.merge(seen.drop_duplicates("validation_loss"), on="validation_loss", how="left")
+    first = {"step": 0, "training_loss": np.log(2), "validation_loss": np.log(2), **_means(start)}
+    return pd.concat([pd.DataFrame([first]), table], ignore_index=True)

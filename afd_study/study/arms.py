@@ -1,0 +1,180 @@
+"""The steps of arms: policies made beyond picking, each sampled, judged and measured like the first two."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from afd_study.errors import SpecError
+from afd_study.methods.arms import ARMS, PICKED_FROM, Arm
+from afd_study.methods.reward_pairs import Contrast
+from afd_study.study.beginnings import TEXTS, Texts, knobs, lengths
+from afd_study.study.spec import ArmsSpec, StudySpec
+from afd_study.study.store import Step
+from afd_study.worlds.controlled import GOOD
+
+POLICIES, REWARDS, PROBES = (
+    f"afd_study.study.{name}" for name in ("policy_steps", "reward_steps", "probe_steps")
+)
+PROXY = "init_sft"  # what arms are scored by beside the judge
+SIZES = (1, 2, 4, 8, 16, 32)  # of Best-of-n, as far as the pool can tell its KL
+STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of the extrapolated law of whole responses
+
+
+def add_arms(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str, Step]) -> None:
+    """Add the arms that the spec names, those that they build on, and the step that gathers all of them."""
+    asked = spec.arms
+    if asked is None or not asked.names:
+        return
+    if PROXY not in spec.reward.kinds:
+        raise SpecError(f"arms are scored by the reward model '{PROXY}': add it to reward.kinds")
+    names = list(dict.fromkeys(name for each in asked.names for name in (*_before(each), each)))
+    for name in names:
+        _make(name, ARMS[name], spec, asked, seed, texts, steps)
+        _measure(name, spec, texts, steps)
+    pools = {"pi_init": "pool_init", "pi_sft": "pool"} | {name: f"{name} pool" for name in names}
+    measured: dict[str, Step] = {}
+    for name, pool in pools.items():
+        if f"{name} kls" not in steps:
+            steps[f"{name} kls"] = _kls(name, pool, spec, texts, steps)
+        parts = {
+            "judged": steps.get(f"{name} judged", steps["judged"]),
+            "scores": steps.get(f"{name} scores", steps[f"scores_{PROXY}"]),
+            "kls": steps[f"{name} kls"],
+            "densities": steps.get(f"{name} densities") or steps.get(f"densities_{name}"),
+        }
+        measured |= {f"{name} {part}": step for part, step in parts.items() if step is not None}
+    settings = {
+        "task": task, "seed": seed, "good": GOOD, "proxy": PROXY, "strengths": STRENGTHS,
+        "sizes": tuple(n for n in SIZES if 4 * n <= spec.sampling.draws),
+        "names": tuple(pools),
+    }  # fmt: skip
+    inputs = {"outcomes": steps["outcomes"], "judged": steps["judged"], **measured}
+    steps["arms"] = Step("arms", f"{POLICIES}:arms", settings, inputs, weight=3)
+
+
+def _before(name: str) -> Iterator[str]:
+    """Yield the arms that an arm builds on, first things first."""
+    arm = ARMS[name]
+    for needed in dict.fromkeys((arm.start, arm.high, arm.low)):
+        if needed in ARMS:
+            yield from _before(needed)
+            yield needed
+
+
+def _make(
+    name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
+) -> None:
+    """Add the steps that make an arm's policy and draw its responses to test prompts."""
+    shared = {"tokenizers": texts.tokenizers, "prompts": texts.prompts}
+    common = {"source": name, "sampling": lengths(spec), "seed": seed, "draws": asked.draws}
+    if arm.method == "extrapolation":
+        inputs = {"policy": steps[arm.start], "origin": steps["pi_init"], **shared}
+        step = Step(
+            "extrapolated", f"{POLICIES}:extrapolated", {**common, "strength": arm.strength}, inputs, weight=4
+        )
+        steps[f"{name} pool"] = steps[f"{name} kls"] = step
+        return
+    makers = {"sft": _supervised, "direct": _direct}
+    steps[name] = makers[arm.method](name, arm, spec, asked, seed, texts, steps)
+    steps[f"{name} pool"] = Step(
+        "samples",
+        f"{TEXTS}:samples",
+        {**common, "purpose": "test"},
+        {"policy": steps[name], **shared},
+        weight=2,
+    )
+
+
+def _direct(
+    name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
+) -> Step:
+    settings = {
+        "name": name, "data": Contrast(arm.high, arm.low), "beta": arm.strength, "training": asked.direct,
+        "lora": spec.policy.lora, "sampling": lengths(spec), "seed": seed,
+    }  # fmt: skip
+    inputs = {
+        "tokenizers": texts.tokenizers, "prompts": texts.prompts, "demonstrations": texts.demonstrations,
+        "policy": steps[arm.start],
+    }  # fmt: skip
+    for source in (arm.high, arm.low):
+        inputs |= _source(source, 1, spec, seed, texts, steps)
+    return Step("direct_policy", f"{POLICIES}:direct_policy", settings, inputs, weight=12)
+
+
+def _supervised(
+    name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
+) -> Step:
+    """SFT on responses that are given, or on the best of as many draws as stand for one demonstration."""
+    settings = {"training": spec.sft, "sampling": lengths(spec), "lora": spec.policy.lora, "seed": seed}
+    inputs = {
+        "pi_init": steps[arm.start], "demonstrations": _learned_from(arm, spec, seed, texts, steps),
+        "tokenizers": texts.tokenizers, "prompts": texts.prompts,
+    }  # fmt: skip
+    return Step("pi_sft", f"{TEXTS}:pi_sft", settings, inputs, weight=8)
+
+
+def _learned_from(arm: Arm, spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -> Step:
+    times = PICKED_FROM if arm.picked_by else 1
+    [[label, read]] = _source(arm.high, times, spec, seed, texts, steps).items()
+    if not arm.picked_by:
+        inputs = {label: read, "tokenizers": texts.tokenizers}
+        return Step("chosen", f"{POLICIES}:chosen", {"high": arm.high}, inputs)
+    scores = Step(
+        "scores", f"{REWARDS}:scores", {"scorer": arm.picked_by, "sampling": lengths(spec)},
+        {
+            "reward_model": steps[f"reward_{arm.picked_by}"], arm.high: read,
+            "tokenizers": texts.tokenizers, "prompts": texts.prompts,
+        },
+        weight=20,
+    )  # fmt: skip
+    inputs = {"samples": read, "scores": scores}
+    return Step("picked", f"{POLICIES}:picked", {"scorer": arm.picked_by}, inputs)
+
+
+def _source(
+    source: str, times: int, spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]
+) -> dict[str, Step]:
+    """Return the input that holds a source's responses: `times` for each demonstration, where drawn."""
+    if source == "demonstrations":
+        return {"source_demonstrations": texts.demonstrations}
+    if source in ("preferred", "rejected"):
+        return {"preferences": steps["preferences"]}
+    settings: dict[str, Any] = {
+        "source": source, "purpose": "training", "draws": max(2, times), "seed": seed,
+        "sampling": lengths(spec),
+    }  # fmt: skip
+    inputs = {
+        "policy": steps[source], "demonstrations": texts.demonstrations, "tokenizers": texts.tokenizers,
+        "prompts": texts.prompts,
+    }  # fmt: skip
+    return {source: Step("samples", f"{TEXTS}:samples", settings, inputs, weight=8)}
+
+
+def _measure(name: str, spec: StudySpec, texts: Texts, steps: dict[str, Step]) -> None:
+    """Add what is asked of an arm's responses: the judge, the proxy, both laws where it has one, the KL."""
+    pool, shared = steps[f"{name} pool"], {"tokenizers": texts.tokenizers, "prompts": texts.prompts}
+    held_out = {"prompts": texts.prompts, "demonstrations": texts.held_out}
+    judged = steps[f"{name} judged"] = Step(
+        "judged", f"{REWARDS}:judged", {"world": knobs(spec, "judge")}, held_out | {name: pool}
+    )
+    steps[f"{name} scores"] = Step(
+        "scores", f"{REWARDS}:scores", {"scorer": PROXY, "sampling": lengths(spec)},
+        {"reward_model": steps[f"reward_{PROXY}"], name: pool, **shared}, weight=2,
+    )  # fmt: skip
+    if name in steps:  # an extrapolation is no policy with weights of its own
+        settings = {"world": knobs(spec, "demonstrator_law"), "source": name, "sampling": lengths(spec)}
+        inputs = {
+            "policy": steps[name],
+            "samples": pool,
+            "judged": judged,
+            "held_out": texts.held_out,
+            **shared,
+        }
+        steps[f"{name} densities"] = Step("densities", f"{PROBES}:densities", settings, inputs, weight=3)
+
+
+def _kls(name: str, pool: str, spec: StudySpec, texts: Texts, steps: dict[str, Step]) -> Step:
+    inputs = {
+        "policy": steps[name], "reference": steps["pi_sft"], "samples": steps[pool],
+        "tokenizers": texts.tokenizers, "prompts": texts.prompts,
+    }  # fmt: skip
+    return Step("kls", f"{POLICIES}:kls", {"sampling": lengths(spec)}, inputs, weight=2)

@@ -1,0 +1,107 @@
+"""What chapter 7 shows of policies beyond picking: from frozen values, at the ledger's seeds."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from afd_study.evaluation.statistics import t_interval
+from afd_study.methods.arms import ARMS
+from afd_study.study.arms import PROXY
+from afd_study.study.frozen import read_frozen, read_manifest
+from afd_study.study.values import WAYS, narrow
+
+LEVELS = ("pi_init", "pi_sft", "demonstrations")
+TAUGHT = tuple(name for name, arm in ARMS.items() if arm.method in ("sft", "direct"))
+SHOWN = ("coverage", "precision", "stray_share", "length")
+
+
+def manifest() -> dict[str, Any]:
+    """Return how the arms were computed: seeds, profile, commit, hardware, seconds."""
+    return read_manifest("arms")
+
+
+def values() -> pd.DataFrame:
+    """Return table `values` of the arms, a row a seed.
+
+    Raises StoreError where it is missing or does not match its manifest.
+    """
+    return narrow(read_frozen("arms", "values"))
+
+
+def reached() -> pd.DataFrame:
+    """Return the judge's mean of every taught policy and of the levels: task, method, mean, low, high."""
+    found = values()
+    chosen = found[(found["metric"] == "judge") & (found["n"] == 1)]
+    return _intervals(chosen[chosen["method"].isin([*LEVELS, *TAUGHT])], ("task", "method"))
+
+
+def beyond_demonstrations() -> pd.DataFrame:
+    """Return how far each taught policy's score lies above the demonstrations', paired by seed (points)."""
+    found = values()
+    judged = found[(found["metric"] == "judge") & (found["n"] == 1)]
+    wide = judged.pivot(index=["task", "seed"], columns="method", values="value")
+    ahead = wide[list(TAUGHT)].sub(wide["demonstrations"], axis=0)
+    long = ahead.melt(ignore_index=False, var_name="method").reset_index()
+    return _intervals(long, ("task", "method"))
+
+
+def measured() -> pd.DataFrame:
+    """Return coverage, precision, stray share and length of every policy that has a law, means over seeds."""
+    found = values()
+    chosen = found[found["metric"].isin(SHOWN) & (found["table"] == "coverage")]
+    means = chosen.groupby(["task", "method", "metric"])["value"].mean().unstack("metric").reset_index()
+    order = {name: place for place, name in enumerate(("pi_init", "pi_sft", *ARMS))}
+    means = means.sort_values(
+        ["task", "method"], key=lambda column: column.map(order).fillna(-1), kind="stable"
+    )
+    return means[["task", "method", *SHOWN]].sort_values("task", kind="stable").reset_index(drop=True)
+
+
+def ways() -> pd.DataFrame:
+    """Return every way from pi_SFT: task, method, at, kl, proxy, mean, low, high, ess; means over seeds.
+
+    mean, low and high are the judge's (points) with its interval, kl and proxy in nats; `at` is n, or the
+    strength; `ess` is the share of the pool that carries weighted responses (1 where none are weighted).
+    """
+    found = values()
+    rows = [
+        {"task": task, "method": way, "at": at, **_point(part[part["task"] == task])}
+        for way, at, name, n in _points(found)
+        for part in [found[(found["method"] == name) & (found["n"] == n)]]
+        for task in sorted(set(part["task"]))
+    ]
+    return pd.DataFrame(rows).sort_values(["task", "method", "kl"], kind="stable").reset_index(drop=True)
+
+
+def _points(found: pd.DataFrame) -> Iterator[tuple[str, float, str, int]]:
+    """Yield way, n or strength, and the method and n under which table `values` has the point."""
+    picked = found[(found["method"] == PROXY) & (found["metric"] == "kl")]
+    yield from ((PROXY, float(n), PROXY, int(n)) for n in sorted(set(picked["n"])))
+    for way, arms in WAYS.items():
+        yield (way, 1.0, "pi_sft", 1)
+        yield from ((way, ARMS[name].strength, name, 1) for name in arms)
+    prefix = "sequence_extrapolation_"
+    weighted = sorted({str(name) for name in found["method"] if str(name).startswith(prefix)})
+    yield from ((prefix[:-1], float(name.removeprefix(prefix)), name, 1) for name in weighted)
+
+
+def _point(part: pd.DataFrame) -> dict[str, float]:
+    by_seed = part.pivot(index="seed", columns="metric", values="value")
+    judged = t_interval(by_seed["judge"].to_numpy())
+    means = {name: float(by_seed[name].mean()) for name in ("kl", "proxy")}
+    ess = float(by_seed["ess"].mean()) if "ess" in by_seed else 1.0
+    return means | {name: float(value) for name, value in judged._asdict().items()} | {"ess": ess}
+
+
+def sides() -> pd.DataFrame:
+    """Return how direct training went, means over seeds: task, method, step, losses and both sides (nats)."""
+    return read_frozen("arms", "histories")
+
+
+def _intervals(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
+    found = [
+        dict(zip(by, key, strict=True)) | t_interval(part["value"].to_numpy())._asdict()
+        for key, part in rows.groupby(list(by), sort=True)
+    ]
+    return pd.DataFrame(found)

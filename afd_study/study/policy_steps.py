@@ -1,0 +1,163 @@
+"""Steps that make and measure policies beyond picking (methods.arms). Each reads its inputs' folders."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from afd_study.evaluation import drift
+from afd_study.evaluation.coverage import coverage
+from afd_study.methods import direct
+from afd_study.methods.arms import PICKED_FROM
+from afd_study.methods.reward_pairs import Contrast, pairs
+from afd_study.methods.selection import JUDGE
+from afd_study.models.decoding import Extrapolation, Request, sample
+from afd_study.models.policy import context_length, load_policy, n_parameters, save_policy
+from afd_study.models.scoring import response_kl
+from afd_study.models.specs import LoRASpec, SamplingSpec, TrainingSpec
+from afd_study.models.tokenizers import decode, load_tokenizer
+from afd_study.study.context import Context, derived_seed
+from afd_study.study.encoding import encoded_prompts, examples_from, paired_examples
+from afd_study.study.reward_steps import responses_of
+from afd_study.study.tables import read_table, write_table
+
+ROW = ["prompt_id", "source", "draw"]
+
+
+def direct_policy(
+    out: Path, context: Context, *, name: str, data: Contrast, beta: float, training: TrainingSpec,
+    lora: LoRASpec | None, sampling: SamplingSpec, seed: int, tokenizers: Path, prompts: Path,
+    demonstrations: Path, policy: Path, **sources: Path,
+) -> None:  # fmt: skip
+    """Train a policy directly on pairs, from the policy that is its reference: table `history`."""
+    tokenizer, lm = load_tokenizer(tokenizers / "policy"), load_policy(policy)
+    asked = read_table(prompts, "prompts")
+    rows = pairs(data, responses_of(sources), read_table(demonstrations, "demonstrations"))
+    both, split = paired_examples(
+        rows, ("high", "low"), asked, tokenizer, sampling, context=context_length(lm)
+    )
+    train, validation = ([both[i] for i in np.flatnonzero(split == part)] for part in ("train", "validation"))
+    fitted, history = direct.fit(
+        lm, train, validation=validation, beta=beta, training=training, lora=lora,
+        seed=derived_seed(seed, "arm", name), workspace=context.workspace,
+        progress=context.steps(training.steps),
+    )  # fmt: skip
+    save_policy(fitted, out)
+    write_table(out, "history", history)
+    tokens = sum(len(pair.high.ids) + len(pair.low.ids) for pair in train) / len(train)
+    spent = history["step"].iloc[-1] * training.batch_size * tokens
+    context.spend(tokens=spent, parameters=n_parameters(fitted), passes=3)
+    context.spend(tokens=2 * tokens * len(train), parameters=n_parameters(fitted), passes=1)  # the reference
+
+
+def chosen(out: Path, context: Context, *, high: str, tokenizers: Path, **sources: Path) -> None:
+    """Take responses that a policy is to learn by SFT: table `demonstrations`, with their ids where drawn."""
+    table = responses_of(sources)[high].rename(columns={"response": "token_ids"})
+    texts = decode(load_tokenizer(tokenizers / "policy"), [list(ids) for ids in table["token_ids"]])
+    found = table[["prompt_id", "draw", "token_ids"]].assign(text=[text.strip() for text in texts])
+    write_table(out, "demonstrations", found)
+
+
+def picked(out: Path, context: Context, *, scorer: str, samples: Path, scores: Path) -> None:
+    """Keep the best of PICKED_FROM draws by a scorer for each demonstration: table `demonstrations`."""
+    given = read_table(scores, "scores")
+    given = given[given["scorer"] == scorer]
+    table = read_table(samples, "samples").merge(given[[*ROW, "reward"]], on=ROW, validate="one_to_one")
+    best = (
+        table.assign(group=table["draw"] // PICKED_FROM)
+        .sort_values(["reward", "draw"], ascending=[False, True], kind="stable")
+        .groupby(["prompt_id", "group"], sort=True)
+        .first()
+        .reset_index()
+    )
+    columns = ["prompt_id", "draw", "token_ids", "text"]
+    write_table(out, "demonstrations", best.drop(columns="draw").rename(columns={"group": "draw"})[columns])
+
+
+def extrapolated(
+    out: Path, context: Context, *, source: str, strength: float, sampling: SamplingSpec, draws: int,
+    seed: int, policy: Path, origin: Path, tokenizers: Path, prompts: Path,
+) -> None:  # fmt: skip
+    """Draw responses to test prompts from policy^strength origin^(1 - strength), tilted token by token.
+
+    Tables `samples` (log-probabilities under the tilted law) and `kls` (to the policy).
+    """
+    tokenizer, lm, first = load_tokenizer(tokenizers / "policy"), load_policy(policy), load_policy(origin)
+    asked = read_table(prompts, "prompts").query("split == 'test'")
+    ids = encoded_prompts(asked, tokenizer, sampling)
+    requests = [Request(name, ids[name], draw) for name in asked["prompt_id"] for draw in range(draws)]
+    drawn = sample(
+        lm, requests, seed=derived_seed(seed, source, "test"), eos_id=tokenizer.eos_token_id,
+        max_new_tokens=sampling.max_new_tokens, extrapolation=Extrapolation(first, strength),
+    )  # fmt: skip
+    tokens = sum(len(each.ids) for each in drawn)
+    context.spend(tokens=2 * tokens, parameters=n_parameters(lm), passes=1)
+    asked_for = {"prompt_id": [each.prompt_id for each in requests], "draw": [each.draw for each in requests]}
+    frame = pd.DataFrame(asked_for).assign(
+        source=source,
+        token_ids=pd.Series([list(each.ids) for each in drawn], dtype=object),
+        text=[text.strip() for text in decode(tokenizer, [each.ids for each in drawn])],
+        logprob=[each.logprob for each in drawn],
+    )
+    write_table(out, "samples", frame)
+    write_table(out, "kls", frame[ROW].assign(kl=[each.kl for each in drawn]))
+
+
+def kls(
+    out: Path, context: Context, *, sampling: SamplingSpec, policy: Path, reference: Path, tokenizers: Path,
+    prompts: Path, samples: Path,
+) -> None:  # fmt: skip
+    """Give each sample the KL(policy || reference) of its prefixes' next-token laws, in nats: table `kls`."""
+    tokenizer, lm, other = load_tokenizer(tokenizers / "policy"), load_policy(policy), load_policy(reference)
+    drawn = read_table(samples, "samples")
+    rows = examples_from(
+        drawn, read_table(prompts, "prompts"), tokenizer, sampling, context=context_length(lm)
+    )
+    examples = list(rows["example"])
+    context.spend(tokens=2 * sum(len(e.ids) for e in examples), parameters=n_parameters(lm), passes=1)
+    write_table(out, "kls", drawn[ROW].assign(kl=response_kl(lm, other, examples)))
+
+
+def arms(
+    out: Path, context: Context, *, task: str, seed: int, good: float, proxy: str, sizes: Sequence[int],
+    strengths: Sequence[float], names: Sequence[str], outcomes: Path, judged: Path, **measured: Path,
+) -> None:  # fmt: skip
+    """Gather what every arm reaches: table `arms`, and what it costs in nats: table `drift`.
+
+    `arms` has task, seed, policy, metric, prompt_id, value: the metrics of evaluation.coverage, and judge,
+    proxy (the reward model's logit, nats) and kl (to pi_SFT, nats a response), means over a prompt's draws.
+    """
+    named: dict[str, Any] = {"task": task, "seed": seed}
+    frames = [_levels(name, measured, proxy) for name in names]
+    found = [frame.assign(**named) for frame in frames]
+    for name in names:
+        if f"{name} densities" in measured:
+            table = read_table(measured[f"{name} densities"], "densities")
+            found.append(coverage(table, policy=name, good=good, **named))
+    shown = read_table(judged, "components").query("source == 'demonstrations'")
+    found.append(_means(shown, "value", "judge", "demonstrations").assign(**named))
+    columns = ["task", "seed", "policy", "metric", "prompt_id", "value"]
+    write_table(out, "arms", pd.concat(found, ignore_index=True)[columns])
+    scores = read_table(outcomes, "scores")
+    ways = [
+        drift.best_of_n(scores, judge=JUDGE, scorer=proxy, n=sizes, **named),
+        drift.sequence_extrapolation(scores, judge=JUDGE, proxy=proxy, strengths=strengths, **named),
+    ]
+    write_table(out, "drift", pd.concat(ways, ignore_index=True))
+
+
+def _levels(name: str, measured: Mapping[str, Path], proxy: str) -> pd.DataFrame:
+    """Return judge, proxy and kl of one policy by prompt."""
+    verdicts = read_table(measured[f"{name} judged"], "components").query("source == @name")
+    scored = read_table(measured[f"{name} scores"], "scores").query("source == @name and scorer == @proxy")
+    frames = [_means(verdicts, "value", "judge", name), _means(scored, "reward", "proxy", name)]
+    if f"{name} kls" in measured:
+        frames.append(_means(read_table(measured[f"{name} kls"], "kls"), "kl", "kl", name))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _means(table: pd.DataFrame, column: str, metric: str, policy: str) -> pd.DataFrame:
+    found = table.groupby("prompt_id")[column].mean().rename("value").reset_index()
+    return found.assign(metric=metric, policy=policy)
