@@ -152,8 +152,8 @@ Runs = Mapping[str, pd.DataFrame]
 def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) -> pd.DataFrame:
     """Judge every claim in every cell: RESULT_COLUMNS, and form, unit, table, metric, method, than, post_hoc.
 
-    A claim is judged on the run that it names, both sides of it on the same policies; where that has not been
-    computed it is not yet tested. `identities` gives each identity's error. Ledger seeds alone are counted.
+    A claim is judged on the run that it names, both sides of it on the same policies; where that has no
+    ledger seed it is not yet tested; other seeds are not counted. `identities` gives each identity's error.
     """
     values = _by_run(ledger, runs)
     rows = []
@@ -169,7 +169,8 @@ def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) ->
 
 
 def _by_run(ledger: Ledger, runs: Runs) -> dict[str, Values]:
-    return {name: Values(frame[frame["seed"].isin(ledger.seeds)], n=ledger.n) for name, frame in runs.items()}
+    counted = {name: frame[frame["seed"].isin(ledger.seeds)] for name, frame in runs.items()}
+    return {name: Values(frame, n=ledger.n) for name, frame in counted.items() if len(frame)}
 
 
 def effects_by_seed(ledger: Ledger, runs: Runs) -> pd.DataFrame:

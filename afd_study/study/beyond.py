@@ -1,4 +1,4 @@
-"""What chapter 7 shows of policies beyond picking: from frozen values, at the ledger's seeds."""
+"""What chapter 7 shows of policies beyond picking: from frozen values."""
 
 from collections.abc import Iterator
 from typing import Any

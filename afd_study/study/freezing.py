@@ -31,7 +31,7 @@ def freeze_map(*, jobs: int) -> None:
 
 
 def freeze_arms(*, jobs: int) -> None:
-    """Compute the policies beyond picking at the ledger's seeds; freeze what they reach and how it went."""
+    """Compute the policies beyond picking; freeze what they reach, and how their training went."""
     cells = arm_cells()
     _freeze_values("arms", cells, jobs, lambda found: {"histories": histories(cells)})
 

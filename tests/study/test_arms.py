@@ -77,10 +77,11 @@ def test_mistakes_are_named():
         )
 
 
-def test_the_ledger_s_arms_are_all_there_at_its_seeds():
+def test_what_is_frozen_has_every_arm_of_both_tasks():
     for cell in arm_cells():
         study = cell.study(Store("unused"))
-        assert len(study.seeds) >= 8 and set(study.spec.arms.names) == set(ARMS)
+        assert len(study.seeds) >= 3 and set(study.spec.arms.names) == set(ARMS)
+    assert {cell.task for cell in arm_cells()} == {"harmless", "helpful"}
 
 
 @pytest.fixture(scope="module")
