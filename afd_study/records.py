@@ -41,6 +41,8 @@ TABLES: dict[str, Table] = {
         ("task", "seed", "method", "n", "prompt_id", "judge", "value"),
         ("task", "seed", "method", "n", "prompt_id", "judge"),
     ),
+    # a policy's path while it is optimised: mean reward, nats from the reference, tokens and nats a response
+    "trajectory": Table(("step", "proxy", "kl", "length", "entropy"), ("step",)),
     # the outcomes with prompts averaged out: what the command line prints
     "summary": Table(
         ("task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"),

@@ -6,15 +6,16 @@ from a reward. A new arm is one line here.
 
 from typing import Literal, NamedTuple
 
-Method = Literal["sft", "direct", "extrapolation"]
+Method = Literal["sft", "direct", "policy_gradient", "extrapolation"]
 
 
 class Arm(NamedTuple):
     """How one policy is made from another.
 
-    `strength` is a direct method's beta, or an extrapolation's exponent of pi_SFT. `high` and `low` name the
-    responses to raise and to lower: a source of reward data (reward_data.REWARD_DATA) or another arm, whose
-    own samples are drawn. `picked_by` keeps of `high` the best of PICKED_FROM by a reward model.
+    `strength` is a direct method's beta, the coefficient of policy gradient's KL to its start, or an
+    extrapolation's exponent of pi_SFT. `high` and `low` name the responses to raise and to lower: a source of
+    reward data (reward_data.REWARD_DATA) or another arm, whose own samples are drawn. `reward` is the model
+    that policy gradient ascends, or by which SFT learns the best of PICKED_FROM of `high`.
     """
 
     method: Method
@@ -22,7 +23,7 @@ class Arm(NamedTuple):
     high: str = ""
     low: str = ""
     strength: float = 1.0
-    picked_by: str = ""
+    reward: str = ""
 
 
 PICKED_FROM = 16
@@ -34,8 +35,11 @@ ARMS: dict[str, Arm] = {
     "sft_preferred": Arm("sft", "pi_init", "preferred"),
     "spin_1": Arm("direct", "pi_sft", "demonstrations", "pi_sft", 0.5),
     "spin": Arm("direct", "spin_1", "demonstrations", "spin_1", 0.5),  # after two rounds
-    "distilled_1": Arm("sft", "pi_sft", "pi_sft", picked_by="init_sft"),
-    "distilled_2": Arm("sft", "distilled_1", "distilled_1", picked_by="init_sft"),
+    "distilled_1": Arm("sft", "pi_sft", "pi_sft", reward="init_sft"),
+    "distilled_2": Arm("sft", "distilled_1", "distilled_1", reward="init_sft"),
+    "rl_init_sft_0.2": Arm("policy_gradient", "pi_sft", strength=0.2, reward="init_sft"),
+    "rl_init_sft_0.05": Arm("policy_gradient", "pi_sft", strength=0.05, reward="init_sft"),
+    "rl_init_sft_0.01": Arm("policy_gradient", "pi_sft", strength=0.01, reward="init_sft"),
     "extrapolation_1.5": Arm("extrapolation", "pi_sft", strength=1.5),
     "extrapolation_2": Arm("extrapolation", "pi_sft", strength=2.0),
     "extrapolation_3": Arm("extrapolation", "pi_sft", strength=3.0),

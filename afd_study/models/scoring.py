@@ -52,23 +52,37 @@ def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
 
 def response_logprobs(lm: PreTrainedModel, batch: Batch) -> TokenLogprobs:
     """Return the log-probability of every response token given all that stands before it."""
-    predicts = _predicts(batch)
-    logits = output_logits(lm, hidden_states(lm.base_model, batch.ids)[:, :-1][predicts])
-    chosen = logits.gather(-1, batch.ids[:, 1:][predicts][:, None])[:, 0]
-    return TokenLogprobs(chosen - logits.logsumexp(-1), predicts.nonzero()[:, 0])
+    logits, chosen, rows = _at_responses(lm, batch)
+    return TokenLogprobs(logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1), rows)
 
 
-def next_laws(lm: PreTrainedModel, batch: Batch) -> TokenLogprobs:
-    """Return the whole next-token laws before every response token: values (tokens, vocabulary), in nats."""
-    predicts = _predicts(batch)
-    logits = output_logits(lm, hidden_states(lm.base_model, batch.ids)[:, :-1][predicts])
-    return TokenLogprobs(logits.double().log_softmax(-1), predicts.nonzero()[:, 0])
+def response_laws(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, TokenLogprobs]:
+    """Return the whole next-token law wherever a response token was chosen, and that token's share of it.
+
+    The laws are log-probabilities (nats), shape (tokens, vocabulary), -inf for what is suppressed. For a KL
+    or an entropy; training on the chosen tokens alone needs `response_logprobs` only.
+    """
+    logits, chosen, rows = _at_responses(lm, batch)
+    laws = logits.log_softmax(-1)
+    return laws, TokenLogprobs(laws.gather(-1, chosen[:, None])[:, 0], rows)
 
 
-def _predicts(batch: Batch) -> Tensor:
-    """Tell which positions predict a response token: shape (batch, length - 1)."""
+def entropies(lm: PreTrainedModel, batch: Batch) -> Tensor:
+    """Return each response's sum, over its prefixes, of the next token's entropy: (batch,), nats, float64.
+
+    Its mean over a policy's own responses is the entropy of its law of responses, by the chain rule.
+    """
+    laws, chosen = response_laws(lm, batch)
+    steps = torch.special.entr(laws.double().exp()).sum(-1)
+    return TokenLogprobs(steps, chosen.rows).per_response(len(batch.ids))
+
+
+def _at_responses(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits (tokens, vocabulary) where a response token was chosen, that token, and its row."""
     places = torch.arange(batch.ids.shape[1] - 1, device=batch.ids.device)
-    return (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
+    predicts = (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
+    hidden = hidden_states(lm.base_model, batch.ids)[:, :-1][predicts]
+    return output_logits(lm, hidden), batch.ids[:, 1:][predicts], predicts.nonzero()[:, 0]
 
 
 def last_hidden(backbone: nn.Module, batch: Batch) -> Tensor:
@@ -112,9 +126,11 @@ def response_kl(
     reference.eval()
 
     def run(batch: Batch) -> Tensor:
-        own, other = (next_laws(model, batch) for model in (lm, reference))
-        gaps = torch.where(own.values > -torch.inf, own.values.exp() * (own.values - other.values), 0.0)
-        return TokenLogprobs(gaps.sum(-1), own.rows).per_response(len(batch.ids))
+        own, chosen = response_laws(lm, batch)
+        other, _ = response_laws(reference, batch)
+        own, other = own.double(), other.double()
+        gaps = torch.where(own > -torch.inf, own.exp() * (own - other), 0.0)
+        return TokenLogprobs(gaps.sum(-1), chosen.rows).per_response(len(batch.ids))
 
     return in_batches(examples, run, max_tokens=max_tokens, device=lm.device)
 

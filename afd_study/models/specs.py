@@ -58,6 +58,40 @@ class TrainingSpec(Frozen):
         return self
 
 
+class PolicyGradientSpec(TrainingSpec):
+    """How to optimise a policy on a reward. A step draws `draws` responses to each of `batch_size` prompts.
+
+    Responses are drawn at temperature 1, for the policy's own law is what is differentiated.
+    """
+
+    algorithm: Literal["rloo", "ppo_clip"] = "rloo"
+    steps: int = Field(150, ge=1, description="batches of responses that are drawn")
+    batch_size: int = Field(16, ge=1, description="prompts a step, over all processes")
+    draws: int = Field(8, ge=2, description="responses a prompt and step")
+    micro_batch_size: int | None = Field(None, ge=1, description="prompts at once on a device; None: all")
+    learning_rate: float = Field(3e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    kl_coefficient: float = Field(0.05, ge=0, description="reward per nat of KL(policy || reference)")
+    clip: float = Field(0.2, gt=0, lt=1, description="ppo_clip: half-width of the ratios' range")
+    epochs: int = Field(1, ge=1, description="ppo_clip: optimiser steps on one batch of responses")
+    evaluate_every: int = Field(25, ge=1)
+    evaluation_draws: int = Field(4, ge=1, description="responses a validation prompt and evaluation")
+    checkpoint_every: int = Field(50, ge=1, description="steps; a multiple of evaluate_every")
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PolicyGradientSpec":
+        if self.algorithm == "rloo" and self.epochs > 1:
+            raise ValueError("rloo needs fresh responses at each step: epochs=1, or algorithm=ppo_clip")
+        if self.patience is not None:
+            raise ValueError("patience must be None: the last weights are kept, and training runs to its end")
+        return self
+
+    def optimiser(self) -> TrainingSpec:
+        """Return the same settings with everything that counts steps counting optimiser steps."""
+        counts = ("steps", "warmup_steps", "evaluate_every", "checkpoint_every")
+        return self.model_copy(update={name: getattr(self, name) * self.epochs for name in counts})
+
+
 class SamplingSpec(Frozen):
     """How many responses are drawn, and how long they and their prompts may be (tokens)."""
 

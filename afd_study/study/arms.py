@@ -73,7 +73,7 @@ def _make(
         )
         steps[f"{name} pool"] = steps[f"{name} kls"] = step
         return
-    makers = {"sft": _supervised, "direct": _direct}
+    makers = {"sft": _supervised, "direct": _direct, "policy_gradient": _optimised}
     steps[name] = makers[arm.method](name, arm, spec, asked, seed, texts, steps)
     steps[f"{name} pool"] = Step(
         "samples",
@@ -100,6 +100,20 @@ def _direct(
     return Step("direct_policy", f"{POLICIES}:direct_policy", settings, inputs, weight=12)
 
 
+def _optimised(
+    name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
+) -> Step:
+    ascent = asked.gradient.model_copy(update={"kl_coefficient": arm.strength})
+    settings = {
+        "name": name, "ascent": ascent, "lora": spec.policy.lora, "sampling": lengths(spec), "seed": seed,
+    }  # fmt: skip
+    inputs = {
+        "policy": steps[arm.start], "reward_model": steps[f"reward_{arm.reward}"],
+        "tokenizers": texts.tokenizers, "prompts": texts.prompts,
+    }  # fmt: skip
+    return Step("optimised", f"{POLICIES}:optimised", settings, inputs, weight=40)
+
+
 def _supervised(
     name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
 ) -> Step:
@@ -113,21 +127,21 @@ def _supervised(
 
 
 def _learned_from(arm: Arm, spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -> Step:
-    times = PICKED_FROM if arm.picked_by else 1
+    times = PICKED_FROM if arm.reward else 1
     [[label, read]] = _source(arm.high, times, spec, seed, texts, steps).items()
-    if not arm.picked_by:
+    if not arm.reward:
         inputs = {label: read, "tokenizers": texts.tokenizers}
         return Step("chosen", f"{POLICIES}:chosen", {"high": arm.high}, inputs)
     scores = Step(
-        "scores", f"{REWARDS}:scores", {"scorer": arm.picked_by, "sampling": lengths(spec)},
+        "scores", f"{REWARDS}:scores", {"scorer": arm.reward, "sampling": lengths(spec)},
         {
-            "reward_model": steps[f"reward_{arm.picked_by}"], arm.high: read,
+            "reward_model": steps[f"reward_{arm.reward}"], arm.high: read,
             "tokenizers": texts.tokenizers, "prompts": texts.prompts,
         },
         weight=20,
     )  # fmt: skip
     inputs = {"samples": read, "scores": scores}
-    return Step("picked", f"{POLICIES}:picked", {"scorer": arm.picked_by}, inputs)
+    return Step("picked", f"{POLICIES}:picked", {"scorer": arm.reward}, inputs)
 
 
 def _source(

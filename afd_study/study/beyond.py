@@ -12,7 +12,7 @@ from afd_study.study.frozen import read_frozen, read_manifest
 from afd_study.study.values import WAYS, narrow
 
 LEVELS = ("pi_init", "pi_sft", "demonstrations")
-TAUGHT = tuple(name for name, arm in ARMS.items() if arm.method in ("sft", "direct"))
+TAUGHT = tuple(name for name, arm in ARMS.items() if arm.method != "extrapolation")
 SHOWN = ("coverage", "precision", "stray_share", "length")
 
 
@@ -97,6 +97,11 @@ def _point(part: pd.DataFrame) -> dict[str, float]:
 def sides() -> pd.DataFrame:
     """Return how direct training went, means over seeds: task, method, step, losses and both sides (nats)."""
     return read_frozen("arms", "histories")
+
+
+def paths() -> pd.DataFrame:
+    """Return how policy gradient went, means over seeds: task, method, step, proxy, kl, length, entropy."""
+    return read_frozen("arms", "trajectories")
 
 
 def _intervals(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:

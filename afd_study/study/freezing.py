@@ -33,7 +33,11 @@ def freeze_map(*, jobs: int) -> None:
 def freeze_arms(*, jobs: int) -> None:
     """Compute the policies beyond picking; freeze what they reach, and how their training went."""
     cells = arm_cells()
-    _freeze_values("arms", cells, jobs, lambda found: {"histories": histories(cells)})
+    _freeze_values("arms", cells, jobs, lambda found: _arm_tables(cells))
+
+
+def _arm_tables(cells: Sequence[Cell]) -> dict[str, pd.DataFrame]:
+    return {"histories": histories(cells, "history"), "trajectories": histories(cells, "trajectory")}
 
 
 def _freeze_values(

@@ -11,12 +11,14 @@ from afd_study.evaluation import drift
 from afd_study.evaluation.coverage import coverage
 from afd_study.methods import direct
 from afd_study.methods.arms import PICKED_FROM
+from afd_study.methods.policy_gradient import optimise
 from afd_study.methods.reward_pairs import Contrast, pairs
 from afd_study.methods.selection import JUDGE
 from afd_study.models.decoding import Extrapolation, Request, sample
-from afd_study.models.policy import context_length, load_policy, n_parameters, save_policy
+from afd_study.models.policy import context_length, device, load_policy, n_parameters, save_policy
+from afd_study.models.reward import load_reward_model, rewards
 from afd_study.models.scoring import response_kl
-from afd_study.models.specs import LoRASpec, SamplingSpec, TrainingSpec
+from afd_study.models.specs import LoRASpec, PolicyGradientSpec, SamplingSpec, TrainingSpec
 from afd_study.models.tokenizers import decode, load_tokenizer
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import encoded_prompts, examples_from, paired_examples
@@ -50,6 +52,36 @@ def direct_policy(
     spent = history["step"].iloc[-1] * training.batch_size * tokens
     context.spend(tokens=spent, parameters=n_parameters(fitted), passes=3)
     context.spend(tokens=2 * tokens * len(train), parameters=n_parameters(fitted), passes=1)  # the reference
+
+
+def optimised(
+    out: Path, context: Context, *, name: str, ascent: PolicyGradientSpec, lora: LoRASpec | None,
+    sampling: SamplingSpec, seed: int, policy: Path, reward_model: Path, tokenizers: Path, prompts: Path,
+) -> None:  # fmt: skip
+    """Optimise a policy on a reward model, held to where it starts: table `trajectory`.
+
+    A reader's ids are the policy's own with marks behind them: responses are scored as they are drawn.
+    """
+    tokenizer, asked = load_tokenizer(tokenizers / "policy"), read_table(prompts, "prompts")
+    model = load_reward_model(reward_model, device())
+    ids = encoded_prompts(asked, tokenizer, sampling)
+    train, validation = (
+        {str(each): ids[each] for each in asked.loc[asked["split"] == part, "prompt_id"]}
+        for part in ("train", "validation")
+    )
+    lm, path = optimise(
+        load_policy(policy), train, reference=load_policy(policy),
+        score=lambda examples: rewards(model, examples),
+        validation=validation, spec=ascent, seed=derived_seed(seed, "arm", name), lora=lora,
+        eos_id=tokenizer.eos_token_id, max_new_tokens=sampling.max_new_tokens, workspace=context.workspace,
+        progress=context.steps(ascent.steps * ascent.epochs),
+    )  # fmt: skip
+    save_policy(lm, out)
+    write_table(out, "trajectory", path)
+    length = path["length"].mean() + np.mean([len(each) for each in train.values()])
+    drawn = float(ascent.steps * ascent.batch_size * ascent.draws * length)
+    # a pass to draw, three to train at each epoch, one of the reference's and one of the reward model's
+    context.spend(tokens=drawn, parameters=n_parameters(lm), passes=3 * ascent.epochs + 3)
 
 
 def chosen(out: Path, context: Context, *, high: str, tokenizers: Path, **sources: Path) -> None:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.models.specs import Frozen, LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
+from afd_study.models.specs import Frozen, LoRASpec, ModelSpec, PolicyGradientSpec, SamplingSpec, TrainingSpec
 from afd_study.worlds.controlled import ControlledSpec
 from afd_study.worlds.harmless import HarmlessSpec
 from afd_study.worlds.helpful import HelpfulSpec
@@ -38,6 +38,7 @@ class ArmsSpec(Frozen):
 
     names: tuple[str, ...] = ()
     direct: TrainingSpec
+    gradient: PolicyGradientSpec = PolicyGradientSpec()
     draws: int = Field(16, ge=2, description="responses of an arm to a test prompt")
 
     @model_validator(mode="after")

@@ -62,13 +62,17 @@ class Study:
         ]
         return pd.concat(frames, ignore_index=True)
 
-    def histories(self) -> pd.DataFrame:
-        """Return how direct training of arms went: method, seed, step, losses, log-probabilities (nats)."""
-        names = [name for name in self._first() if name in ARMS and ARMS[name].method == "direct"]
+    def histories(self, name: str) -> pd.DataFrame:
+        """Return how arms' training went: method, seed, step, and what is noted of it.
+
+        `name` is history (direct methods) or trajectory (policy gradient).
+        """
+        kind = {"history": "direct", "trajectory": "policy_gradient"}[name]
+        trained = [arm for arm in self._first() if arm in ARMS and ARMS[arm].method == kind]
         frames = [
-            read_table(folder, "history").assign(method=name, seed=seed)
-            for name in names
-            for seed, folder in self._folders(name).items()
+            read_table(folder, name).assign(method=arm, seed=seed)
+            for arm in trained
+            for seed, folder in self._folders(arm).items()
         ]
         return pd.concat(frames, ignore_index=True)
 

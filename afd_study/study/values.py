@@ -16,7 +16,10 @@ from afd_study.study.execution import execute
 from afd_study.study.store import Store, default_store
 from afd_study.study.study import Study
 
-WAYS = {"extrapolation": tuple(name for name, arm in ARMS.items() if arm.method == "extrapolation")}
+WAYS = {
+    way: tuple(name for name, arm in ARMS.items() if arm.method == method)
+    for way, method in {"extrapolation": "extrapolation", "rl_init_sft": "policy_gradient"}.items()
+}
 """Way from pi_SFT -> the arms that are its points: compared with Best-of-n at equal KL."""
 KEYS = [name for name in VALUE_COLUMNS if name not in ("seed", "value")]
 
@@ -132,10 +135,13 @@ def _ways(reached: pd.DataFrame, picked: pd.DataFrame) -> pd.DataFrame:
     return found.dropna(subset="value").assign(table="outcomes")
 
 
-def histories(cells: Iterable[Cell], *, store: Store | None = None) -> pd.DataFrame:
-    """Return how direct training went, means over seeds: task, method, step, losses and both sides (nats)."""
+def histories(cells: Iterable[Cell], name: str, *, store: Store | None = None) -> pd.DataFrame:
+    """Return how arms' training went, means over seeds, by task, method and step.
+
+    `name` is history (direct methods: losses and both sides, nats) or trajectory (policy gradient).
+    """
     frames = [
-        study.histories().assign(task=cell.task)
+        study.histories(name).assign(task=cell.task)
         for cell in cells
         for study in [cell.study(store or default_store())]
     ]

@@ -229,13 +229,56 @@ def rloo(*, logprobs: Tensor, rewards: Tensor, constant: float | None = None) ->
         SpecError: shapes differ, k < 2, or `constant` is not positive.
     """
     same_shape(logprobs=logprobs, rewards=rewards)
+    return reinforce(logprobs=logprobs, rewards=rewards, baseline=leave_one_out(rewards), constant=constant)
+
+
+def leave_one_out(rewards: Tensor) -> Tensor:
+    """Return for each of a prompt's k samples the mean reward of the others, shape (..., k); see `rloo`.
+
+    Raises:
+        SpecError: k < 2.
+    """
     k = rewards.shape[-1] if rewards.ndim else 0
     if k < 2:
         raise SpecError(
             f"rewards has k = {k} samples a prompt on its last axis; leave-one-out needs at least 2"
         )
-    others = (rewards.sum(-1, keepdim=True) - rewards) / (k - 1)
-    return reinforce(logprobs=logprobs, rewards=rewards, baseline=others, constant=constant)
+    return (rewards.sum(-1, keepdim=True) - rewards) / (k - 1)
+
+
+def ppo_clip(
+    *,
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    clip: float,
+    constant: float | None = None,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Return minus PPO's clipped surrogate (Schulman et al. 2017, arXiv 1707.06347, equation 7).
+
+    min(ratio A, clamp(ratio, 1 - clip, 1 + clip) A), ratio = policy / old policy. Where the policy still is
+    the old one, its gradient is that of `reinforce`. Further on, an item stops pulling once its ratio has
+    gone beyond the clip the way its advantage pulls, and never when it has gone the other way.
+
+    Args:
+        logprobs: the policy's log-probabilities of what the old policy chose (tokens, or whole responses),
+            any shape.
+        old_logprobs: the old policy's, same shape; held fixed.
+        advantages: rewards less baselines, same shape; held fixed.
+        clip: half-width of the ratios' range around 1, in (0, 1).
+        constant: responses a step, or None for the mean over items.
+        weights: weights of the items, same shape, or None.
+
+    Raises:
+        SpecError: shapes differ, nothing to average, `clip` outside (0, 1), or `constant` is not positive.
+    """
+    same_shape(logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages)
+    if not 0 < clip < 1:
+        raise SpecError(f"clip = {clip} must lie in (0, 1); 0.2 is usual")
+    ratio, advantages = (logprobs - old_logprobs.detach()).exp(), advantages.detach()
+    kept = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return _total(-kept, weights, constant)
 
 
 def _total(losses: Tensor, weights: Tensor | None, constant: float | None) -> Tensor:

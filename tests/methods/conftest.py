@@ -1,14 +1,18 @@
 """A tiny model to train, and short settings."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from afd_study.models.batches import Example
 from afd_study.models.policy import from_scratch
+from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import ModelSpec, TrainingSpec
-from afd_study.models.tokenizers import word_tokenizer
+from afd_study.models.tokenizers import EOS, word_tokenizer
+from afd_study.theory.token_mdp import TokenMDP
 
 CONFIG = {
     "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 32, "initializer_range": 0.1,
@@ -44,3 +48,31 @@ def spec() -> Callable[..., TrainingSpec]:
         return TrainingSpec(**{**options, **settings})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def listed():
+    """A world of two words and at most three tokens: models speak in it, and every response is listed."""
+    tokenizer, world, prompt = word_tokenizer(["a", "b"]), TokenMDP(vocab_size=3, horizon=3), (3,)
+    ids = [*tokenizer.convert_tokens_to_ids(["a", "b", EOS]), None]
+    said = [tuple(ids[token] for token in row if token >= 0) for row in world.responses().tolist()]
+    examples = [Example(prompt + response, len(prompt)) for response in said]
+
+    def model(seed, scale=0.3):
+        config = {**CONFIG, "n_positions": 8, "initializer_range": scale}
+        return from_scratch(ModelSpec(config=config), tokenizer, seed)
+
+    def law(lm):
+        mass = torch.from_numpy(sequence_logprobs(lm, examples)).exp()
+        assert abs(mass.sum() - 1) < 1e-5
+        return mass / mass.sum()
+
+    places = {example: place for place, example in enumerate(examples)}
+
+    def index(said):
+        return torch.tensor([places[example] for example in said])
+
+    return SimpleNamespace(
+        world=world, examples=examples, prompts={"p": prompt}, model=model, law=law, index=index,
+        eos_id=tokenizer.eos_token_id,
+    )  # fmt: skip

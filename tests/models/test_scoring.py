@@ -7,7 +7,13 @@ import torch
 from afd_study.errors import SpecError
 from afd_study.models.batches import Example, collate, join
 from afd_study.models.policy import Policy, load_policy, save_policy
-from afd_study.models.scoring import refuse_unfit, response_logprobs, sequence_logprobs
+from afd_study.models.scoring import (
+    entropies,
+    refuse_unfit,
+    response_laws,
+    response_logprobs,
+    sequence_logprobs,
+)
 
 EOS = 1
 
@@ -38,6 +44,20 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(lm):
     sums = [sum(plainly(lm, example)) for example in rows]
     np.testing.assert_allclose(found.per_response(len(rows)), sums, atol=1e-4)
     np.testing.assert_allclose(sequence_logprobs(lm, rows), sums, atol=1e-4)
+
+
+@torch.no_grad()
+def test_whole_laws_are_those_that_the_tokens_were_chosen_from(lm):
+    batch = collate(examples())
+    laws, chosen = response_laws(lm, batch)
+    plain = response_logprobs(lm, batch)
+    assert laws.shape == (len(plain.values), 27)
+    torch.testing.assert_close(chosen.values, plain.values, atol=1e-5, rtol=0)
+    assert torch.equal(chosen.rows, plain.rows)
+    torch.testing.assert_close(laws.exp().sum(-1), torch.ones(len(laws)), atol=1e-5, rtol=0)
+    each = -(laws.exp() * laws.masked_fill(laws.isinf(), 0)).sum(-1).double()
+    expected = [float(each[plain.rows == row].sum()) for row in range(len(batch.ids))]
+    assert entropies(lm, batch).tolist() == pytest.approx(expected, abs=1e-4)
 
 
 @torch.no_grad()

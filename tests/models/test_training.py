@@ -10,7 +10,7 @@ from torch import nn
 
 from afd_study.errors import AfdError, DataError
 from afd_study.models.specs import TrainingSpec
-from afd_study.models.training import Evaluation, TrainingError, rate, train
+from afd_study.models.training import Evaluation, TrainingError, descend, rate, train
 
 ITEMS = [(float(x), float(y)) for x, y in np.random.default_rng(0).normal(size=(40, 2))]
 
@@ -168,6 +168,60 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept(tmp_path):
     assert len(evaluations) == 6
     assert all(torch.equal(weights[name], seen[1][name]) for name in weights)  # the first of equals
     assert any(not torch.equal(seen[1][name], seen[5][name]) for name in weights)
+
+
+class Tally:
+    """Something that changes beside the module, and that batches are made from."""
+
+    def __init__(self, total=0.0):
+        self.total = total
+
+    def save(self, folder):
+        (folder / "total.json").write_text(json.dumps(self.total))
+
+    def load(self, folder):
+        self.total = json.loads((folder / "total.json").read_text())
+
+
+def go_down(workspace, *, tally, net=None, keep="last", progress=None):
+    seen = []
+
+    def batch(step, share):
+        seen.append(step)
+        tally.total += step * 0.01
+        return [(x + tally.total, y) for x, y in ITEMS[step : step + 8][share]]
+
+    spec = TrainingSpec(steps=24, batch_size=8, learning_rate=0.05, evaluate_every=4, checkpoint_every=8)
+    fitted, evaluations = descend(
+        net or Net(), batch, loss=squared, spec=spec, seed=0, evaluate=lambda net, step: error(net) + step,
+        workspace=workspace, keep=keep, beside={"tally": tally},
+        progress=progress or (lambda step, note: None),
+    )  # fmt: skip
+    return (fitted.state_dict(), evaluations), seen
+
+
+@pytest.mark.parametrize("step", [9, 16, 23])
+def test_what_changes_beside_the_module_is_in_its_checkpoints(tmp_path, step):
+    expected, seen = go_down(tmp_path / "uninterrupted", tally=Tally())
+    assert seen == list(range(24))
+    with pytest.raises(Killed):
+        go_down(tmp_path / "killed", tally=Tally(), progress=killed_at(step))
+    tally = Tally(99.0)
+    found, seen = go_down(tmp_path / "killed", tally=tally, net=Net(seed=9))
+    assert_equal(found, expected)
+    assert seen[0] == (step - 1) // 8 * 8 and tally.total == pytest.approx(sum(range(24)) * 0.01)
+
+
+def test_the_last_weights_are_kept_where_asked(tmp_path):
+    """The step is added to the losses here, so that the first evaluation is the best."""
+    (last, evaluations), _ = go_down(tmp_path / "last", tally=Tally())
+    (best, _), _ = go_down(tmp_path / "best", tally=Tally(), keep="best")
+    losses = [each.validation_loss for each in evaluations]
+    assert losses == sorted(losses)
+    assert any(not torch.equal(best[name], last[name]) for name in last)
+    net = Net()
+    net.load_state_dict(last)
+    assert error(net.eval()) + 24 == pytest.approx(losses[-1])
 
 
 def test_the_last_step_is_evaluated_wherever_it_falls(tmp_path):

@@ -28,7 +28,7 @@ def test_every_arm_builds_on_what_there_is():
     sources = {"pi_init", "pi_sft", "demonstrations", "preferred", "rejected", *ARMS, ""}
     for name, arm in ARMS.items():
         assert {arm.start, arm.high, arm.low} <= sources and name not in (arm.start, arm.high, arm.low)
-        assert arm.picked_by in {"", *REWARD_DATA} and arm.strength > 0
+        assert arm.reward in {"", *REWARD_DATA} and arm.strength > 0
 
 
 def test_every_step_of_every_arm_fits_its_function():
@@ -37,7 +37,7 @@ def test_every_step_of_every_arm_fits_its_function():
         steps |= step.closure()
     for step in steps.values():
         check_signature(step)
-    assert {"direct_policy", "extrapolated", "picked", "chosen", "kls", "arms"} <= {
+    assert {"direct_policy", "optimised", "extrapolated", "picked", "chosen", "kls", "arms"} <= {
         step.name for step in steps.values()
     }
 
@@ -145,7 +145,16 @@ def test_values_hold_every_way_at_best_of_ns_kl(found):
 
 def test_histories_have_both_sides_of_every_direct_arm(found):
     study, _, _ = found
-    table = study.histories()
+    table = study.histories("history")
     assert set(table["method"]) == {name for name, arm in ARMS.items() if arm.method == "direct"}
     assert table.groupby("method")["step"].min().eq(0).all()
     assert np.isfinite(table[["preferred_logprob", "rejected_logprob", "validation_loss"]]).all().all()
+
+
+def test_trajectories_have_every_optimised_arm_from_before_its_first_step(found):
+    study, _, _ = found
+    table = study.histories("trajectory")
+    assert set(table["method"]) == {name for name, arm in ARMS.items() if arm.method == "policy_gradient"}
+    first = table[table["step"] == 0]
+    assert first["kl"].abs().max() < 1e-9  # all begin at pi_SFT
+    assert (table[table["step"] > 0]["kl"] > 0).all()

@@ -145,6 +145,37 @@ def test_rloo_baselines_stay_within_a_prompt():
     assert logprobs.grad.tolist() == [[-1.0, 1.0], [0.0, 0.0]]
 
 
+def test_ppo_clips_the_way_the_advantage_pulls_and_only_that_way():
+    ratios, advantages = [1.5, 0.5, 1.5, 0.5, 1.1], [2.0, 2.0, -2.0, -2.0, 2.0]
+    logprobs = tensor(*map(math.log, ratios), grad=True)
+    loss = objectives.ppo_clip(
+        logprobs=logprobs, old_logprobs=tensor(0.0, 0.0, 0.0, 0.0, 0.0), advantages=tensor(*advantages),
+        clip=0.2, constant=1,
+    )  # fmt: skip
+    loss.backward()
+    assert loss.item() == pytest.approx(-(1.2 * 2 + 0.5 * 2 - 1.5 * 2 - 0.8 * 2 + 1.1 * 2), abs=1e-12)
+    # beyond the clip nothing pulls on; too far the wrong way it pulls back
+    assert logprobs.grad.tolist() == pytest.approx([0.0, -1.0, 3.0, 0.0, -2.2], abs=1e-12)
+
+
+def test_ppos_first_step_is_reinforces_and_it_holds_the_past_fixed():
+    logprobs, old, advantages = (
+        tensor(-1.0, -2.0, grad=True),
+        tensor(-1.0, -2.0, grad=True),
+        tensor(3.0, -1.0),
+    )
+    advantages.requires_grad_()
+    objectives.ppo_clip(logprobs=logprobs, old_logprobs=old, advantages=advantages, clip=0.2).backward()
+    plain = tensor(-1.0, -2.0, grad=True)
+    objectives.reinforce(logprobs=plain, rewards=advantages).backward()
+    assert logprobs.grad.tolist() == plain.grad.tolist() == [-1.5, 0.5]
+    assert old.grad is None and advantages.grad is None
+
+
+def test_leave_one_out_by_hand():
+    assert objectives.leave_one_out(tensor(6.0, 0.0, 3.0)).tolist() == [1.5, 4.5, 3.0]
+
+
 def test_weights_make_a_loss_an_expectation_and_zero_weight_forgives_infinity():
     margins, weights = tensor(0.3, -torch.inf, 2.0), tensor(0.75, 0.0, 0.25)
     loss = objectives.bradley_terry(preferred=margins, rejected=tensor(0.0, 0.0, 0.0), weights=weights)
@@ -162,6 +193,9 @@ def test_weights_make_a_loss_an_expectation_and_zero_weight_forgives_infinity():
         (lambda a, b: objectives.reinforce(logprobs=a, rewards=b), "rewards"),
         (lambda a, b: objectives.rloo(logprobs=a[:1], rewards=a[:1]), "at least 2"),
         (lambda a, b: objectives.rloo(logprobs=a[0], rewards=a[0]), "at least 2"),
+        (lambda a, b: objectives.leave_one_out(a[:1]), "at least 2"),
+        (lambda a, b: objectives.ppo_clip(logprobs=a, old_logprobs=a, advantages=b, clip=0.2), "advantages"),
+        (lambda a, b: objectives.ppo_clip(logprobs=a, old_logprobs=a, advantages=a, clip=1.0), "clip = 1.0"),
         (lambda a, b: objectives.implicit_reward(policy=a, reference=a, beta=0), "beta = 0"),
         (lambda a, b: objectives.discriminator_bce(logits_on_demo=a[:0], logits_on_policy=b), "nothing"),
         (lambda a, b: objectives.discriminator_bce(logits_on_demo=a, logits_on_policy=b[:0]), "nothing"),
