@@ -98,7 +98,7 @@ def claims(
 
 @app.command()
 def results(
-    what: Annotated[str, typer.Option(help="all, chapters, map or ledger.")] = "all", jobs: Jobs = 0,
+    what: Annotated[str, typer.Option(help="all, chapters, map, ledger or arms.")] = "all", jobs: Jobs = 0,
 ) -> None:  # fmt: skip
     """Compute the results that are frozen beside the book, and freeze them; goes on where it was stopped."""
     if what not in freezing.FREEZERS:
