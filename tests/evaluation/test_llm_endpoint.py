@@ -1,9 +1,11 @@
 """An endpoint that fails costs retries and then a clear error, and its key is seen nowhere."""
 
+import itertools
 import json
 import logging
 import threading
 import traceback
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,6 +59,13 @@ def test_a_reply_without_end_is_not_read(judge, server, monkeypatch):
     monkeypatch.setattr(llm_endpoint, "LARGEST_REPLY", 1000)
     server.reply = lambda body, nth: (200, " " * 100_000, {})
     with pytest.raises(JudgeError, match="more than 1000 bytes"):
+        judge(PAIRS[:1])
+
+
+def test_a_reply_that_drips_is_given_up(judge, server, monkeypatch):
+    clock = itertools.count(step=100)  # seconds
+    monkeypatch.setattr(llm_endpoint, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with pytest.raises(JudgeError, match="not whole after 60 s"):
         judge(PAIRS[:1])
 
 
