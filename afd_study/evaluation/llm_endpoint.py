@@ -133,7 +133,7 @@ class Endpoint:
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Passing),
-            stop=tenacity.stop_after_attempt(self.spec.attempts) | tenacity.stop_when_event_set(self.halted),
+            stop=tenacity.stop_after_attempt(self.spec.attempts),
             wait=self._wait,
             sleep=self._sleep,
             before_sleep=self._tell,
@@ -165,7 +165,7 @@ class Endpoint:
 
     def _once(self, body: dict[str, Any], read: Callable[[str], T]) -> T:
         if self.halted.is_set():  # it came while this question waited for its next attempt
-            raise _Passing("stopped, since another question failed")
+            raise JudgeError(f"{self._where()} was asked no further, since another question failed")
         reply = self._post(body)
         quoted = self._quoted(reply.text)
         if reply.status == 429 or reply.status >= 500:

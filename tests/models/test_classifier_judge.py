@@ -107,11 +107,8 @@ def test_padding_beyond_the_embedding_makes_room(build, tmp_path):
     config.vocab_size = len(tokenizer)
     judge = load(published(tmp_path, tokenizer, config))
     assert judge.tokenizer.pad_token_id == len(tokenizer) < judge.model.get_input_embeddings().weight.shape[0]
-    one, all_of_them = (
-        judge_texts(judge, ["one"], [" two"]),
-        judge_texts(judge, ["one", "four"], [" two", ""]),
-    )
-    np.testing.assert_allclose(all_of_them.rewards[0], one.rewards[0], atol=1e-5)
+    one, both = judge_texts(judge, ["w1"], ["w2"]), judge_texts(judge, ["w1", "w3 w4"], ["w2", "w5"])
+    np.testing.assert_allclose(both.rewards[0], one.rewards[0], atol=1e-5)
 
 
 # length
