@@ -48,11 +48,11 @@ def test_passing_faults_are_retried_with_longer_and_longer_waits(fault, judge, s
 
 def test_an_endpoint_that_does_not_answer_times_out(judge, server):
     server.reply = lambda body, nth: HANG if nth == 0 else longer(body)
-    assert judge(PAIRS[:1], timeout=0.2)["score"].tolist() == [1.0]
+    assert judge(PAIRS[:1], timeout=0.5)["score"].tolist() == [1.0]
     assert judge.waits == [1, 1]
     server.reply = lambda body, nth: HANG
     with pytest.raises(JudgeError, match="at the last: ReadTimeout"):
-        judge(PAIRS[:1], timeout=0.2, model="another")
+        judge(PAIRS[:1], timeout=0.5, model="another")
 
 
 def test_a_reply_without_end_is_not_read(judge, server, monkeypatch):
@@ -186,7 +186,7 @@ def everything(error):
 def test_the_key_is_in_no_error_log_or_file(fault, judge, server, caplog, capsys):
     server.reply = lambda body, nth: ECHOES[fault] if shown(body)["A"] == "Moss!" else longer(body)
     with caplog.at_level(logging.DEBUG), pytest.raises(JudgeError) as told:
-        judge(timeout=0.2 if fault == "timeout" else 10)
+        judge(timeout=0.5 if fault == "timeout" else 10)
     assert set(server.authorizations) == {f"Bearer {KEY}"}  # it was sent
     logged = "".join(record.getMessage() + repr(record.__dict__) for record in caplog.records)
     assert "httpx" in {record.name for record in caplog.records}
