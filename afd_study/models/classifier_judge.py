@@ -1,0 +1,192 @@
+"""A judge by name or path: a sequence-classification model that scores a prompt with its response.
+
+Such models read their score at the last token that is not padding, found by its id. Here padding has an id of
+its own, which no text holds, stands on the right and is masked: so a score depends neither on the batch nor
+on padding. Prompt and response are read apart and joined as ids, with the special tokens that the judge's own
+tokenizer puts around a text (and between two, where it is an encoder's).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from afd_study.errors import DataError, HubError, SpecError, unknown_name
+from afd_study.models.batches import Batch, Example, in_batches
+from afd_study.models.policy import context_length, device
+from afd_study.models.specs import Frozen
+from afd_study.models.tokenizers import encode
+
+PROBE = "a"  # any text: what stands around its ids are the special tokens
+
+
+class ClassifierSpec(Frozen):
+    """Which classifier judges, which of its outputs is the score, and how much of a text it reads."""
+
+    name_or_path: str = Field(min_length=1)
+    label: str | None = Field(None, description="the label whose output is the score; None: the only one")
+    score: Literal["logit", "log_odds"] = Field("logit", description="log_odds: label against all others")
+    max_tokens: int = Field(512, ge=8, description="a longer text loses its beginning")
+    allow_download: bool = Field(False, description="fetch name_or_path from the hub if it is no folder")
+
+
+class Frame(NamedTuple):
+    """The special tokens before, between and behind prompt and response."""
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    behind: tuple[int, ...]
+
+
+class Classifier(NamedTuple):
+    """A loaded judge: the score is output `column`."""
+
+    spec: ClassifierSpec
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    frame: Frame
+    column: int
+
+
+class Judged(NamedTuple):
+    """Rewards (n,), and which texts (n,) were longer than `max_tokens` and lost their beginning."""
+
+    rewards: NDArray[np.float64]
+    cut: NDArray[np.bool_]
+
+
+def load_classifier(spec: ClassifierSpec) -> Classifier:
+    """Load a judge and its tokenizer from a local folder, or from the hub where `allow_download` is set.
+
+    Only safetensors are read and no code of the repository is run.
+
+    Raises HubError that says what was wanted and how to point at a local copy; SpecError for a model without
+    a classification head, for a label that it has not, and for more tokens than it can read.
+    """
+    where, local = spec.name_or_path, not spec.allow_download
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local, trust_remote_code=False)
+        model, loaded = AutoModelForSequenceClassification.from_pretrained(
+            where, local_files_only=local, trust_remote_code=False, use_safetensors=True, dtype="auto",
+            output_loading_info=True,
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as fault:
+        said = [*str(fault).splitlines(), type(fault).__name__][0]
+        raise HubError(
+            f"the judge '{where}' could not be loaded ({said}). Point name_or_path at a local folder with "
+            "config.json, model.safetensors and the tokenizer, or set allow_download=true with a network"
+        ) from fault
+    lacking = sorted(loaded["missing_keys"])  # transformers fills these with random numbers
+    if lacking:
+        raise SpecError(
+            f"'{where}' is no trained classifier: its weights lack {', '.join(lacking)}; name a model that "
+            "was trained to score or to classify"
+        )
+    if spec.max_tokens > context_length(model):
+        raise SpecError(
+            f"max_tokens={spec.max_tokens} is more than the {context_length(model)} that '{where}' can read"
+        )
+    _own_padding(model, tokenizer)
+    return Classifier(spec, model.eval().to(device()), tokenizer, _frame(tokenizer), _column(model, spec))
+
+
+def judge_texts(
+    judge: Classifier, prompts: Sequence[str], responses: Sequence[str], *, max_batch_tokens: int = 16384
+) -> Judged:
+    """Score each response to its prompt, both (n,): rewards and cuts, (n,) each.
+
+    A text of more than `max_tokens` loses its beginning, so that the response is kept. At most
+    `max_batch_tokens` tokens, padding included, go through the model at once.
+
+    Raises DataError for unequal numbers of texts, and for a row without any token.
+    """
+    if len(prompts) != len(responses):
+        raise DataError(f"{len(prompts)} prompts and {len(responses)} responses: give one of each in a row")
+    asked, said = encode(judge.tokenizer, prompts), encode(judge.tokenizer, responses)
+    before, between, behind = judge.frame
+    room = judge.spec.max_tokens - len(before) - len(between) - len(behind)
+    examples, cut = [], []
+    for row, (prompt, response) in enumerate(zip(asked, said, strict=True)):
+        cut.append(len(prompt) + len(response) > room)
+        kept = response[-room:]
+        left = room - len(kept)
+        head = (*before, *(prompt[-left:] if left else ()), *between)
+        if not head and not kept:
+            raise DataError(f"row {row} has neither prompt nor response; drop it")
+        examples.append(Example((*head, *kept, *behind), len(head)))
+    values = in_batches(
+        examples, lambda batch: _scores(judge, batch), max_tokens=max_batch_tokens, device=judge.model.device
+    )
+    return Judged(values, np.array(cut, dtype=bool))
+
+
+@torch.no_grad()
+def _scores(judge: Classifier, batch: Batch) -> Tensor:
+    places = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+    read = places < batch.lengths[:, None]
+    given: dict[str, Any] = {
+        "input_ids": batch.ids.masked_fill(~read, judge.tokenizer.pad_token_id),
+        "attention_mask": read.long(),
+    }
+    if getattr(judge.model.config, "type_vocab_size", 0) > 1:  # BERT tells the response by token types
+        given["token_type_ids"] = ((places >= batch.starts[:, None]) & read).long()
+    logits = judge.model(**given).logits.float()
+    score = logits[:, judge.column]
+    if judge.spec.score == "logit":
+        return score
+    others = [place for place in range(logits.shape[1]) if place != judge.column]
+    return score - logits[:, others].logsumexp(-1)
+
+
+def _own_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give padding an id that stands for nothing else, in tokenizer, embedding and config alike."""
+    others = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id}
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
+        tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    embedding: Any = model.get_input_embeddings()
+    if len(tokenizer) > embedding.weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for config in (model.config, model.config.get_text_config()):
+        config.pad_token_id = tokenizer.pad_token_id
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
+    """Read off a probe what the tokenizer puts around one text, and between two if it has a separator."""
+    (plain,) = encode(tokenizer, [PROBE])
+    around = list(tokenizer(PROBE)["input_ids"])
+    starts = [start for start in range(len(around)) if around[start : start + len(plain)] == plain]
+    if not plain or not starts:
+        raise SpecError(f"the judge's tokenizer ({type(tokenizer).__name__}) gives no ids to read a text by")
+    before, behind = around[: starts[0]], around[starts[0] + len(plain) :]
+    between: list[int] = []
+    if tokenizer.sep_token_id is not None:
+        two = list(tokenizer(PROBE, PROBE)["input_ids"])
+        between = two[len(before) + len(plain) : len(two) - len(plain) - len(behind)]
+    return Frame(tuple(before), tuple(between), tuple(behind))
+
+
+def _column(model: PreTrainedModel, spec: ClassifierSpec) -> int:
+    """Return which output is the score; SpecError where that is not said, or no such label exists."""
+    labels = {str(name): int(place) for place, name in (model.config.id2label or {}).items()}
+    if spec.label is not None and spec.label not in labels:
+        raise unknown_name("label", spec.label, labels)
+    if len(labels) == 1:
+        if spec.score == "log_odds":
+            raise SpecError(f"score=log_odds needs two labels, and '{spec.name_or_path}' has one: use logit")
+        return 0
+    if spec.label is None:
+        raise SpecError(
+            f"'{spec.name_or_path}' has {len(labels)} labels: set label to one of {sorted(labels)}"
+        )
+    return labels[spec.label]
