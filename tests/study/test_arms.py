@@ -1,15 +1,18 @@
 """Arms: plans that fit, what an arm builds on, what its settings reach, and a whole run of every arm."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from afd_study.errors import SpecError
+from afd_study.figures import beyond as draw
 from afd_study.methods.arms import ARMS, PICKED_FROM
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.models.specs import TrainingSpec
-from afd_study.study import values
+from afd_study.study import beyond, values
 from afd_study.study.cells import Cell, arm_cells
 from afd_study.study.execution import check_signature
+from afd_study.study.frozen import freeze
 from afd_study.study.pipeline import plan
 from afd_study.study.spec import load_spec
 from afd_study.study.store import Store
@@ -158,3 +161,50 @@ def test_trajectories_have_every_optimised_arm_from_before_its_first_step(found)
     first = table[table["step"] == 0]
     assert first["kl"].abs().max() < 1e-9  # all begin at pi_SFT
     assert (table[table["step"] > 0]["kl"] > 0).all()
+
+
+@pytest.fixture
+def frozen(found, tmp_path, monkeypatch):
+    """What `make results WHAT=arms` writes, of two tasks and two seeds made from the one that was run."""
+    monkeypatch.setenv("AFD_RESULTS", str(tmp_path))
+    study, *_ = found
+    one = values.cell_values(Cell("harmless", "h = 1", {}, (0,), ("outcomes", "arms")), study)
+    every = [
+        one.assign(task=task, seed=seed, value=one["value"] * (1 + 0.1 * seed))
+        for task in ("harmless", "helpful")
+        for seed in (0, 1)
+    ]
+    tables = {"values": values.wide(pd.concat(every))}
+    for name, kind in (("histories", "history"), ("trajectories", "trajectory")):
+        went = study.histories(kind).drop(columns="seed")
+        tables[name] = pd.concat([went.assign(task=task) for task in ("harmless", "helpful")])
+    freeze("arms", tables, seeds=[0, 1])
+    return one
+
+
+def test_the_chapter_s_tables_are_means_over_seeds(frozen):
+    ways = beyond.ways()
+    one = frozen.set_index(["metric", "method", "n"])["value"]
+    point = ways[(ways["task"] == "helpful") & (ways["method"] == "init_sft") & (ways["at"] == 4)].iloc[0]
+    for column, metric in (("mean", "judge"), ("kl", "kl"), ("proxy", "proxy")):
+        assert point[column] == pytest.approx(1.05 * one[(metric, "init_sft", 4)])
+    assert set(ways["method"]) == {"init_sft", "rl_init_sft", "extrapolation", "sequence_extrapolation"}
+    starts = ways[ways["method"].isin(["rl_init_sft", "extrapolation"])].groupby("method")["kl"].min()
+    assert starts.abs().max() < 1e-9, "every way of policies begins at pi_SFT"
+    ahead = beyond.beyond_demonstrations().set_index(["task", "method"])["mean"]
+    expected = one[("judge", "spin", 1)] - one[("judge", "demonstrations", 1)]
+    assert ahead[("harmless", "spin")] == pytest.approx(1.05 * expected)
+    assert set(beyond.measured()["method"]) >= {"pi_init", "pi_sft", "spin", "distilled_2"}
+
+
+def test_every_figure_of_the_chapter_is_drawn_and_brings_its_table(frozen):
+    levels = beyond.reached()
+    figures = [
+        draw.ways(beyond.ways(), levels),
+        draw.reached(levels),
+        draw.sides(beyond.sides(), ["spin", "dpo_preferences"]),
+    ]
+    for figure in figures:
+        assert len(figure._repr_png_()) > 5000 and len(figure.table) and figure.caption
+    labels = [axes.get_xlabel() for axes in figures[0].axes]
+    assert labels.count("KL to the SFT policy (nats)") == 2
