@@ -53,8 +53,8 @@ def gap(listed, policy, *, coefficient):
 def test_rloo_with_the_exact_reward_ends_at_the_closed_form_optimum(listed, run):
     assert gap(listed, listed.model(0), coefficient=1.5) > 0.15
     policy, path = run(
-        kl_coefficient=1.5, steps=200, draws=384, learning_rate=2e-3, evaluate_every=100, checkpoint_every=100,
-        evaluation_draws=512,
+        kl_coefficient=1.5, steps=200, draws=384, learning_rate=2e-3, evaluate_every=100,
+        checkpoint_every=100, evaluation_draws=512,
     )  # fmt: skip
     assert gap(listed, policy, coefficient=1.5) < 1e-3
     law, reference = listed.law(policy), listed.law(listed.model(0))
