@@ -271,6 +271,14 @@ def test_a_reward_that_is_no_number_stops_and_keeps_the_responses(listed, run, t
     assert [Example(tuple(ids), start) for ids, start in kept] == seen[-1]
 
 
+def test_the_reference_is_left_as_it_is(listed, run):
+    reference = listed.model(1)
+    before = weights(reference)
+    policy, _ = run(reference=reference)
+    assert same(weights(reference), before) and not same(weights(policy), weights(listed.model(0)))
+    assert all(weight.requires_grad for weight in reference.parameters())  # a copy of it can be trained next
+
+
 def test_adapters_are_trained_and_merged(listed, run):
     before = weights(listed.model(0))
     policy, path = run(lora=LoRASpec(r=2), learning_rate=3e-2)
