@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from afd_study.errors import DataError, SpecError
-from afd_study.methods.adversarial import Arm, imitate, true_logits
+from afd_study.methods.adversarial import Arm, Learner, imitate, true_logits
 from afd_study.methods.policy_gradient import Anchored, responses
 from afd_study.models.batches import collate
 from afd_study.models.reward import RewardModel
@@ -116,6 +116,17 @@ def test_the_record_is_complete_and_true(listed, run):
     assert path["discriminator_loss"].iloc[0] == pytest.approx(best, abs=0.1)
     right = float(demo[logit > 0].sum() + law[logit < 0].sum()) / 2
     assert path["accuracy"].iloc[0] == pytest.approx(right, abs=0.1)
+
+
+def test_the_discriminator_learns_from_the_latest_samples(run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Learner, "learn", lambda self, steps: seen.append((steps, list(self.replay))))
+    run(spec=settings(policy={"steps": 3, "evaluate_every": 3, "checkpoint_every": 3}, replay=40))
+    assert [steps for steps, _ in seen] == [10, 2, 2, 2]  # the warm-up, then as many a step
+    kept = [replay for _, replay in seen]
+    assert all(len(replay) == 40 for replay in kept)
+    for before, after in zip(kept, kept[1:], strict=False):
+        assert after[:24] == before[16:] and after[24:] != before[24:]  # 16 fresh ones a step
 
 
 def test_both_arms_meet_the_same_prompts_and_numbers(listed, run):

@@ -31,9 +31,20 @@ def settings(**changed):
 def run(listed, tmp_path):
     """Return a function that optimises a fresh policy on the listed world: (policy, trajectory)."""
 
-    def go(name="run", *, start=0, reference=None, score=None, seed=0, progress=None, lora=None, **changed):
+    def go(
+        name="run",
+        *,
+        start=0,
+        lm=None,
+        reference=None,
+        score=None,
+        seed=0,
+        progress=None,
+        lora=None,
+        **changed,
+    ):
         return optimise(
-            listed.model(start), listed.prompts, reference=reference or listed.model(0),
+            lm or listed.model(start), listed.prompts, reference=reference or listed.model(0),
             score=score or (lambda examples: REWARDS[listed.index(examples)].numpy()),
             validation=listed.prompts, spec=settings(**changed), seed=seed, eos_id=listed.eos_id,
             max_new_tokens=3, workspace=tmp_path / name, lora=lora,
@@ -170,6 +181,19 @@ def test_ppos_first_step_on_a_batch_is_rloos_and_its_next_is_not(run, gradients)
     [rloo], [first, second] = gradients
     torch.testing.assert_close(first, rloo, atol=1e-5, rtol=0)
     assert rloo.abs().max() > 1e-2 and not torch.allclose(second, first, atol=1e-5)
+
+
+def test_dropout_is_off_where_the_law_is_differentiated(listed, run, gradients):
+    def start(dropout):
+        lm = listed.model(1)
+        for part in lm.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = dropout
+        return lm
+
+    for dropout in (0.0, 0.5):
+        run(str(dropout), lm=start(dropout), steps=1)
+    assert torch.equal(gradients[0][0], gradients[1][0])
 
 
 @pytest.mark.parametrize("algorithm", ["rloo", "ppo_clip"])
