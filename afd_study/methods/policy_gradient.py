@@ -77,9 +77,14 @@ class Anchored(nn.Module):
     """The module that is trained: a policy beside the reference that it is held to, which stays as it is."""
 
     def __init__(self, lm: Any, reference: Any) -> None:
-        """Freeze `reference`, so that it is neither trained nor written into checkpoints."""
+        """Hold `reference` where neither an optimiser nor a checkpoint looks for parameters."""
         super().__init__()
-        self.lm, self.reference = lm, reference.requires_grad_(False)
+        self.lm, self._held = lm, (reference.eval(),)
+
+    @property
+    def reference(self) -> Any:
+        """The model that the policy is held to."""
+        return self._held[0].to(self.lm.device)
 
     def forward(self, batch: Batch, kl: bool = True) -> tuple[TokenLogprobs, Tensor]:
         """Return the response tokens' log-probabilities, and K of each response (nats; 0 without `kl`)."""
@@ -141,7 +146,7 @@ def optimise(
     Args:
         lm: the policy to start from, trained in place.
         prompts: what is asked while training.
-        reference: another model, with the same ids; its weights are frozen.
+        reference: another model, with the same ids; it is left as it is.
         score: examples -> rewards (examples,), float, finite. Called without gradients.
         validation: what is asked at evaluations.
         spec: algorithm, counts and rates.

@@ -8,6 +8,7 @@ What is left out: margins, several responses a prompt, label smoothing.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,15 @@ def pair_loss(name: str, *, high: Tensor, low: Tensor, constant: float) -> Tenso
     return discriminator_bce(logits_on_demo=high, logits_on_policy=low, constant=2 * constant)
 
 
+def training_loss(name: str, module: nn.Module, items: Sequence[Pair], *, constant: float) -> Tensor:
+    """Return the loss `name` of pairs that the module scores, in the graph; NaN if a reward is infinite."""
+    both = collate([pair.high for pair in items] + [pair.low for pair in items])
+    scores = module(both.to(next(module.parameters()).device))
+    value = pair_loss(name, high=scores[: len(items)], low=scores[len(items) :], constant=constant)
+    # an infinite reward on its right side costs nothing: the loss alone would not show it
+    return value if scores.isfinite().all() else value * torch.nan
+
+
 def fit(
     model: RewardModel,
     pairs: Sequence[Pair],
@@ -50,15 +60,6 @@ def fit(
     refuse_empty(validation_pairs=validation)
     adapters = with_lora(model.backbone, lora, seed=seed)
 
-    def train_loss(module: nn.Module, items: Sequence[Pair]) -> Tensor:
-        both = collate([pair.high for pair in items] + [pair.low for pair in items])
-        scores = module(both.to(next(module.parameters()).device))
-        value = pair_loss(
-            loss, high=scores[: len(items)], low=scores[len(items) :], constant=training.batch_size
-        )
-        # an infinite reward on its right side costs nothing: the loss alone would not show it
-        return value if scores.isfinite().all() else value * torch.nan
-
     def evaluate(module: nn.Module) -> float:
         high, low = both_sides(module, validation)
         return float(
@@ -66,7 +67,8 @@ def fit(
         )
 
     _, evaluations = train(
-        model, pairs, loss=train_loss, length=lambda pair: max(len(pair.high.ids), len(pair.low.ids)),
+        model, pairs, loss=partial(training_loss, loss, constant=training.batch_size),
+        length=lambda pair: max(len(pair.high.ids), len(pair.low.ids)),
         spec=training, seed=seed, evaluate=evaluate, workspace=workspace, progress=progress,
     )  # fmt: skip
     if adapters is not None:

@@ -92,6 +92,40 @@ class PolicyGradientSpec(TrainingSpec):
         return self.model_copy(update={name: getattr(self, name) * self.epochs for name in counts})
 
 
+class AdversarialSpec(Frozen):
+    """Policy and discriminator in turns; a discriminator's batch holds pairs (demonstration, sample)."""
+
+    policy: PolicyGradientSpec = PolicyGradientSpec(kl_coefficient=0.0)
+    policy_reward: Literal["airl", "gail", "density_ratio"] = Field(
+        "airl", description="of the logit; descends the reverse KL, the JS divergence or the forward KL"
+    )
+    logit_clip: float = Field(5.0, gt=0, description="a learned logit is kept within +- this, in nats")
+    true_logit_clip: float = Field(30.0, gt=0, description="the same of the true logit")
+    batch_size: int = Field(64, ge=1, description="pairs of a discriminator's step")
+    updates: int = Field(3, ge=1, description="discriminator's steps for each step of the policy")
+    warmup_updates: int = Field(200, ge=0, description="discriminator's steps before the policy's first")
+    replay: int = Field(1024, ge=1, description="latest samples of the policy that it is trained on")
+    learning_rate: float = Field(5e-4, gt=0, description="the discriminator's")
+    betas: tuple[float, float] = Field(
+        (0.5, 0.95), description="the discriminator's; Adam's for means, squares"
+    )
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _fills_a_batch(self) -> "AdversarialSpec":
+        if self.replay < self.batch_size:
+            raise ValueError(f"replay={self.replay} must hold at least a batch of {self.batch_size}")
+        return self
+
+    def discriminator(self) -> TrainingSpec:
+        """Return the settings of the discriminator's optimiser; its rate is constant."""
+        return TrainingSpec(
+            steps=1, batch_size=self.batch_size, learning_rate=self.learning_rate, schedule="constant",
+            weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm,
+        )  # fmt: skip
+
+
 class SamplingSpec(Frozen):
     """How many responses are drawn, and how long they and their prompts may be (tokens)."""
 

@@ -31,9 +31,20 @@ def settings(**changed):
 def run(listed, tmp_path):
     """Return a function that optimises a fresh policy on the listed world: (policy, trajectory)."""
 
-    def go(name="run", *, start=0, reference=None, score=None, seed=0, progress=None, lora=None, **changed):
+    def go(
+        name="run",
+        *,
+        start=0,
+        lm=None,
+        reference=None,
+        score=None,
+        seed=0,
+        progress=None,
+        lora=None,
+        **changed,
+    ):
         return optimise(
-            listed.model(start), listed.prompts, reference=reference or listed.model(0),
+            lm or listed.model(start), listed.prompts, reference=reference or listed.model(0),
             score=score or (lambda examples: REWARDS[listed.index(examples)].numpy()),
             validation=listed.prompts, spec=settings(**changed), seed=seed, eos_id=listed.eos_id,
             max_new_tokens=3, workspace=tmp_path / name, lora=lora,
@@ -172,6 +183,19 @@ def test_ppos_first_step_on_a_batch_is_rloos_and_its_next_is_not(run, gradients)
     assert rloo.abs().max() > 1e-2 and not torch.allclose(second, first, atol=1e-5)
 
 
+def test_dropout_is_off_where_the_law_is_differentiated(listed, run, gradients):
+    def start(dropout):
+        lm = listed.model(1)
+        for part in lm.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = dropout
+        return lm
+
+    for dropout in (0.0, 0.5):
+        run(str(dropout), lm=start(dropout), steps=1)
+    assert torch.equal(gradients[0][0], gradients[1][0])
+
+
 @pytest.mark.parametrize("algorithm", ["rloo", "ppo_clip"])
 def test_gradients_do_not_depend_on_how_a_step_is_cut(listed, tmp_path, gradients, algorithm):
     prompts = {f"p{i}": (3 + i % 2, 4)[: 1 + i // 2] for i in range(4)}
@@ -269,6 +293,14 @@ def test_a_reward_that_is_no_number_stops_and_keeps_the_responses(listed, run, t
         run(score=score)
     kept = json.loads((tmp_path / "run" / "batch-2.json").read_text())
     assert [Example(tuple(ids), start) for ids, start in kept] == seen[-1]
+
+
+def test_the_reference_is_left_as_it_is(listed, run):
+    reference = listed.model(1)
+    before = weights(reference)
+    policy, _ = run(reference=reference)
+    assert same(weights(reference), before) and not same(weights(policy), weights(listed.model(0)))
+    assert all(weight.requires_grad for weight in reference.parameters())  # a copy of it can be trained next
 
 
 def test_adapters_are_trained_and_merged(listed, run):
