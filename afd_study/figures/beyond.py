@@ -1,5 +1,6 @@
 """Figures of policies beyond picking: judge against nats, what was reached, how pairs' sides moved."""
 
+import numpy as np
 import pandas as pd
 
 from afd_study.figures.style import (
@@ -16,11 +17,12 @@ from afd_study.figures.style import (
 )
 
 INTERVAL = ("mean", "low", "high")
+TICKS = (0, 1, 2, 4, 8, 16, 32)
 SIDES = {"preferred_logprob": ("raised", "-"), "rejected_logprob": ("lowered", "--")}
 
 
 def ways(table: pd.DataFrame, levels: pd.DataFrame) -> Plate:
-    """Draw judge (above) and proxy (below) against KL to pi_SFT, a column a task, a line a way.
+    """Draw judge (above) and proxy (below) against KL to pi_SFT (root scale), a column a task, a line a way.
 
     `table`: task, method, kl, proxy, mean, low, high; `levels`: task, method, mean, of which the
     demonstrations' own score is drawn across.
@@ -47,11 +49,20 @@ def ways(table: pd.DataFrame, levels: pd.DataFrame) -> Plate:
                 )
             judge.set(title=task, ylabel="judge points" if column == 0 else "")
             proxy.set(xlabel="KL to the SFT policy (nats)", ylabel="proxy (nats)" if column == 0 else "")
+            proxy.set_xscale("function", functions=(_root, np.square))  # ways differ most near their start
+            ticks = [tick for tick in TICKS if tick <= 1.05 * table[table["task"] == task]["kl"].max()]
+            proxy.set_xticks(ticks, labels=[str(tick) for tick in ticks])
+                [tick for tick in TICKS if tick <= 1.05 * table[table["task"] == task]["kl"].max()]
+            )
         legend_below(figure)
     told = "Judge and proxy (the Init-SFT reward) against KL(policy || pi_SFT)."
     figure.caption = f"{told} Bands: 95 % t-intervals over seeds."
     figure.data = table
     return figure
+
+
+def _root(nats: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(nats, 0))
 
 
 def reached(table: pd.DataFrame) -> Plate:
