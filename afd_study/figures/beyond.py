@@ -52,8 +52,6 @@ def ways(table: pd.DataFrame, levels: pd.DataFrame) -> Plate:
             proxy.set_xscale("function", functions=(_root, np.square))  # ways differ most near their start
             ticks = [tick for tick in TICKS if tick <= 1.05 * table[table["task"] == task]["kl"].max()]
             proxy.set_xticks(ticks, labels=[str(tick) for tick in ticks])
-                [tick for tick in TICKS if tick <= 1.05 * table[table["task"] == task]["kl"].max()]
-            )
         legend_below(figure)
     told = "Judge and proxy (the Init-SFT reward) against KL(policy || pi_SFT)."
     figure.caption = f"{told} Bands: 95 % t-intervals over seeds."
