@@ -1,19 +1,25 @@
 """The steps of arms: policies made beyond picking, each sampled, judged and measured like the first two."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from afd_study.errors import SpecError
 from afd_study.methods.arms import ARMS, PICKED_FROM, Arm
 from afd_study.methods.reward_pairs import Contrast
-from afd_study.study.beginnings import TEXTS, Texts, knobs, lengths
+from afd_study.study.beginnings import (
+    REWARDS,
+    TEXTS,
+    Texts,
+    densities,
+    knobs,
+    lengths,
+    scores,
+    training_samples,
+)
 from afd_study.study.spec import ArmsSpec, StudySpec
 from afd_study.study.store import Step
 from afd_study.worlds.controlled import GOOD
 
-POLICIES, REWARDS, PROBES = (
-    f"afd_study.study.{name}" for name in ("policy_steps", "reward_steps", "probe_steps")
-)
+POLICIES = "afd_study.study.policy_steps"
 PROXY = "init_sft"  # what arms are scored by beside the judge
 SIZES = (1, 2, 4, 8, 16, 32)  # of Best-of-n, as far as the pool can tell its KL
 STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of the extrapolated law of whole responses
@@ -132,15 +138,8 @@ def _learned_from(arm: Arm, spec: StudySpec, seed: int, texts: Texts, steps: dic
     if not arm.reward:
         inputs = {label: read, "tokenizers": texts.tokenizers}
         return Step("chosen", f"{POLICIES}:chosen", {"high": arm.high}, inputs)
-    scores = Step(
-        "scores", f"{REWARDS}:scores", {"scorer": arm.reward, "sampling": lengths(spec)},
-        {
-            "reward_model": steps[f"reward_{arm.reward}"], arm.high: read,
-            "tokenizers": texts.tokenizers, "prompts": texts.prompts,
-        },
-        weight=20,
-    )  # fmt: skip
-    inputs = {"samples": read, "scores": scores}
+    scored = scores(spec, arm.reward, steps[f"reward_{arm.reward}"], texts, {arm.high: read})
+    inputs = {"samples": read, "scores": scored}
     return Step("picked", f"{POLICIES}:picked", {"scorer": arm.reward}, inputs)
 
 
@@ -152,38 +151,19 @@ def _source(
         return {"source_demonstrations": texts.demonstrations}
     if source in ("preferred", "rejected"):
         return {"preferences": steps["preferences"]}
-    settings: dict[str, Any] = {
-        "source": source, "purpose": "training", "draws": max(2, times), "seed": seed,
-        "sampling": lengths(spec),
-    }  # fmt: skip
-    inputs = {
-        "policy": steps[source], "demonstrations": texts.demonstrations, "tokenizers": texts.tokenizers,
-        "prompts": texts.prompts,
-    }  # fmt: skip
-    return {source: Step("samples", f"{TEXTS}:samples", settings, inputs, weight=8)}
+    return {source: training_samples(spec, seed, texts, source, steps[source], times)}
 
 
 def _measure(name: str, spec: StudySpec, texts: Texts, steps: dict[str, Step]) -> None:
     """Add what is asked of an arm's responses: the judge, the proxy, both laws where it has one, the KL."""
-    pool, shared = steps[f"{name} pool"], {"tokenizers": texts.tokenizers, "prompts": texts.prompts}
+    pool = steps[f"{name} pool"]
     held_out = {"prompts": texts.prompts, "demonstrations": texts.held_out}
     judged = steps[f"{name} judged"] = Step(
         "judged", f"{REWARDS}:judged", {"world": knobs(spec, "judge")}, held_out | {name: pool}
     )
-    steps[f"{name} scores"] = Step(
-        "scores", f"{REWARDS}:scores", {"scorer": PROXY, "sampling": lengths(spec)},
-        {"reward_model": steps[f"reward_{PROXY}"], name: pool, **shared}, weight=2,
-    )  # fmt: skip
+    steps[f"{name} scores"] = scores(spec, PROXY, steps[f"reward_{PROXY}"], texts, {name: pool})
     if name in steps:  # an extrapolation is no policy with weights of its own
-        settings = {"world": knobs(spec, "demonstrator_law"), "source": name, "sampling": lengths(spec)}
-        inputs = {
-            "policy": steps[name],
-            "samples": pool,
-            "judged": judged,
-            "held_out": texts.held_out,
-            **shared,
-        }
-        steps[f"{name} densities"] = Step("densities", f"{PROBES}:densities", settings, inputs, weight=3)
+        steps[f"{name} densities"] = densities(spec, name, steps[name], pool, judged, texts)
 
 
 def _kls(name: str, pool: str, spec: StudySpec, texts: Texts, steps: dict[str, Step]) -> Step:

@@ -1,5 +1,6 @@
 """The steps that a study begins with: texts of a world or a data set, tokenizers, and the policies."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from afd_study.worlds import hh_rlhf, own_data
 from afd_study.worlds.controlled import DEPENDS
 from afd_study.worlds.reading import digest
 
-TEXTS = "afd_study.study.steps"
+TEXTS, REWARDS, PROBES = (f"afd_study.study.{name}" for name in ("steps", "reward_steps", "probe_steps"))
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,38 @@ def controlled_texts(spec: StudySpec, seed: int) -> Texts:
         demonstrations=demonstrations, shown=marked(demonstrations),
         held_out=held_out, held_out_shown=marked(held_out),
     )  # fmt: skip
+
+
+def training_samples(
+    spec: StudySpec, seed: int, texts: Texts, source: str, policy: Step, times: int = 1
+) -> Step:
+    """Return the step that draws a policy's responses for training, `times` for each demonstration."""
+    settings = {
+        "source": source, "sampling": lengths(spec), "seed": seed, "purpose": "training",
+        "draws": max(2, times),
+    }  # fmt: skip
+    inputs = {
+        "policy": policy, "demonstrations": texts.demonstrations, "tokenizers": texts.tokenizers,
+        "prompts": texts.prompts,
+    }  # fmt: skip
+    return Step("samples", f"{TEXTS}:samples", settings, inputs, weight=8)
+
+
+def scores(spec: StudySpec, scorer: str, model: Step, texts: Texts, asked: Mapping[str, Step]) -> Step:
+    """Return the step that scores texts of some sources by a model."""
+    settings = {"scorer": scorer, "sampling": lengths(spec)}
+    inputs = {"reward_model": model, "tokenizers": texts.tokenizers, "prompts": texts.prompts}
+    return Step("scores", f"{REWARDS}:scores", settings, inputs | dict(asked), weight=5)
+
+
+def densities(spec: StudySpec, source: str, policy: Step, pool: Step, judged: Step, texts: Texts) -> Step:
+    """Return the step that gives a policy's samples and demonstrations their densities under both laws."""
+    settings = {"world": knobs(spec, "demonstrator_law"), "source": source, "sampling": lengths(spec)}
+    inputs = {
+        "policy": policy, "samples": pool, "judged": judged, "held_out": texts.held_out,
+        "tokenizers": texts.tokenizers, "prompts": texts.prompts,
+    }  # fmt: skip
+    return Step("densities", f"{PROBES}:densities", settings, inputs, weight=4)
 
 
 def corpus_texts(spec: StudySpec, steps: dict[str, Step]) -> Texts:

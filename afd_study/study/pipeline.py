@@ -8,21 +8,24 @@ from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.models.specs import TrainingSpec
 from afd_study.study.arms import add_arms
 from afd_study.study.beginnings import (
+    PROBES,
+    REWARDS,
     TEXTS,
     Texts,
     bare_model,
     controlled_texts,
     corpus_texts,
+    densities,
     knobs,
     lengths,
     pi_init,
     pi_sft,
+    scores,
+    training_samples,
 )
 from afd_study.study.spec import StudySpec
 from afd_study.study.store import Step
 from afd_study.worlds.controlled import GOOD, ControlledSpec
-
-REWARDS, PROBES = "afd_study.study.reward_steps", "afd_study.study.probe_steps"
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
     elif spec.judge is not None:
         steps["judge"] = _judge(spec, spec.judge, seed, texts, steps)
         everything = tested | {"demonstrations": texts.held_out_shown}
-        steps["judge_scores"] = _scores(spec, "judge", steps["judge"], texts, everything)
+        steps["judge_scores"] = scores(spec, "judge", steps["judge"], texts, everything)
     scored = _scored(spec, seed, texts, steps, tested)
     pooled = {name: steps[name] for name in ("pool", "init_logprobs")}
     verdicts = steps.get("judged") or steps.get("judge_scores")
@@ -122,13 +125,10 @@ def _samples(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -
             steps[name] = pi_sft(other, seed, texts, steps["pi_init"])
     policies = [name for name in ("pi_init", "pi_sft", *spec.policies) if name in steps]
     for policy in policies:
-        common = {"source": policy, "sampling": lengths(spec), "seed": seed}
         for times in {1, *(contrast.times for contrast in wanted if policy in contrast[:2])}:
             # a step for each number of draws: no reward model depends on what another one asks for
-            steps[_training(policy, times)] = Step(
-                "samples", f"{TEXTS}:samples", {**common, "purpose": "training", "draws": max(2, times)},
-                {"policy": steps[policy], "demonstrations": texts.demonstrations, **shared}, weight=8,
-            )  # fmt: skip
+            drawn = training_samples(spec, seed, texts, policy, steps[policy], times)
+            steps[_training(policy, times)] = drawn
     for policy, pool, draws in (
         ("pi_init", "pool_init", sampling.baseline_draws),
         ("pi_sft", "pool", sampling.draws),
@@ -189,8 +189,8 @@ def _scored(
     scored, shown = dict[str, Step](), {"demonstrations": texts.held_out_shown}
     for kind in spec.reward.kinds:
         model = steps[f"reward_{kind}"] = _reward(spec, seed, kind, steps, texts)
-        scored[kind] = steps[f"scores_{kind}"] = _scores(spec, kind, model, texts, tested)
-        scored[f"{kind}_shown"] = steps[f"shown_{kind}"] = _scores(spec, kind, model, texts, shown)
+        scored[kind] = steps[f"scores_{kind}"] = scores(spec, kind, model, texts, tested)
+        scored[f"{kind}_shown"] = steps[f"shown_{kind}"] = scores(spec, kind, model, texts, shown)
     return scored
 
 
@@ -218,22 +218,11 @@ def _reward(spec: StudySpec, seed: int, kind: str, steps: Mapping[str, Step], te
     return Step("reward_model", f"{REWARDS}:reward_model", settings, inputs | sources | shown, weight=15)
 
 
-def _scores(spec: StudySpec, scorer: str, model: Step, texts: Texts, asked: Mapping[str, Step]) -> Step:
-    """Score texts of some sources by a model."""
-    settings = {"scorer": scorer, "sampling": lengths(spec)}
-    inputs = {"reward_model": model, "tokenizers": texts.tokenizers, "prompts": texts.prompts}
-    return Step("scores", f"{REWARDS}:scores", settings, inputs | dict(asked), weight=5)
-
-
 def _covering(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str, Step]) -> None:
     """Add covering and seeking of both policies, by the exact law of the demonstrators."""
-    shared = {"tokenizers": texts.tokenizers, "prompts": texts.prompts, "held_out": texts.held_out}
     for policy, pool in (("pi_init", "pool_init"), ("pi_sft", "pool")):
-        settings = {
-            "world": knobs(spec, "demonstrator_law"), "source": policy, "sampling": lengths(spec),
-        }  # fmt: skip
-        inputs = shared | {"policy": steps[policy], "samples": steps[pool], "judged": steps["judged"]}
-        steps[f"densities_{policy}"] = Step("densities", f"{PROBES}:densities", settings, inputs, weight=4)
+        laws = densities(spec, policy, steps[policy], steps[pool], steps["judged"], texts)
+        steps[f"densities_{policy}"] = laws
     measured = {policy: steps[f"densities_{policy}"] for policy in ("pi_init", "pi_sft")}
     settings = {"task": task, "seed": seed, "good": GOOD}
     steps["coverage"] = Step("coverage", f"{PROBES}:coverage", settings, measured, weight=3)
