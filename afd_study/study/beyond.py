@@ -9,9 +9,8 @@ from afd_study.evaluation.statistics import t_interval
 from afd_study.methods.arms import ARMS
 from afd_study.study.arms import PROXY
 from afd_study.study.frozen import read_frozen, read_manifest
-from afd_study.study.values import WAYS, narrow
+from afd_study.study.values import LEVELS, WAYS, narrow
 
-LEVELS = ("pi_init", "pi_sft", "demonstrations")
 TAUGHT = tuple(name for name, arm in ARMS.items() if arm.method != "extrapolation")
 SHOWN = ("coverage", "precision", "stray_share", "length")
 
@@ -52,9 +51,7 @@ def measured() -> pd.DataFrame:
     chosen = found[found["metric"].isin(SHOWN) & (found["table"] == "coverage")]
     means = chosen.groupby(["task", "method", "metric"])["value"].mean().unstack("metric").reset_index()
     order = {name: place for place, name in enumerate(("pi_init", "pi_sft", *ARMS))}
-    means = means.sort_values(
-        ["task", "method"], key=lambda column: column.map(order).fillna(-1), kind="stable"
-    )
+    means = means.sort_values("method", key=lambda column: column.map(order), kind="stable")
     return means[["task", "method", *SHOWN]].sort_values("task", kind="stable").reset_index(drop=True)
 
 

@@ -23,6 +23,7 @@ from afd_study.models.tokenizers import decode, load_tokenizer
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import encoded_prompts, examples_from, paired_examples
 from afd_study.study.reward_steps import responses_of
+from afd_study.study.steps import samples_table
 from afd_study.study.tables import read_table, write_table
 
 ROW = ["prompt_id", "source", "draw"]
@@ -126,13 +127,7 @@ def extrapolated(
     )  # fmt: skip
     tokens = sum(len(each.ids) for each in drawn)
     context.spend(tokens=2 * tokens, parameters=n_parameters(lm), passes=1)
-    asked_for = {"prompt_id": [each.prompt_id for each in requests], "draw": [each.draw for each in requests]}
-    frame = pd.DataFrame(asked_for).assign(
-        source=source,
-        token_ids=pd.Series([list(each.ids) for each in drawn], dtype=object),
-        text=[text.strip() for text in decode(tokenizer, [each.ids for each in drawn])],
-        logprob=[each.logprob for each in drawn],
-    )
+    frame = samples_table(requests, drawn, source=source, tokenizer=tokenizer)
     write_table(out, "samples", frame)
     write_table(out, "kls", frame[ROW].assign(kl=[each.kl for each in drawn]))
 
@@ -162,8 +157,7 @@ def arms(
     proxy (the reward model's logit, nats) and kl (to pi_SFT, nats a response), means over a prompt's draws.
     """
     named: dict[str, Any] = {"task": task, "seed": seed}
-    frames = [_levels(name, measured, proxy) for name in names]
-    found = [frame.assign(**named) for frame in frames]
+    found = [_levels(name, measured, proxy).assign(**named) for name in names]
     for name in names:
         if f"{name} densities" in measured:
             table = read_table(measured[f"{name} densities"], "densities")
@@ -184,10 +178,9 @@ def _levels(name: str, measured: Mapping[str, Path], proxy: str) -> pd.DataFrame
     """Return judge, proxy and kl of one policy by prompt."""
     verdicts = read_table(measured[f"{name} judged"], "components").query("source == @name")
     scored = read_table(measured[f"{name} scores"], "scores").query("source == @name and scorer == @proxy")
-    frames = [_means(verdicts, "value", "judge", name), _means(scored, "reward", "proxy", name)]
-    if f"{name} kls" in measured:
-        frames.append(_means(read_table(measured[f"{name} kls"], "kls"), "kl", "kl", name))
-    return pd.concat(frames, ignore_index=True)
+    nats = read_table(measured[f"{name} kls"], "kls")
+    asked = ((verdicts, "value", "judge"), (scored, "reward", "proxy"), (nats, "kl", "kl"))
+    return pd.concat([_means(*each, name) for each in asked], ignore_index=True)
 
 
 def _means(table: pd.DataFrame, column: str, metric: str, policy: str) -> pd.DataFrame:

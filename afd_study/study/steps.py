@@ -1,6 +1,6 @@
 """Steps that make texts and policies. Each reads its inputs' folders and writes its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,7 @@ import pandas as pd
 
 from afd_study.errors import DataError
 from afd_study.methods.sft import fine_tune, response_tokens
-from afd_study.models.decoding import Request, sample
+from afd_study.models.decoding import Drawn, Request, sample
 from afd_study.models.policy import (
     context_length,
     from_scratch,
@@ -203,14 +203,20 @@ def samples(
         progress=lambda done: context.progress(done / len(requests), f"{done} of {len(requests)} responses"),
     )  # fmt: skip
     context.spend(tokens=sum(len(each.ids) for each in drawn), parameters=n_parameters(lm), passes=1)
+    write_table(out, "samples", samples_table(requests, drawn, source=source, tokenizer=tokenizer))
+
+
+def samples_table(
+    requests: Sequence[Request], drawn: Sequence[Drawn], *, source: str, tokenizer: Any
+) -> pd.DataFrame:
+    """Return responses, in the requests' order, with the columns of table `samples`."""
     asked_for = {"prompt_id": [each.prompt_id for each in requests], "draw": [each.draw for each in requests]}
-    frame = pd.DataFrame(asked_for).assign(
+    return pd.DataFrame(asked_for).assign(
         source=source,
         token_ids=pd.Series([list(each.ids) for each in drawn], dtype=object),
         text=[text.strip() for text in decode(tokenizer, [each.ids for each in drawn])],
         logprob=[each.logprob for each in drawn],
     )
-    write_table(out, "samples", frame)
 
 
 def logprobs(

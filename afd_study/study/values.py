@@ -21,6 +21,7 @@ WAYS = {
     for way, method in {"extrapolation": "extrapolation", "rl_init_sft": "policy_gradient"}.items()
 }
 """Way from pi_SFT -> the arms that are its points: compared with Best-of-n at equal KL."""
+LEVELS = ("pi_init", "pi_sft", "demonstrations")  # what every other score is held against
 KEYS = [name for name in VALUE_COLUMNS if name not in ("seed", "value")]
 
 
@@ -98,7 +99,7 @@ def _arms(arms: pd.DataFrame, drift: pd.DataFrame) -> list[pd.DataFrame]:
     """Return what policies beyond picking reach, what it costs in nats, and the ways at Best-of-n's KL."""
     reached = arms.rename(columns={"policy": "method"})
     judged, costs = reached["metric"] == "judge", reached["metric"].isin(["kl", "proxy"])
-    known = reached["method"].isin(["pi_init", "pi_sft", "demonstrations"])  # outcomes has their scores
+    known = reached["method"].isin(LEVELS)  # outcomes has their scores
     picks = drift["method"] != "sequence_extrapolation"
     picked = drift[picks].assign(n=drift["at"].astype(np.int64))
     spread = drift[~picks].assign(
