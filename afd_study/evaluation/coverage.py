@@ -23,6 +23,8 @@ COLUMNS = (
 DEMONSTRATIONS = "demonstrations"
 FACTOR = 10.0  # a demonstration is covered where the policy gives it a tenth of its own probability
 FIRST_DRAWS = 8  # self-similarity looks at pairs of these
+ALL = "(all prompts)"  # where lengths are compared across prompts
+LEAST = 20  # samples of one length that its share of good answers is told from
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 METRICS: Mapping[str, tuple[str, str]] = {
     "held_out_nll": ("nats a response", "minus the policy's log-probability of held-out demonstrations"),
@@ -39,6 +41,8 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "entropy": ("nats", "minus the mean log-probability of the policy's own samples"),
     "length": ("tokens", "of the policy's samples, end mark included"),
     "demonstration_length": ("tokens", "of held-out demonstrations, end mark included"),
+    "precision_at_equal_length": ("share", "precision at the lengths of the SFT policy's samples"),
+    "equal_length_share": ("share", "samples of the SFT policy at lengths that are compared"),
     "self_similarity": ("share", "word pairs that two samples to one prompt have in common"),
 }
 """Metric -> its unit, and what it says."""
@@ -79,6 +83,50 @@ def coverage(densities: pd.DataFrame, *, task: str, seed: int, policy: str, good
     ]
     found = pd.concat(frames, ignore_index=True).assign(task=task, seed=seed, policy=policy)
     return found[["task", "seed", "policy", "metric", "prompt_id", "value"]]
+
+
+def precision_at_equal_length(
+    densities: Mapping[str, pd.DataFrame], *, task: str, seed: int, reference: str, rival: str, good: float
+) -> pd.DataFrame:
+    """Return each policy's precision at the lengths of `reference`: one row a policy, prompt_id ALL.
+
+    Good answers are counted length by length (tokens, all prompts together) and the shares averaged with the
+    reference's own frequencies, over the lengths at which both have LEAST samples: a policy that is more
+    precise only because it says less gains nothing by it. The reference's own value is over the lengths that
+    it shares with `rival`, where that is among the policies: so that the two can be compared.
+
+    Args:
+        densities: policy -> its table `densities`.
+        task: written into the table.
+        seed: written into the table.
+        reference: whose lengths count.
+        rival: with whom the reference is compared.
+        good: the judge's points from which an answer is good.
+
+    Returns task, seed, policy, metric, prompt_id, value: precision_at_equal_length, and equal_length_share,
+    the share of the reference's samples at the lengths that count.
+    """
+    shares = {name: _by_length(_sides(table, name)[0], good) for name, table in densities.items()}
+    own, rows = shares[reference], []
+    for name in densities:
+        other = shares[rival if name == reference and rival in shares else name]
+        common = own.index[own["size"] >= LEAST].intersection(other.index[other["size"] >= LEAST])
+        weights = own.loc[common, "size"]
+        if len(common) == 0:
+            continue  # nothing can be compared
+        measured = shares[name].loc[common, "mean"]
+        rows += [
+            (name, "precision_at_equal_length", float(np.average(measured, weights=weights))),
+            (name, "equal_length_share", float(weights.sum() / own["size"].sum())),
+        ]
+    found = pd.DataFrame(rows, columns=["policy", "metric", "value"])
+    found = found.assign(task=task, seed=seed, prompt_id=ALL)
+    return found[["task", "seed", "policy", "metric", "prompt_id", "value"]]
+
+
+def _by_length(samples: pd.DataFrame, good: float) -> pd.DataFrame:
+    """Return size and mean (share of good answers) by length."""
+    return (samples["value"] >= good).groupby(samples["n_tokens"]).agg(["size", "mean"])
 
 
 def distinct_good(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from afd_study.errors import DataError
+from afd_study.evaluation.coverage import DEMONSTRATIONS
 from afd_study.evaluation.pools import Pool, pools
 from afd_study.evaluation.statistics import require_columns
 from afd_study.theory.best_of_n import expected_best, kl_of_pool
@@ -73,6 +74,43 @@ def sequence_extrapolation(
             about = {"task": task, "seed": seed, "method": "sequence_extrapolation", "at": float(strength)}
             frames.append(_rows(pool, **about, **found))
     return pd.concat(frames, ignore_index=True)
+
+
+def dpo_optimum(densities: pd.DataFrame, *, task: str, seed: int, strengths: Sequence[float]) -> pd.DataFrame:
+    """Return what the population optimum of DPO on (demonstration over pi_init's sample) would score.
+
+    With preferences by the best discriminator the optimum at strength b is demo^(1 / b) pi_init^(1 - 1 / b)
+    (Rafailov et al. 2023, arXiv 2305.18290, equation 4; reward log demo - log pi_init): the demonstrators
+    themselves at b = 1. Demonstrations stand for it, weighted by (demo / pi_init)^(1 / b - 1), normalised.
+
+    Args:
+        densities: table `densities` of pi_init (evaluation.coverage), of which the demonstrations are read.
+        task: written into the table.
+        seed: written into the table.
+        strengths: DPO's b.
+
+    Returns task, seed, policy (dpo_optimum_strength_b), metric, prompt_id, value: judge (points) and ess (the
+    share of demonstrations that carries the weights: where it is small, the score is that of a few at hand).
+    """
+    shown = densities[densities["source"] == DEMONSTRATIONS]
+    ratio = (shown["logprob_demo"] - shown["logprob"]).to_numpy()
+    frames = []
+    for strength in strengths:
+        tilt = pd.Series((1 / strength - 1) * ratio, index=shown.index)
+        weights = np.exp(tilt - tilt.groupby(shown["prompt_id"]).transform("max"))
+        by_prompt = (
+            pd.DataFrame({"w": weights, "wv": weights * shown["value"], "ww": weights**2})
+            .groupby(shown["prompt_id"]).agg(["sum", "size"])
+        )  # fmt: skip
+        total = by_prompt["w", "sum"]
+        found = pd.DataFrame({
+            "judge": by_prompt["wv", "sum"] / total,
+            "ess": total**2 / by_prompt["ww", "sum"] / by_prompt["w", "size"],
+        })  # fmt: skip
+        long = found.rename_axis("prompt_id").reset_index().melt("prompt_id", var_name="metric")
+        frames.append(long.assign(task=task, seed=seed, policy=f"dpo_optimum_strength_{strength:g}"))
+    columns = ["task", "seed", "policy", "metric", "prompt_id", "value"]
+    return pd.concat(frames, ignore_index=True)[columns]
 
 
 def _rows(pool: Pool, **columns: object) -> pd.DataFrame:

@@ -208,7 +208,7 @@ class Arm:
             "mean_abs_logit": float(both.mean()),
             "clipped": float(np.mean(both >= self.clip)),
         }
-        if any(found[name] >= limit for name, limit in SATURATED.items()):
+        if self.learner is not None and any(found[name] >= limit for name, limit in SATURATED.items()):
             warnings.warn(
                 f"the discriminator is saturated after step {step}: accuracy {found['accuracy']:.3f}, "
                 f"{found['clipped']:.0%} of its logits at the clip of {self.clip}. Its reward hardly ranks "

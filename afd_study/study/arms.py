@@ -1,9 +1,10 @@
 """The steps of arms: policies made beyond picking, each sampled, judged and measured like the first two."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from afd_study.errors import SpecError
-from afd_study.methods.arms import ARMS, PICKED_FROM, Arm
+from afd_study.methods.arms import ARMS, DEMONSTRATORS, FRESH, GRADIENT, PICKED_FROM, Arm
 from afd_study.methods.reward_pairs import Contrast
 from afd_study.study.beginnings import (
     REWARDS,
@@ -19,10 +20,12 @@ from afd_study.study.spec import ArmsSpec, StudySpec
 from afd_study.study.store import Step
 from afd_study.worlds.controlled import GOOD
 
-POLICIES = "afd_study.study.policy_steps"
+POLICIES, IMITATION = (f"afd_study.study.{name}" for name in ("policy_steps", "imitation_steps"))
 PROXY = "init_sft"  # what arms are scored by beside the judge
 SIZES = (1, 2, 4, 8, 16, 32)  # of Best-of-n, as far as the pool can tell its KL
 STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of the extrapolated law of whole responses
+OPTIMUM_STRENGTHS = (1.0, 0.5, 0.1)  # of DPO on demonstrations, where its optimum is estimated
+OPTIMUM_DRAWS = 64  # demonstrations a test prompt, of which the optimum is told
 
 
 def add_arms(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str, Step]) -> None:
@@ -50,10 +53,14 @@ def add_arms(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[st
         measured |= {f"{name} {part}": step for part, step in parts.items() if step is not None}
     settings = {
         "task": task, "seed": seed, "good": GOOD, "proxy": PROXY, "strengths": STRENGTHS,
+        "optimum_strengths": OPTIMUM_STRENGTHS,
         "sizes": tuple(n for n in SIZES if 4 * n <= spec.sampling.draws),
         "names": tuple(pools),
     }  # fmt: skip
-    inputs = {"outcomes": steps["outcomes"], "judged": steps["judged"], **measured}
+    inputs = {
+        "outcomes": steps["outcomes"], "judged": steps["judged"],
+        "optimum": _optimum(spec, seed, texts, steps), **measured,
+    }  # fmt: skip
     steps["arms"] = Step("arms", f"{POLICIES}:arms", settings, inputs, weight=3)
 
 
@@ -79,7 +86,8 @@ def _make(
         )
         steps[f"{name} pool"] = steps[f"{name} kls"] = step
         return
-    makers = {"sft": _supervised, "direct": _direct, "policy_gradient": _optimised}
+    makers = {"sft": _supervised, "direct": _direct, "adversarial": _imitated}
+    makers |= dict.fromkeys(GRADIENT, _optimised)
     steps[name] = makers[arm.method](name, arm, spec, asked, seed, texts, steps)
     steps[f"{name} pool"] = Step(
         "samples",
@@ -109,7 +117,9 @@ def _direct(
 def _optimised(
     name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
 ) -> Step:
-    ascent = asked.gradient.model_copy(update={"kl_coefficient": arm.strength})
+    epochs = asked.ppo_epochs if arm.method == "ppo_clip" else 1
+    own = {"kl_coefficient": arm.strength, "algorithm": arm.method, "epochs": epochs}
+    ascent = asked.gradient.model_copy(update=own)
     settings = {
         "name": name, "ascent": ascent, "lora": spec.policy.lora, "sampling": lengths(spec), "seed": seed,
     }  # fmt: skip
@@ -118,6 +128,21 @@ def _optimised(
         "tokenizers": texts.tokenizers, "prompts": texts.prompts,
     }  # fmt: skip
     return Step("optimised", f"{POLICIES}:optimised", settings, inputs, weight=40)
+
+
+def _imitated(
+    name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
+) -> Step:
+    exact = arm.high == DEMONSTRATORS
+    settings = {
+        "name": name, "spec": asked.adversarial.model_copy(update={"policy_reward": arm.reward}),
+        "world": knobs(spec, "demonstrator_law") if exact else None, "sampling": lengths(spec), "seed": seed,
+    }  # fmt: skip
+    inputs = {
+        "policy": steps[arm.start], "tokenizers": texts.tokenizers, "prompts": texts.prompts,
+        "demonstrations": texts.shown if arm.high == "marked_demonstrations" else texts.demonstrations,
+    }  # fmt: skip
+    return Step("imitated", f"{IMITATION}:imitated", settings, inputs, weight=40)
 
 
 def _supervised(
@@ -138,9 +163,20 @@ def _learned_from(arm: Arm, spec: StudySpec, seed: int, texts: Texts, steps: dic
     if not arm.reward:
         inputs = {label: read, "tokenizers": texts.tokenizers}
         return Step("chosen", f"{POLICIES}:chosen", {"high": arm.high}, inputs)
-    scored = scores(spec, arm.reward, steps[f"reward_{arm.reward}"], texts, {arm.high: read})
+    scored = scores(spec, arm.reward, _reward(arm, spec, seed, texts, steps), texts, {arm.high: read})
     inputs = {"samples": read, "scores": scored}
     return Step("picked", f"{POLICIES}:picked", {"scorer": arm.reward}, inputs)
+
+
+def _reward(arm: Arm, spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -> Step:
+    """Return an arm's reward model; a fresh one is the proxy's, with the arm's own samples for pi_SFT's."""
+    if arm.reward != FRESH:
+        return steps[f"reward_{arm.reward}"]
+    proxy = steps[f"reward_{PROXY}"]
+    drawn = training_samples(spec, seed, texts, arm.high, steps[arm.high])
+    inputs = {name: step for name, step in proxy.inputs.items() if name != "pi_sft"} | {arm.high: drawn}
+    settings = {**proxy.settings, "kind": f"{FRESH} {arm.high}", "data": Contrast(arm.high, "pi_init")}
+    return replace(proxy, settings=settings, inputs=inputs)
 
 
 def _source(
@@ -164,6 +200,16 @@ def _measure(name: str, spec: StudySpec, texts: Texts, steps: dict[str, Step]) -
     steps[f"{name} scores"] = scores(spec, PROXY, steps[f"reward_{PROXY}"], texts, {name: pool})
     if name in steps:  # an extrapolation is no policy with weights of its own
         steps[f"{name} densities"] = densities(spec, name, steps[name], pool, judged, texts)
+
+
+def _optimum(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -> Step:
+    """Return demonstrations to test prompts, many to each, with densities under pi_init and their own law."""
+    world = knobs(spec, "held_out_demonstrations")
+    settings = {"world": world, "per_prompt": OPTIMUM_DRAWS, "seed": seed}
+    many = replace(texts, held_out=Step("held_out", f"{TEXTS}:held_out_demonstrations", settings))
+    read = {"prompts": texts.prompts, "demonstrations": many.held_out, "pi_init": steps["pool_init"]}
+    verdicts = Step("judged", f"{REWARDS}:judged", {"world": knobs(spec, "judge")}, read)
+    return densities(spec, "pi_init", steps["pi_init"], steps["pool_init"], verdicts, many)
 
 
 def _kls(name: str, pool: str, spec: StudySpec, texts: Texts, steps: dict[str, Step]) -> Step:

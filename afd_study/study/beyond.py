@@ -1,18 +1,30 @@
 """What chapter 7 shows of policies beyond picking: from frozen values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from afd_study.evaluation.statistics import t_interval
-from afd_study.methods.arms import ARMS
-from afd_study.study.arms import PROXY
+from afd_study.methods.arms import ARMS, WAYS, made_by
+from afd_study.study.arms import OPTIMUM_STRENGTHS, PROXY
+from afd_study.study.cells import ARMS_SETTING, SMALL
 from afd_study.study.frozen import read_frozen, read_manifest
-from afd_study.study.values import LEVELS, WAYS, narrow
+from afd_study.study.values import LEVELS, narrow
 
 TAUGHT = tuple(name for name, arm in ARMS.items() if arm.method != "extrapolation")
+OPTIMA = tuple(f"dpo_optimum_strength_{strength:g}" for strength in OPTIMUM_STRENGTHS)
+IMITATORS = ("pi_init", "pi_sft", *made_by("adversarial"))
 SHOWN = ("coverage", "precision", "stray_share", "length")
+COVERING = (
+    "coverage",
+    "precision",
+    "forward_kl",
+    "reverse_kl",
+    "stray_share",
+    "length",
+    "precision_at_equal_length",
+)
 
 
 def manifest() -> dict[str, Any]:
@@ -20,19 +32,30 @@ def manifest() -> dict[str, Any]:
     return read_manifest("arms")
 
 
-def values() -> pd.DataFrame:
-    """Return table `values` of the arms, a row a seed.
+def values(setting: str = ARMS_SETTING) -> pd.DataFrame:
+    """Return table `values` of the arms in a setting, a row a seed.
 
     Raises StoreError where it is missing or does not match its manifest.
     """
-    return narrow(read_frozen("arms", "values"))
+    found = narrow(read_frozen("arms", "values"))
+    return found[found["setting"] == setting].reset_index(drop=True)
 
 
 def reached() -> pd.DataFrame:
-    """Return the judge's mean of every taught policy and of the levels: task, method, mean, low, high."""
+    """Return the judge's mean of every taught policy, of the levels, and of DPO's optimum.
+
+    Columns task, method, mean, low, high (points), n_seeds.
+    """
     found = values()
     chosen = found[(found["metric"] == "judge") & (found["n"] == 1)]
-    return _intervals(chosen[chosen["method"].isin([*LEVELS, *TAUGHT])], ("task", "method"))
+    return _intervals(chosen[chosen["method"].isin([*LEVELS, *OPTIMA, *TAUGHT])], ("task", "method"))
+
+
+def optima() -> pd.DataFrame:
+    """Return the share of demonstrations that tells DPO's optima, means over seeds: task, method, ess."""
+    found = values()
+    chosen = found[found["method"].isin(OPTIMA) & (found["metric"] == "ess")]
+    return chosen.groupby(["task", "method"])["value"].mean().rename("ess").reset_index()
 
 
 def beyond_demonstrations() -> pd.DataFrame:
@@ -40,9 +63,36 @@ def beyond_demonstrations() -> pd.DataFrame:
     found = values()
     judged = found[(found["metric"] == "judge") & (found["n"] == 1)]
     wide = judged.pivot(index=["task", "seed"], columns="method", values="value")
-    ahead = wide[list(TAUGHT)].sub(wide["demonstrations"], axis=0)
-    long = ahead.melt(ignore_index=False, var_name="method").reset_index()
+    ahead = wide[[*OPTIMA, *TAUGHT]].sub(wide["demonstrations"], axis=0)
+    long = ahead.melt(ignore_index=False, var_name="method").dropna().reset_index()
     return _intervals(long, ("task", "method"))
+
+
+def covering(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
+    """Return covering and seeking of what imitates: task, setting, method, metric, mean, low, high, n_seeds.
+
+    Metrics are those of COVERING; their units stand in evaluation.coverage.METRICS.
+    """
+    chosen = pd.concat([_of_imitators(setting) for setting in settings])
+    return _intervals(chosen, ("task", "setting", "method", "metric"))
+
+
+def against_sft(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
+    """Return the same less pi_SFT's, paired by seed: an interval without 0 tells the two apart."""
+    frames = []
+    for setting in settings:
+        by = ["task", "setting", "metric", "seed"]
+        wide = _of_imitators(setting).pivot(index=by, columns="method", values="value")
+        arms = [name for name in made_by("adversarial") if name in wide]
+        ahead = wide[arms].sub(wide["pi_sft"], axis=0).melt(ignore_index=False, var_name="method")
+        frames.append(ahead.dropna().reset_index())
+    return _intervals(pd.concat(frames), ("task", "setting", "method", "metric"))
+
+
+def _of_imitators(setting: str) -> pd.DataFrame:
+    found = values(setting)
+    told = (found["table"] == "coverage") & found["metric"].isin(COVERING)
+    return found[told & found["method"].isin(IMITATORS)]
 
 
 def measured() -> pd.DataFrame:
@@ -96,14 +146,20 @@ def sides() -> pd.DataFrame:
     return read_frozen("arms", "histories")
 
 
-def paths() -> pd.DataFrame:
-    """Return how policy gradient went, means over seeds: task, method, step, proxy, kl, length, entropy."""
-    return read_frozen("arms", "trajectories")
+def paths(setting: str = ARMS_SETTING) -> pd.DataFrame:
+    """Return how policy gradient went, means over seeds: task, method, step, proxy, kl, length, entropy.
+
+    Of adversarial imitation also accuracy, discriminator_loss, mean_abs_logit and clipped.
+    """
+    found = read_frozen("arms", "trajectories")
+    return found[found["setting"] == setting].drop(columns="setting").reset_index(drop=True)
 
 
 def _intervals(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
     found = [
-        dict(zip(by, key, strict=True)) | t_interval(part["value"].to_numpy())._asdict()
+        dict(zip(by, key, strict=True))
+        | t_interval(part["value"].to_numpy())._asdict()
+        | {"n_seeds": len(part)}
         for key, part in rows.groupby(list(by), sort=True)
     ]
     return pd.DataFrame(found)

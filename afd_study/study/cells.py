@@ -3,7 +3,7 @@
 Each cell is a study of its own settings and seeds; cells share every step that does not differ.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -11,15 +11,19 @@ from typing import Any, NamedTuple
 import yaml
 
 from afd_study.evaluation.claims import load_ledger
-from afd_study.methods.arms import ARMS
+from afd_study.methods.arms import ARMS, WAYS
 from afd_study.models.specs import Frozen
 from afd_study.study.store import Step, Store
 from afd_study.study.study import Study, open_study
 from afd_study.worlds.tasks import CONTROLLED
 
 PROFILE = "cpu"
-ARMS_SEEDS = (0, 1, 2)  # those of the check: the ledger's own are still to be run
-ARMS_SETTING = "h = 1"  # of the ledger: marks reach no policy, and so no arm
+N_EXPLORED = 3  # of the ledger's seeds: those at which every arm is made, not only those of claims
+ARMS_SETTING = (
+    "h = 1"  # of the ledger: marks reach no policy, and so no arm but the one that is named for them
+)
+SMALL = "small policy"  # the setting in which imitation alone is measured
+IMITATION = ("adversarial_reverse_kl", "true_reverse_kl")
 
 
 class Cell(NamedTuple):
@@ -76,18 +80,32 @@ def ledger_cells() -> list[Cell]:
 
 
 def arm_cells() -> list[Cell]:
-    """Return the cells with policies beyond picking: the setting of their claims, at ARMS_SEEDS."""
-    ledger, arms = load_ledger(), {"reward.kinds": ["init_sft"], "arms.names": list(ARMS)}
+    """Return the cells with policies beyond picking: claims' arms at every ledger seed, the rest at a few."""
+    explored, others = load_ledger().seeds[:N_EXPLORED], load_ledger().seeds[N_EXPLORED:]
     return [
-        Cell(
-            task,
-            ARMS_SETTING,
-            ledger.overrides(task, ARMS_SETTING) | arms,
-            ARMS_SEEDS,
-            ("outcomes", "arms"),
-        )
+        _arm_cell(task, setting, names, chosen)
         for task in CONTROLLED
+        for setting, names, chosen in (
+            (ARMS_SETTING, tuple(ARMS), explored),
+            (ARMS_SETTING, claimed_arms(), others),
+            (SMALL, IMITATION, explored),
+            (SMALL, IMITATION[:1], others),
+        )
     ]
+
+
+def _arm_cell(task: str, setting: str, names: Sequence[str], seeds: tuple[int, ...]) -> Cell:
+    arms = {"reward.kinds": ["init_sft"], "arms.names": list(names)}
+    return Cell(task, setting, load_ledger().overrides(task, setting) | arms, seeds, ("outcomes", "arms"))
+
+
+def claimed_arms() -> tuple[str, ...]:
+    """Return the arms that some claim names, itself or as a point of its way, in order."""
+    named = {
+        name for claim in load_ledger().claims if claim.run == "arms" for name in (claim.method, claim.than)
+    }
+    points = {point for way, arms in WAYS.items() if way in named for point in arms}
+    return tuple(name for name in ARMS if name in named | points)
 
 
 def map_cells(*, corners: bool = False) -> list[Cell]:

@@ -1,6 +1,7 @@
 """Tables to examples: the one place where texts meet tokenizers in a study."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from afd_study.models.batches import Example, Pair, join
 from afd_study.models.specs import SamplingSpec
 from afd_study.models.tokenizers import encode
+from afd_study.worlds.grammar import EOS
 
 
 def encoded_prompts(
@@ -31,6 +33,12 @@ def response_ids(
     return [
         tuple([*ids, tokenizer.eos_token_id][: sampling.max_new_tokens]) for ids in encode(tokenizer, spaced)
     ]
+
+
+def spoken_words(ids: Sequence[int], tokenizer: Any) -> list[str]:
+    """Return a response's words as a controlled world's law reads them, with the grammar's end mark."""
+    named = tokenizer.convert_ids_to_tokens([int(each) for each in ids])
+    return [EOS if word == tokenizer.eos_token else word for word in named]
 
 
 def examples_from(

@@ -47,7 +47,8 @@ def _freeze_values(
     values = gather(cells, store=store, jobs=jobs, lines=True)
     freeze(
         name, {"values": wide(values), **more(values)}, profile=PROFILE, threads=1, jobs=jobs,
-        seeds=list(cells[0].seeds), wall_seconds=round(time.perf_counter() - started, 1),
+        seeds=sorted({seed for cell in cells for seed in cell.seeds}),
+        wall_seconds=round(time.perf_counter() - started, 1),
         step_seconds=round(step_seconds(cells, store), 1),
     )  # fmt: skip
     print(f"{name}: {len(values)} values frozen")

@@ -18,12 +18,12 @@ from afd_study.evaluation.claims import (
 )
 from afd_study.evaluation.identities import errors
 from afd_study.evaluation.statistics import t_interval
-from afd_study.methods.arms import ARMS
+from afd_study.methods.arms import ARMS, WAYS
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.selection import SCORERS
 from afd_study.models.specs import Frozen
 from afd_study.study.frozen import is_frozen, read_frozen, read_manifest
-from afd_study.study.values import WAYS, narrow
+from afd_study.study.values import narrow
 
 METHODS = (*REWARD_DATA, *SCORERS, *ARMS, *WAYS, "pi_init", "pi_sft", "demonstrations")
 """Every method that a claim may name, beside those that it calls pending."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from afd_study.evaluation import drift
-from afd_study.evaluation.coverage import coverage
+from afd_study.evaluation.coverage import coverage, precision_at_equal_length
 from afd_study.methods import direct
 from afd_study.methods.arms import PICKED_FROM
 from afd_study.methods.policy_gradient import optimise
@@ -27,6 +27,7 @@ from afd_study.study.steps import samples_table
 from afd_study.study.tables import read_table, write_table
 
 ROW = ["prompt_id", "source", "draw"]
+RIVAL = "adversarial_reverse_kl"  # at whose lengths the precision of pi_SFT is told (claim L5)
 
 
 def direct_policy(
@@ -149,19 +150,26 @@ def kls(
 
 def arms(
     out: Path, context: Context, *, task: str, seed: int, good: float, proxy: str, sizes: Sequence[int],
-    strengths: Sequence[float], names: Sequence[str], outcomes: Path, judged: Path, **measured: Path,
+    strengths: Sequence[float], optimum_strengths: Sequence[float], names: Sequence[str], outcomes: Path,
+    judged: Path, optimum: Path, **measured: Path,
 ) -> None:  # fmt: skip
     """Gather what every arm reaches: table `arms`, and what it costs in nats: table `drift`.
 
     `arms` has task, seed, policy, metric, prompt_id, value: the metrics of evaluation.coverage, and judge,
-    proxy (the reward model's logit, nats) and kl (to pi_SFT, nats a response), means over a prompt's draws.
+    proxy (the reward model's logit, nats) and kl (to pi_SFT, nats a response), means over a prompt's draws;
+    beside policies, what DPO's population optimum would score (drift.dpo_optimum).
     """
     named: dict[str, Any] = {"task": task, "seed": seed}
     found = [_levels(name, measured, proxy).assign(**named) for name in names]
-    for name in names:
-        if f"{name} densities" in measured:
-            table = read_table(measured[f"{name} densities"], "densities")
-            found.append(coverage(table, policy=name, good=good, **named))
+    laws = {
+        name: read_table(measured[f"{name} densities"], "densities")
+        for name in names
+        if f"{name} densities" in measured
+    }
+    found += [coverage(table, policy=name, good=good, **named) for name, table in laws.items()]
+    found.append(precision_at_equal_length(laws, reference="pi_sft", rival=RIVAL, good=good, **named))
+    many = read_table(optimum, "densities")
+    found.append(drift.dpo_optimum(many, strengths=optimum_strengths, **named))
     shown = read_table(judged, "components").query("source == 'demonstrations'")
     found.append(_means(shown, "value", "judge", "demonstrations").assign(**named))
     columns = ["task", "seed", "policy", "metric", "prompt_id", "value"]

@@ -19,10 +19,9 @@ from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import SamplingSpec
 from afd_study.models.tokenizers import load_tokenizer
 from afd_study.study.context import Context
-from afd_study.study.encoding import examples_from
+from afd_study.study.encoding import examples_from, spoken_words
 from afd_study.study.steps import open_world, refuse_infinite
 from afd_study.study.tables import read_table, write_table
-from afd_study.worlds.grammar import EOS
 
 ROW = ["prompt_id", "source", "draw"]
 EDITED_DRAWS = 2  # samples a test prompt that are edited
@@ -59,19 +58,13 @@ def densities(
     laws = {
         name: known.law("demonstrators", facts.loc[name].to_dict()) for name in both["prompt_id"].unique()
     }
-    words = [_words(each, tokenizer) for each in both["token_ids"]]
+    words = [spoken_words(each, tokenizer) for each in both["token_ids"]]
     exact = [
         (law.logprobs(said).sum(), law.n_stray(said), len(said))
         for law, said in zip(both["prompt_id"].map(laws), words, strict=True)
     ]
     both[["logprob_demo", "n_stray", "n_tokens"]] = pd.DataFrame(exact, index=both.index)
     write_table(out, "densities", both.drop(columns="token_ids"))
-
-
-def _words(ids: Any, tokenizer: Any) -> list[str]:
-    """Return a response's words, with the end mark as the grammar writes it."""
-    named = tokenizer.convert_ids_to_tokens([int(each) for each in ids])
-    return [EOS if word == tokenizer.eos_token else word for word in named]
 
 
 def coverage(

@@ -9,7 +9,15 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.models.specs import Frozen, LoRASpec, ModelSpec, PolicyGradientSpec, SamplingSpec, TrainingSpec
+from afd_study.models.specs import (
+    AdversarialSpec,
+    Frozen,
+    LoRASpec,
+    ModelSpec,
+    PolicyGradientSpec,
+    SamplingSpec,
+    TrainingSpec,
+)
 from afd_study.worlds.controlled import ControlledSpec
 from afd_study.worlds.harmless import HarmlessSpec
 from afd_study.worlds.helpful import HelpfulSpec
@@ -39,6 +47,8 @@ class ArmsSpec(Frozen):
     names: tuple[str, ...] = ()
     direct: TrainingSpec
     gradient: PolicyGradientSpec = PolicyGradientSpec()
+    adversarial: AdversarialSpec = AdversarialSpec()
+    ppo_epochs: int = Field(2, ge=1, description="ppo_clip: optimiser steps on one batch of responses")
     draws: int = Field(16, ge=2, description="responses of an arm to a test prompt")
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.methods.arms import ARMS
+from afd_study.methods.arms import ARMS, GRADIENT
 from afd_study.study.execution import execute
 from afd_study.study.pipeline import TABLES, Plan, plan
 from afd_study.study.spec import StudySpec, load_spec
@@ -65,16 +65,16 @@ class Study:
     def histories(self, name: str) -> pd.DataFrame:
         """Return how arms' training went: method, seed, step, and what is noted of it.
 
-        `name` is history (direct methods) or trajectory (policy gradient).
+        `name` is history (direct methods) or trajectory (policy gradient, adversarial imitation).
         """
-        kind = {"history": "direct", "trajectory": "policy_gradient"}[name]
-        trained = [arm for arm in self._first() if arm in ARMS and ARMS[arm].method == kind]
+        kinds = {"history": ("direct",), "trajectory": (*GRADIENT, "adversarial")}[name]
+        trained = [arm for arm in self._first() if arm in ARMS and ARMS[arm].method in kinds]
         frames = [
             read_table(folder, name).assign(method=arm, seed=seed)
             for arm in trained
             for seed, folder in self._folders(arm).items()
         ]
-        return pd.concat(frames, ignore_index=True)
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def reward_models(self) -> pd.DataFrame:
         """Return what each reward model was trained on and how well it tells validation responses apart."""

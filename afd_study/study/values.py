@@ -10,17 +10,12 @@ import pandas as pd
 
 from afd_study.evaluation.drift import at_equal_kl
 from afd_study.evaluation.effects import SIZES, VALUE_COLUMNS
-from afd_study.methods.arms import ARMS
+from afd_study.methods.arms import WAYS
 from afd_study.study.cells import Cell
 from afd_study.study.execution import execute
 from afd_study.study.store import Store, default_store
 from afd_study.study.study import Study
 
-WAYS = {
-    way: tuple(name for name, arm in ARMS.items() if arm.method == method)
-    for way, method in {"extrapolation": "extrapolation", "rl_init_sft": "policy_gradient"}.items()
-}
-"""Way from pi_SFT -> the arms that are its points: compared with Best-of-n at equal KL."""
 LEVELS = ("pi_init", "pi_sft", "demonstrations")  # what every other score is held against
 KEYS = [name for name in VALUE_COLUMNS if name not in ("seed", "value")]
 
@@ -98,7 +93,7 @@ def _aucs(aucs: pd.DataFrame) -> pd.DataFrame:
 def _arms(arms: pd.DataFrame, drift: pd.DataFrame) -> list[pd.DataFrame]:
     """Return what policies beyond picking reach, what it costs in nats, and the ways at Best-of-n's KL."""
     reached = arms.rename(columns={"policy": "method"})
-    judged, costs = reached["metric"] == "judge", reached["metric"].isin(["kl", "proxy"])
+    judged, costs = reached["metric"] == "judge", reached["metric"].isin(["kl", "proxy", "ess"])
     known = reached["method"].isin(LEVELS)  # outcomes has their scores
     picks = drift["method"] != "sequence_extrapolation"
     picked = drift[picks].assign(n=drift["at"].astype(np.int64))
@@ -137,17 +132,18 @@ def _ways(reached: pd.DataFrame, picked: pd.DataFrame) -> pd.DataFrame:
 
 
 def histories(cells: Iterable[Cell], name: str, *, store: Store | None = None) -> pd.DataFrame:
-    """Return how arms' training went, means over seeds, by task, method and step.
+    """Return how arms' training went, means over seeds, by task, setting, method and step, and n_seeds.
 
-    `name` is history (direct methods: losses and both sides, nats) or trajectory (policy gradient).
+    `name` is history (direct methods: losses, both sides; nats) or trajectory (policy gradient, imitation).
+    Steps that not every seed came to (patience) are left out.
     """
-    frames = [
-        study.histories(name).assign(task=cell.task)
-        for cell in cells
-        for study in [cell.study(store or default_store())]
-    ]
-    every = pd.concat(frames, ignore_index=True)
-    return every.groupby(["task", "method", "step"], sort=False).mean().drop(columns="seed").reset_index()
+    studies = [(cell, cell.study(store or default_store())) for cell in cells]
+    frames = [study.histories(name).assign(task=cell.task, setting=cell.setting) for cell, study in studies]
+    every = pd.concat(frames, ignore_index=True).dropna(axis=1, how="all")
+    means = every.groupby(["task", "setting", "method", "step"], sort=False).mean().drop(columns="seed")
+    means["n_seeds"] = every.groupby(["task", "setting", "method", "step"]).size()
+    most = means.groupby(["task", "setting", "method"])["n_seeds"].transform("max")
+    return means[means["n_seeds"] == most].reset_index()
 
 
 def _means(frame: pd.DataFrame, table: str, *, by: tuple[str, ...]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import comb
 
 from afd_study.errors import AfdError, DataError
-from afd_study.evaluation.coverage import METRICS, coverage, distinct_good
+from afd_study.evaluation.coverage import METRICS, coverage, distinct_good, precision_at_equal_length
 from afd_study.methods.sft import fine_tune
 from afd_study.models.batches import Example
 from afd_study.models.decoding import Request, sample
@@ -50,7 +50,7 @@ def test_the_metrics_by_hand(table):
         "self_similarity": 1 / 3,
     }  # fmt: skip
     assert means(table) == pytest.approx(expected)
-    assert set(expected) == set(METRICS)
+    assert set(expected) == set(METRICS) - {"precision_at_equal_length", "equal_length_share"}
 
 
 def test_a_tenth_of_the_probability_is_where_coverage_begins(table):
@@ -190,3 +190,30 @@ def test_kl_of_sft_estimated_by_sampling_agrees_with_enumeration(small_world, tm
     # the two directions differ by more than the errors allowed: a swap would be seen
     apart = abs(exact["forward_kl"] - exact["reverse_kl"])
     assert apart > 4 * np.sqrt(max(spread["forward_kl"], spread["reverse_kl"]) / 4000), exact
+
+
+def test_precision_at_equal_length_by_hand():
+    """A rival that is better at every length and shorter, and one that only is shorter."""
+
+    def policy(name, counts):
+        rows = [
+            row(name, draw, "a", -1.0, -1.0, n_tokens=tokens, value=2.0 if draw < good else 0.0)
+            for tokens, (size, good) in counts.items()
+            for draw in range(size)
+        ]
+        return pd.DataFrame([*rows, row("demonstrations", 0, "a", -1.0, -1.0)])
+
+    tables = {
+        "pi_sft": policy("pi_sft", {3: (20, 16), 9: (60, 12), 30: (20, 0)}),
+        "shorter": policy("shorter", {3: (200, 160), 9: (20, 4), 30: (19, 19)}),  # too few at 30
+        "better": policy("better", {3: (50, 50), 9: (50, 50)}),
+        "elsewhere": policy("elsewhere", {4: (90, 90)}),
+    }
+    named = {"task": "harmless", "seed": 0, "reference": "pi_sft", "rival": "shorter", "good": 1.5}
+    found = precision_at_equal_length(tables, **named)
+    got = found.pivot(index="policy", columns="metric", values="value")
+    assert set(got.index) == {"pi_sft", "shorter", "better"}, "nothing in common, nothing to compare"
+    assert got.loc["shorter", "precision_at_equal_length"] == pytest.approx((20 * 0.8 + 60 * 0.2) / 80)
+    assert got.loc["pi_sft", "precision_at_equal_length"] == pytest.approx((16 + 12) / 80)
+    assert got.loc["better", "precision_at_equal_length"] == 1
+    assert (got["equal_length_share"] == 0.8).all()

@@ -85,3 +85,24 @@ def test_ways_are_compared_where_they_have_been():
     assert np.isnan(drift.at_equal_kl(curve, 2.1)) and np.isnan(drift.at_equal_kl(curve.iloc[:0], 0.5))
     with pytest.raises(DataError):
         drift.at_equal_kl(curve.drop(columns="kl"), 0.5)
+
+
+def test_the_optimum_of_dpo_is_reached_by_weighting_the_demonstrators_exactly():
+    """Every response once for each unit of its demonstrated mass: weights give the optimum's mean."""
+    demo, init, value = np.array([0.5, 0.25, 0.25]), np.array([0.2, 0.2, 0.6]), np.array([1.0, 3.0, -2.0])
+    drawn = np.repeat([0, 1, 2], [2, 1, 1])
+    table = pd.DataFrame({
+        "prompt_id": "p", "source": "demonstrations", "logprob_demo": np.log(demo)[drawn],
+        "logprob": np.log(init)[drawn], "value": value[drawn],
+    })  # fmt: skip
+    mixed = pd.concat([table, table.assign(source="pi_init", value=99.0)])  # samples of pi_init do not count
+    found = drift.dpo_optimum(mixed, task="harmless", seed=0, strengths=[1.0, 0.5, 0.1])
+    judged = found[found["metric"] == "judge"].set_index("policy")["value"]
+    for strength in (1.0, 0.5, 0.1):
+        law = demo ** (1 / strength) * init ** (1 - 1 / strength)
+        assert judged[f"dpo_optimum_strength_{strength:g}"] == pytest.approx(law @ value / law.sum())
+    share = found[found["metric"] == "ess"].set_index("policy")["value"]
+    assert (
+        share["dpo_optimum_strength_1"] == pytest.approx(1)
+        and (share.drop("dpo_optimum_strength_1") < 1).all()
+    )

@@ -5,9 +5,12 @@ import pandas as pd
 import pytest
 
 from afd_study.errors import SpecError
+from afd_study.evaluation.claims import load_ledger
 from afd_study.figures import beyond as draw
-from afd_study.methods.arms import ARMS, PICKED_FROM
+from afd_study.figures import imitation
+from afd_study.methods.arms import ARMS, DEMONSTRATORS, FRESH, GRADIENT, PICKED_FROM, made_by
 from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.reward_pairs import Contrast
 from afd_study.models.specs import TrainingSpec
 from afd_study.study import beyond, values
 from afd_study.study.cells import Cell, arm_cells
@@ -17,6 +20,7 @@ from afd_study.study.pipeline import plan
 from afd_study.study.spec import load_spec
 from afd_study.study.store import Store
 from afd_study.study.study import open_study
+from afd_study.theory.rewards import REWARD_TRANSFORMS
 
 EVERY = {"arms.names": list(ARMS), "reward.kinds": ["init_sft"], "sampling.draws": 68}
 
@@ -29,9 +33,13 @@ def steps_of(overrides=None, seed=0):
 
 def test_every_arm_builds_on_what_there_is():
     sources = {"pi_init", "pi_sft", "demonstrations", "preferred", "rejected", *ARMS, ""}
+    imitated = {"demonstrations", "marked_demonstrations", DEMONSTRATORS}
     for name, arm in ARMS.items():
-        assert {arm.start, arm.high, arm.low} <= sources and name not in (arm.start, arm.high, arm.low)
-        assert arm.reward in {"", *REWARD_DATA} and arm.strength > 0
+        known = imitated if arm.method == "adversarial" else sources
+        assert {arm.high, arm.low or arm.high} <= known and arm.start in sources
+        assert name not in (arm.start, arm.high, arm.low) and arm.strength > 0
+        rewards = REWARD_TRANSFORMS if arm.method == "adversarial" else {"", FRESH, *REWARD_DATA}
+        assert arm.reward in rewards
 
 
 def test_every_step_of_every_arm_fits_its_function():
@@ -40,7 +48,7 @@ def test_every_step_of_every_arm_fits_its_function():
         steps |= step.closure()
     for step in steps.values():
         check_signature(step)
-    assert {"direct_policy", "optimised", "extrapolated", "picked", "chosen", "kls", "arms"} <= {
+    assert {"direct_policy", "optimised", "imitated", "extrapolated", "picked", "chosen", "kls", "arms"} <= {
         step.name for step in steps.values()
     }
 
@@ -80,11 +88,30 @@ def test_mistakes_are_named():
         )
 
 
-def test_what_is_frozen_has_every_arm_of_both_tasks():
+def test_what_is_frozen_has_every_arm_of_both_tasks_and_those_of_claims_at_the_ledger_s_seeds():
+    ledger, studies = load_ledger(), {}
     for cell in arm_cells():
         study = cell.study(Store("unused"))
-        assert len(study.seeds) >= 3 and set(study.spec.arms.names) == set(ARMS)
-    assert {cell.task for cell in arm_cells()} == {"harmless", "helpful"}
+        for seed in study.seeds:
+            studies.setdefault((cell.task, cell.setting, seed), set()).update(study.spec.arms.names)
+    for task in ("harmless", "helpful"):
+        assert all(studies[task, "h = 1", seed] == set(ARMS) for seed in ledger.seeds[:3])
+        for claim in ledger.claims:
+            if claim.run == "arms" and task in claim.tasks:
+                named = {claim.method, claim.than} & set(ARMS)
+                for setting in claim.settings:
+                    assert all(named <= studies[task, setting, seed] for seed in ledger.seeds)
+    assert {"rl_init_sft_0.2", "extrapolation_4", "spin"} <= studies["helpful", "h = 1", 1000]
+
+
+def test_a_fresh_reward_model_learns_from_the_arm_s_own_samples():
+    steps = steps_of()
+    scored = steps["distilled_3_fresh"].inputs["demonstrations"].inputs["scores"]
+    fresh, proxy = scored.inputs["reward_model"], steps["reward_init_sft"]
+    assert fresh.settings["data"] == Contrast("distilled_2_fresh", "pi_init")
+    assert set(fresh.inputs) ^ set(proxy.inputs) == {"distilled_2_fresh", "pi_sft"}
+    assert fresh.inputs["distilled_2_fresh"].inputs["policy"] is steps["distilled_2_fresh"]
+    assert {k for k in proxy.settings if proxy.settings[k] != fresh.settings[k]} == {"kind", "data"}
 
 
 @pytest.fixture(scope="module")
@@ -98,14 +125,18 @@ def found(tmp_path_factory):
 
 def test_every_arm_is_drawn_from_judged_and_measured(found):
     study, arms, _ = found
-    assert set(arms["policy"]) == {"pi_init", "pi_sft", "demonstrations", *ARMS}
+    optima = {f"dpo_optimum_strength_{b}" for b in ("1", "0.5", "0.1")}
+    assert set(arms["policy"]) == {"pi_init", "pi_sft", "demonstrations", *optima, *ARMS}
     lawful = {name for name, arm in ARMS.items() if arm.method != "extrapolation"}
     covering = arms[arms["metric"] == "reverse_kl"]
     assert set(covering["policy"]) == lawful | {"pi_init", "pi_sft"}
     assert np.isfinite(arms["value"]).all()
     kls = arms[arms["metric"] == "kl"].groupby("policy")["value"].mean()
     assert kls["pi_sft"] == pytest.approx(0, abs=1e-9)
-    assert (kls.drop("pi_sft") > 0).all() and set(kls.index) == set(arms["policy"]) - {"demonstrations"}
+    assert (kls.drop("pi_sft") > 0).all() and set(kls.index) == set(arms["policy"]) - {
+        "demonstrations",
+        *optima,
+    }
     extrapolated = [kls[f"extrapolation_{strength}"] for strength in ("1.5", "2", "3", "4")]
     assert extrapolated == sorted(extrapolated)
     assert (arms.groupby(["policy", "metric"])["prompt_id"].nunique() <= study.spec.world.n_test).all()
@@ -157,10 +188,14 @@ def test_histories_have_both_sides_of_every_direct_arm(found):
 def test_trajectories_have_every_optimised_arm_from_before_its_first_step(found):
     study, _, _ = found
     table = study.histories("trajectory")
-    assert set(table["method"]) == {name for name, arm in ARMS.items() if arm.method == "policy_gradient"}
+    assert set(table["method"]) == set(made_by(*GRADIENT, "adversarial"))
     first = table[table["step"] == 0]
-    assert first["kl"].abs().max() < 1e-9  # all begin at pi_SFT
-    assert (table[table["step"] > 0]["kl"] > 0).all()
+    assert first["kl"].abs().max() < 1e-9  # each begins at its own reference
+    players = table["method"].isin(made_by("adversarial"))
+    assert table.loc[players, ["accuracy", "mean_abs_logit", "clipped"]].notna().all(axis=None)
+    moved = table[table["step"] > 0]
+    assert (moved.loc[moved["method"].isin(made_by(*GRADIENT)), "kl"] > 0).all()
+    assert (moved["kl"] > -1e-6).all()  # a true logit that is clipped everywhere moves nothing
 
 
 @pytest.fixture
@@ -170,14 +205,17 @@ def frozen(found, tmp_path, monkeypatch):
     study, *_ = found
     one = values.cell_values(Cell("harmless", "h = 1", {}, (0,), ("outcomes", "arms")), study)
     every = [
-        one.assign(task=task, seed=seed, value=one["value"] * (1 + 0.1 * seed))
+        one.assign(task=task, seed=seed, setting=setting, value=one["value"] * (1 + 0.1 * seed))
         for task in ("harmless", "helpful")
+        for setting in ("h = 1", "small policy")
         for seed in (0, 1)
     ]
     tables = {"values": values.wide(pd.concat(every))}
     for name, kind in (("histories", "history"), ("trajectories", "trajectory")):
         went = study.histories(kind).drop(columns="seed")
-        tables[name] = pd.concat([went.assign(task=task) for task in ("harmless", "helpful")])
+        tables[name] = pd.concat(
+            [went.assign(task=task, setting="h = 1", n_seeds=2) for task in ("harmless", "helpful")]
+        )
     freeze("arms", tables, seeds=[0, 1])
     return one
 
@@ -197,12 +235,30 @@ def test_the_chapter_s_tables_are_means_over_seeds(frozen):
     assert set(beyond.measured()["method"]) >= {"pi_init", "pi_sft", "spin", "distilled_2"}
 
 
+def test_imitation_is_compared_with_sft_on_the_same_seeds(frozen):
+    one = frozen[frozen["table"] == "coverage"].set_index(["metric", "method"])["value"]
+    levels = beyond.covering().set_index(["task", "setting", "method", "metric"])
+    assert levels.loc[("harmless", "h = 1", "pi_sft", "precision"), "n_seeds"] == 2
+    found = beyond.against_sft().set_index(["task", "setting", "method", "metric"])["mean"]
+    for setting in ("h = 1", "small policy"):
+        for metric in ("coverage", "reverse_kl", "precision_at_equal_length"):
+            expected = one.get((metric, "adversarial_js")), one.get((metric, "pi_sft"))
+            if None not in expected:
+                at = ("helpful", setting, "adversarial_js", metric)
+                assert found[at] == pytest.approx(1.05 * (expected[0] - expected[1]))
+    assert set(beyond.optima()["method"]) == {f"dpo_optimum_strength_{b}" for b in ("1", "0.5", "0.1")}
+    sure = beyond.optima().set_index(["task", "method"])["ess"]
+    assert sure[("harmless", "dpo_optimum_strength_1")] == pytest.approx(1.05)  # every weight is one
+
+
 def test_every_figure_of_the_chapter_is_drawn_and_brings_its_table(frozen):
     levels = beyond.reached()
     figures = [
         draw.ways(beyond.ways(), levels),
         draw.reached(levels),
         draw.sides(beyond.sides(), ["spin", "dpo_preferences"]),
+        imitation.covering(beyond.covering()),
+        imitation.courses(beyond.paths(), ["adversarial_js", "true_js"]),
     ]
     for figure in figures:
         assert len(figure._repr_png_()) > 5000 and len(figure.table) and figure.caption

@@ -1,0 +1,95 @@
+"""Figures of adversarial imitation: covering against seeking, and how both players fared."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from afd_study.figures.style import RULE, Plate, in_order, legend_below, look, need, plate, theme
+
+PLANES = (
+    ("coverage", "precision", "coverage (share)", "precision (share)"),
+    ("forward_kl", "reverse_kl", "KL(demo || policy), nats", "KL(policy || demo), nats"),
+)
+COURSES = {
+    "accuracy": "accuracy (share)",
+    "mean_abs_logit": "mean |logit| (nats)",
+    "length": "length (tokens)",
+}
+
+
+def covering(table: pd.DataFrame) -> Plate:
+    """Draw coverage and precision (above), both KLs (below), a column a task and setting, a cross a policy.
+
+    `table`: task, setting, method, metric, mean, low, high; the crosses' arms are the intervals.
+    """
+    need(table, ("task", "setting", "method", "metric", "mean", "low", "high"), what="covering")
+    cells = list(dict.fromkeys(zip(table["task"], table["setting"], strict=True)))
+    with theme():
+        figure, grid = plate(len(PLANES), len(cells), height=5.6)
+        for column, (task, setting) in enumerate(cells):
+            part = table[(table["task"] == task) & (table["setting"] == setting)]
+            for row, (across, up, xlabel, ylabel) in enumerate(PLANES):
+                axes = grid[row, column]
+                for name in in_order(part["method"]):
+                    _cross(axes, part[part["method"] == name].set_index("metric"), across, up, name)
+                axes.set(xlabel=xlabel, ylabel=ylabel if column == 0 else "")
+                if across.endswith("kl"):
+                    axes.set(xscale="log", yscale="log")
+            grid[0, column].set_title(f"{task}\n{setting}")
+        legend_below(figure)
+    figure.caption = (
+        "Covering and seeking: coverage and precision (above), forward and reverse KL on log scales (below). "
+        "Bars: 95 % t-intervals over seeds."
+    )
+    figure.data = table
+    return figure
+
+
+def _cross(axes: Axes, measured: pd.DataFrame, across: str, up: str, name: str) -> None:
+    if not {across, up} <= set(measured.index):
+        return
+    x, y, style = measured.loc[across], measured.loc[up], look(name)
+    bars: dict[str, Any] = {"color": style.colour, "lw": 1.0, "alpha": 0.6, "zorder": 2}
+    if across.endswith("kl"):  # a lower end at or below zero has no place on a log scale
+        axes.plot([max(x["low"], x["mean"] / 3), x["high"]], [y["mean"]] * 2, **bars)
+        axes.plot([x["mean"]] * 2, [max(y["low"], y["mean"] / 3), y["high"]], **bars)
+    else:
+        axes.plot([x["low"], x["high"]], [y["mean"]] * 2, **bars)
+        axes.plot([x["mean"]] * 2, [y["low"], y["high"]], **bars)
+    filled: dict[str, Any] = {"markerfacecolor": "white"} if style.control else {}
+    axes.plot(
+        x["mean"], y["mean"], style.marker, color=style.colour, markersize=7, label=style.label, **filled
+    )
+
+
+def courses(table: pd.DataFrame, methods: list[str]) -> Plate:
+    """Draw the discriminator's accuracy and logits and the samples' length against the policy's step.
+
+    `table`: task, method, step, and the columns of COURSES; a row of panels each, a column a task.
+    """
+    need(table, ("task", "method", "step", *COURSES), what="courses")
+    rows = table[table["method"].isin(methods)]
+    tasks = sorted(set(rows["task"]))
+    with theme():
+        figure, grid = plate(len(COURSES), len(tasks), height=6.0, sharex=True, sharey="row")
+        for column, task in enumerate(tasks):
+            for row, (metric, label) in enumerate(COURSES.items()):
+                axes = grid[row, column]
+                for name in in_order(methods):
+                    part = rows[(rows["task"] == task) & (rows["method"] == name)].sort_values("step")
+                    style = look(name)
+                    drawn: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 4}
+                    axes.plot(part["step"], part[metric], style.line, label=style.label, **drawn)
+                if metric == "accuracy":
+                    axes.axhline(0.5, **RULE)
+                axes.set(ylabel=label if column == 0 else "")
+            grid[0, column].set_title(task)
+            grid[-1, column].set_xlabel("step of the policy")
+        legend_below(figure)
+    figure.caption = (
+        "The discriminator's accuracy (a coin's is the line) and logits, and how long samples are. "
+        "Means over seeds."
+    )
+    figure.data = rows
+    return figure
