@@ -150,7 +150,7 @@ Runs = Mapping[str, pd.DataFrame]
 
 
 def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) -> pd.DataFrame:
-    """Judge every claim in every cell: RESULT_COLUMNS, and form, unit, table, metric, method, than, post_hoc.
+    """Judge every claim in every cell: RESULT_COLUMNS and form, unit, table, metric, method, than, run, post_hoc.
 
     A claim is judged on the run that it names, both sides of it on the same policies; where that has no
     ledger seed it is not yet tested; other seeds are not counted. `identities` gives each identity's error.
@@ -164,7 +164,7 @@ def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) ->
         for task in claim.tasks:
             known = values.get(claim.run)
             rows += [_row(claim, task, setting, known, ledger.level) for setting in claim.settings]
-    extra = ("form", "unit", "table", "metric", "method", "than", "post_hoc")
+    extra = ("form", "unit", "table", "metric", "method", "than", "run", "post_hoc")
     return pd.DataFrame(rows, columns=[*RESULT_COLUMNS, *extra])
 
 
@@ -228,7 +228,19 @@ def _identity(claim: Claim, identities: Mapping[str, float]) -> dict[str, Any]:
 def _front(claim: Claim) -> dict[str, Any]:
     unit = {"identity": "largest error", "win_rate": "win rate", "predicts": "rank correlation"}
     own = {"coverage": "share", "probes": "rank correlation"}.get(claim.table, "")
-    copied = ("id", "sentence", "source", "kind", "margin", "form", "table", "metric", "method", "than")
+    copied = (
+        "id",
+        "sentence",
+        "source",
+        "kind",
+        "margin",
+        "form",
+        "table",
+        "metric",
+        "method",
+        "than",
+        "run",
+    )
     named = {name: getattr(claim, name) for name in (*copied, "post_hoc")}
     return named | {"unit": own if claim.form == "difference" else unit.get(claim.form, "share of the gap")}
 

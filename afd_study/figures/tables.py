@@ -162,6 +162,8 @@ def _evidence(row: Mapping[Any, Any]) -> tuple[str, str]:
         return "–", ""
     if row["form"] == "predicts":
         return "map: can one tell beforehand", "08_when_it_works.html#can-one-tell-beforehand"
+    if row.get("run") == "arms":
+        return _evidence_of_arms(table, {str(row["method"]), str(row["than"])})
     if table == "probes" and setting in ("h = 0", "h = 1"):
         return "what reward models learn", "06_what_reward_models_learn.html"
     if table in section and setting in ("h = 0", "h = 1"):
@@ -171,6 +173,18 @@ def _evidence(row: Mapping[Any, Any]) -> tuple[str, str]:
     if table == "outcomes" and "a = 0.9" in setting:
         return "map: who wins where", "08_when_it_works.html#who-wins-where"
     return "this chapter", "10_claims.html"
+
+
+def _evidence_of_arms(table: str, methods: set[str]) -> tuple[str, str]:
+    """Return the same for claims on policies beyond picking."""
+    page = "07_optimising_the_policy.html"
+    if table == "cost":
+        return "cost", "11_cost.html"
+    if table == "coverage":
+        return "imitating: covering or seeking", f"{page}#imitating-covering-or-seeking"
+    if methods & {"rl_init_sft", "extrapolation"}:
+        return "judge against nats", f"{page}#judge-against-nats"
+    return "what training reaches", f"{page}#what-training-reaches"
 
 
 def claims(table: pd.DataFrame) -> Shown:

@@ -63,7 +63,8 @@ def beyond_demonstrations() -> pd.DataFrame:
     found = values()
     judged = found[(found["metric"] == "judge") & (found["n"] == 1)]
     wide = judged.pivot(index=["task", "seed"], columns="method", values="value")
-    ahead = wide[[*OPTIMA, *TAUGHT]].sub(wide["demonstrations"], axis=0)
+    taught = [name for name in (*OPTIMA, *TAUGHT) if name in wide]
+    ahead = wide[taught].sub(wide["demonstrations"], axis=0)
     long = ahead.melt(ignore_index=False, var_name="method").dropna().reset_index()
     return _intervals(long, ("task", "method"))
 
