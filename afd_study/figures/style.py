@@ -34,11 +34,17 @@ class Look:
 METHODS: dict[str, Look] = {
     "init_sft": Look("Init-SFT", "#0072B2", "-", "o"),
     "init_sft_x10": Look("Init-SFT, 10x samples", "#56B4E9", "--", "o"),
+    "init_sft_bt": Look("Init-SFT, Bradley-Terry", "#7FA6C9", ":", "o"),
     "init_demo": Look("Init-Demo", "#D55E00", "-", "s"),
     "sft_demo": Look("SFT-Demo", "#E69F00", "-", "D"),
     "preferences": Look("preferences (BT)", "#CC79A7", "-", "^"),
+    "preferences_bce": Look("preferences, cross-entropy", "#E3B7CF", ":", "^"),
     "closed_form": Look("closed form", "#009E73", "--", "P"),
     "extrapolation": Look("extrapolation, token by token", "#332288", "-", "v"),
+    "extrapolation_1.5": Look("extrapolation, token by token, 1.5", "#9A8FD1", "-", "v"),
+    "extrapolation_2": Look("extrapolation, token by token, 2", "#7565BF", "-", "v"),
+    "extrapolation_3": Look("extrapolation, token by token, 3", "#5242A6", "-", "v"),
+    "extrapolation_4": Look("extrapolation, token by token, 4", "#1D1252", "-", "v"),
     "sequence_extrapolation": Look("extrapolation, whole responses", "#88CCEE", "--", "v"),
     "rl_init_sft": Look("RLOO on Init-SFT", "#117733", "-", "X"),
     "rl_init_sft_0.2": Look("RLOO on Init-SFT, KL coefficient 0.2", "#66BB88", "-", "X"),
@@ -248,11 +254,11 @@ def verdict_legend(figure: Plate, axes: Axes) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
 
 
-def legend_below(figure: Plate) -> None:
+def legend_below(figure: Plate, columns: int = 4) -> None:
     """Put one legend under all panels, each label once, from whichever panel has it."""
     found = [pair for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)]
     handles = {label: handle for handle, label in reversed(found)}
     labels = list(dict.fromkeys(label for _, label in found))
     figure.legend(
-        [handles[label] for label in labels], labels, loc="outside lower center", ncols=4, fontsize=8.5
+        [handles[label] for label in labels], labels, loc="outside lower center", ncols=columns, fontsize=8.5
     )

@@ -17,4 +17,6 @@ REWARD_DATA: dict[str, Contrast] = {
     "sft_demo": Contrast(high="demonstrations", low="pi_sft"),
     "preferences": Contrast(high="preferred", low="rejected", loss="bradley_terry"),
     "init_sft_x10": Contrast(high="pi_sft", low="pi_init", times=10),
+    "init_sft_bt": Contrast(high="pi_sft", low="pi_init", loss="bradley_terry"),
+    "preferences_bce": Contrast(high="preferred", low="rejected"),
 }

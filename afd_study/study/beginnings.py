@@ -34,8 +34,12 @@ def knobs(spec: StudySpec, table: str) -> dict[str, Any]:
 
 
 def lengths(spec: StudySpec) -> Any:
-    """Return the sampling settings that shape a response, the numbers of draws left at their defaults."""
-    shape = spec.sampling.model_dump(include={"max_new_tokens", "max_prompt_tokens", "temperature"})
+    """Return the sampling settings that bound texts; numbers of draws and temperature at their defaults.
+
+    What is learned from is drawn at temperature 1, from a policy's own law: else the best discriminator's
+    logit would not be log pi_SFT - log pi_init.
+    """
+    shape = spec.sampling.model_dump(include={"max_new_tokens", "max_prompt_tokens"})
     return type(spec.sampling)(**shape)
 
 

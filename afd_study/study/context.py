@@ -8,7 +8,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Context:
-    """Handed to every step's function. `cost` ends up in the manifest: tokens, flops, labels."""
+    """Handed to every step's function; `cost` ends up in the manifest.
+
+    It holds tokens (through a model) and flops (`spend`), labels (preference pairs that a judge or people
+    labelled) and demonstrations (those a world wrote); of draws and scores also how many responses and
+    prompts they were for.
+    """
 
     workspace: Path
     progress: Callable[[float, str], None] = lambda share, note: None

@@ -12,12 +12,12 @@ import pandas as pd
 
 from afd_study.methods.sft import fine_tune
 from afd_study.models.decoding import Request, sample
-from afd_study.models.policy import context_length, load_policy, save_policy
+from afd_study.models.policy import context_length, load_policy, n_parameters, save_policy
 from afd_study.models.specs import LoRASpec, SamplingSpec, TrainingSpec
 from afd_study.models.tokenizers import decode, load_tokenizer
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import encoded_prompts, examples_from, split_examples
-from afd_study.study.steps import open_world, write_evaluations
+from afd_study.study.steps import count_draws, count_training, open_world, write_evaluations
 from afd_study.study.tables import read_table, write_table
 
 SHARES = (1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0)  # of the training steps, tried in this order
@@ -37,7 +37,7 @@ def pi_sft_matched(
     tokenizer, asked = load_tokenizer(tokenizers / "policy"), read_table(prompts, "prompts")
 
     def score(lm: Any) -> float:
-        return _score(lm, tokenizer, asked, world, sampling, derived_seed(seed, "matching"))
+        return _score(lm, context, tokenizer, asked, world, sampling, derived_seed(seed, "matching"))
 
     lm = load_policy(pi_init)
     rows = examples_from(
@@ -55,6 +55,7 @@ def pi_sft_matched(
             load_policy(pi_init), train, validation=validation, training=short,
             seed=derived_seed(seed, "sft"), workspace=context.workspace / f"steps-{steps}", lora=lora,
         )  # fmt: skip
+        count_training(context, candidate, train, short, evaluations)
         tried.append({"steps": steps, "score": score(candidate), "target": target})
         context.progress((place + 1) / len(SHARES), f"{steps} steps of SFT")
         if abs(tried[-1]["score"] - target) < best:
@@ -69,8 +70,9 @@ def pi_sft_matched(
 
 
 def _score(
-    lm: Any, tokenizer: Any, asked: pd.DataFrame, world: dict[str, Any], sampling: SamplingSpec, seed: int
-) -> float:
+    lm: Any, context: Context, tokenizer: Any, asked: pd.DataFrame, world: dict[str, Any],
+    sampling: SamplingSpec, seed: int,
+) -> float:  # fmt: skip
     """Return the judge's mean over DRAWS responses to each validation prompt."""
     chosen = asked[asked["split"] == "validation"]
     ids = encoded_prompts(chosen, tokenizer, sampling)
@@ -79,6 +81,7 @@ def _score(
         lm, requests, seed=seed, eos_id=tokenizer.eos_token_id, max_new_tokens=sampling.max_new_tokens,
         temperature=sampling.temperature,
     )  # fmt: skip
+    count_draws(context, requests, drawn, parameters=n_parameters(lm))
     texts = pd.DataFrame({
         "prompt_id": [request.prompt_id for request in requests],
         "text": [text.strip() for text in decode(tokenizer, [each.ids for each in drawn])],

@@ -81,7 +81,8 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
     steps["pi_sft"] = pi_sft(spec, seed, texts, steps["pi_init"])
     _samples(spec, seed, texts, steps)
     tested = {"pi_sft": steps["pool"], "pi_init": steps["pool_init"]}
-    if "preferences" in spec.reward.kinds or (spec.arms is not None and spec.arms.names):
+    labelled = any(REWARD_DATA[kind].high == "preferred" for kind in spec.reward.kinds)
+    if labelled or (spec.arms is not None and spec.arms.names):
         steps["preferences"] = _preferences(spec, seed, steps, texts)
     if controlled:
         steps["judged"] = Step(
@@ -133,7 +134,8 @@ def _samples(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -
         ("pi_init", "pool_init", sampling.baseline_draws),
         ("pi_sft", "pool", sampling.draws),
     ):
-        common = {"source": policy, "sampling": lengths(spec), "seed": seed}
+        drawn_at = lengths(spec).model_copy(update={"temperature": sampling.temperature})
+        common = {"source": policy, "sampling": drawn_at, "seed": seed}
         steps[pool] = Step(
             "samples", f"{TEXTS}:samples", {**common, "purpose": "test", "draws": draws},
             {"policy": steps[policy], **shared}, weight=4,
@@ -149,8 +151,11 @@ def _training(source: str, times: int) -> str:
     return f"training_{source}" if times == 1 else f"training_{source}_x{times}"
 
 
-def _preferences(spec: StudySpec, seed: int, steps: Mapping[str, Step], texts: Texts) -> Step:
-    """Preferences: the world's judge labels samples of pi_init, or people have labelled a data set."""
+def _preferences(spec: StudySpec, seed: int, steps: Mapping[str, Step], texts: Texts, times: int = 1) -> Step:
+    """Preferences: the world's judge labels `times` pairs of pi_init samples for each demonstration.
+
+    Of a data set those that people have labelled, however many.
+    """
     if "corpus" in steps:
         return Step(
             "corpus_preferences",
@@ -163,12 +168,21 @@ def _preferences(spec: StudySpec, seed: int, steps: Mapping[str, Step], texts: T
         "world": knobs(spec, "judge"), "seed": seed,
         "scale": labels["preference_scale"], "noise": labels["preference_noise"],
     }  # fmt: skip
-    inputs = {
-        "prompts": texts.prompts,
-        "demonstrations": texts.demonstrations,
-        "pi_init": steps["training_pi_init"],
-    }
+    drawn = training_samples(spec, seed, texts, "pi_init", steps["pi_init"], 2 * times)
+    inputs = {"prompts": texts.prompts, "pi_init": drawn}
     return Step("preferences", f"{REWARDS}:judged_preferences", settings, inputs, weight=2)
+
+
+def _learned_preferences(spec: StudySpec, seed: int, steps: Mapping[str, Step], texts: Texts) -> Step:
+    """The preferences that reward models learn from: all there are, or as many as the spec says."""
+    n = spec.reward.n_preferences
+    usual = spec.world.n_demonstrations if isinstance(spec.world, ControlledSpec) else None
+    if n is None or n == usual:
+        return steps["preferences"]
+    times = -(-n // usual) if usual else 1
+    labelled = _preferences(spec, seed, steps, texts, times) if times > 1 else steps["preferences"]
+    inputs = {"preferences": labelled, "tokenizers": texts.tokenizers}
+    return Step("preferences", f"{REWARDS}:chosen_preferences", {"n": n, "seed": seed}, inputs)
 
 
 def _judge(spec: StudySpec, training: Any, seed: int, texts: Texts, steps: Mapping[str, Step]) -> Step:
@@ -197,7 +211,7 @@ def _scored(
 def _reward(spec: StudySpec, seed: int, kind: str, steps: Mapping[str, Step], texts: Texts) -> Step:
     contrast, reward = REWARD_DATA[kind], spec.reward
     settings = {
-        "kind": kind, "data": contrast, "backbone": reward.backbone, "model": bare_model(spec),
+        "kind": kind, "data": contrast, "backbone": reward.backbone, "model": _body(spec),
         "lora": reward.lora, "training": reward.training, "sampling": lengths(spec), "seed": seed,
     }  # fmt: skip
     inputs = {
@@ -208,14 +222,20 @@ def _reward(spec: StudySpec, seed: int, kind: str, steps: Mapping[str, Step], te
     if reward.backbone != "scratch":
         inputs["policy"] = steps[reward.backbone]
     if contrast.high == "preferred":
-        inputs["preferences"] = steps["preferences"]
-        if "corpus" in steps:  # as many pairs as people have labelled
-            inputs["demonstrations"] = steps["preferences"]
+        learned = inputs["preferences"] = _learned_preferences(spec, seed, steps, texts)
+        if "corpus" in steps or learned is not steps["preferences"]:  # as many pairs as are labelled
+            inputs["demonstrations"] = learned
     drawn = {name: _training(name, contrast.times) for name in contrast[:2]}
     sources = {name: steps[step] for name, step in drawn.items() if step in steps}
     # demonstrations are read twice: with marks as a source, and for how many pairs each prompt gets
     shown = {"source_demonstrations": texts.shown} if "demonstrations" in contrast[:2] else {}
     return Step("reward_model", f"{REWARDS}:reward_model", settings, inputs | sources | shown, weight=15)
+
+
+def _body(spec: StudySpec) -> Any:
+    """Return the model that a reward model's body is made by: of its own size, if the spec gives it one."""
+    model = bare_model(spec)
+    return model.model_copy(update={"config": model.config | spec.reward.config})
 
 
 def _covering(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str, Step]) -> None:

@@ -23,7 +23,7 @@ from afd_study.models.tokenizers import decode, load_tokenizer
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import encoded_prompts, examples_from, paired_examples
 from afd_study.study.reward_steps import responses_of
-from afd_study.study.steps import samples_table
+from afd_study.study.steps import count_draws, samples_table
 from afd_study.study.tables import read_table, write_table
 
 ROW = ["prompt_id", "source", "draw"]
@@ -53,7 +53,7 @@ def direct_policy(
     tokens = sum(len(pair.high.ids) + len(pair.low.ids) for pair in train) / len(train)
     spent = history["step"].iloc[-1] * training.batch_size * tokens
     context.spend(tokens=spent, parameters=n_parameters(fitted), passes=3)
-    context.spend(tokens=2 * tokens * len(train), parameters=n_parameters(fitted), passes=1)  # the reference
+    context.spend(tokens=tokens * len(train), parameters=n_parameters(fitted), passes=1)  # the reference
 
 
 def optimised(
@@ -126,8 +126,7 @@ def extrapolated(
         lm, requests, seed=derived_seed(seed, source, "test"), eos_id=tokenizer.eos_token_id,
         max_new_tokens=sampling.max_new_tokens, extrapolation=Extrapolation(first, strength),
     )  # fmt: skip
-    tokens = sum(len(each.ids) for each in drawn)
-    context.spend(tokens=2 * tokens, parameters=n_parameters(lm), passes=1)
+    count_draws(context, requests, drawn, parameters=n_parameters(lm), models=2)
     frame = samples_table(requests, drawn, source=source, tokenizer=tokenizer)
     write_table(out, "samples", frame)
     write_table(out, "kls", frame[ROW].assign(kl=[each.kl for each in drawn]))

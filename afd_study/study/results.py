@@ -20,6 +20,7 @@ from afd_study.worlds.tasks import CONTROLLED
 Studies = Mapping[str, Study]
 CURVE = ("setting", "task", "method", "n", "judge")
 COMPARED_AT = 16  # n at which picks are compared, where the pool allows it
+SPENT = ("seconds", "tokens", "flops", "response_tokens", "labels")
 SHOWN_RULES = ("init_sft", "sft_demo", "preferences", "longest")
 
 
@@ -200,10 +201,5 @@ def cost(studies: Studies) -> pd.DataFrame:
     """Return the mean cost a seed of each kind of step: seconds, tokens, FLOPs, labels."""
     frames = [study.cost() for study in studies.values()]
     every = pd.concat(frames, ignore_index=True).drop_duplicates(["step", "seed", "seconds"])
-    return (
-        every.groupby("step")
-        .mean(numeric_only=True)
-        .drop(columns="seed")
-        .sort_values("seconds", ascending=False)
-        .reset_index()
-    )
+    spent = every.reindex(columns=["step", *SPENT], fill_value=0.0).groupby("step").mean()
+    return spent.sort_values("seconds", ascending=False).reset_index()

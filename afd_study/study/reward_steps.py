@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from afd_study.errors import DataError
 from afd_study.evaluation.diagnostics import diagnostics, discrimination
 from afd_study.evaluation.outcomes import best_of_n_outcomes, levels, summarise, win_rates
 from afd_study.evaluation.proportions import preference_accuracy
@@ -16,7 +17,8 @@ from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, device, from_scratch, load_policy, n_parameters
 from afd_study.models.reward import load_reward_model, on_backbone, rewards, save_reward_model
 from afd_study.models.specs import LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
-from afd_study.models.tokenizers import load_tokenizer
+from afd_study.models.tokenizers import decode, load_tokenizer
+from afd_study.models.training import Evaluation
 from afd_study.study.context import Context, derived_seed
 from afd_study.study.encoding import examples_from, paired_examples
 from afd_study.study.steps import open_world, refuse_infinite, write_evaluations
@@ -38,25 +40,41 @@ def judged(out: Path, context: Context, *, world: dict[str, Any], prompts: Path,
 
 def judged_preferences(
     out: Path, context: Context, *, world: dict[str, Any], scale: float, noise: float, seed: int,
-    prompts: Path, demonstrations: Path, pi_init: Path,
+    prompts: Path, pi_init: Path,
 ) -> None:  # fmt: skip
-    """Label pairs of pi_init samples by a controlled world's judge: one pair for each demonstration."""
+    """Label pairs of pi_init samples by a controlled world's judge: half as many as there are samples."""
     asked, drawn = read_table(prompts, "prompts"), read_table(pi_init, "samples")
-    counts = read_table(demonstrations, "demonstrations").groupby("prompt_id").size()
-    n_pairs = counts.reindex(drawn["prompt_id"]).to_numpy()
-    wanted = drawn[drawn["draw"] < 2 * n_pairs].reset_index(drop=True)
-    n_pairs = counts.reindex(wanted["prompt_id"]).to_numpy()
-    wanted = wanted.assign(
-        value=open_world(world).judge(asked, wanted)["value"], response=wanted["token_ids"]
-    )
-    first, second = (wanted[wanted["draw"] < n_pairs], wanted[wanted["draw"] >= n_pairs])
-    second = second.assign(draw=second["draw"] - counts.reindex(second["prompt_id"]).to_numpy())
+    n_pairs = drawn.groupby("prompt_id")["draw"].transform("size") // 2  # of each sample's prompt
+    drawn = drawn.assign(value=open_world(world).judge(asked, drawn)["value"], response=drawn["token_ids"])
+    first, second = drawn[drawn["draw"] < n_pairs], drawn[drawn["draw"] >= n_pairs]
+    second = second.assign(draw=second["draw"] - n_pairs)
     columns = ["prompt_id", "draw", "response", "value"]
     labelled = label_preferences(
         first[columns], second[columns], scale=scale, noise=noise, seed=derived_seed(seed, "preferences")
     )
     context.cost["labels"] = len(labelled)
     write_table(out, "preferences", labelled)
+
+
+def chosen_preferences(
+    out: Path, context: Context, *, n: int, seed: int, preferences: Path, tokenizers: Path
+) -> None:
+    """Keep `n` preferences at random, a larger choice holding every smaller one of the same preferences.
+
+    Their preferred side, as table `demonstrations`, sets the number of pairs of each prompt.
+    """
+    found = read_table(preferences, "preferences")
+    if n > len(found):
+        raise DataError(f"reward.n_preferences={n}, but there are {len(found)} preferences: ask for fewer")
+    order = np.random.default_rng(derived_seed(seed, "chosen preferences")).permutation(len(found))
+    kept = found.iloc[np.sort(order[:n])]
+    kept = kept.assign(draw=kept.groupby("prompt_id").cumcount())
+    context.cost["labels"] = n
+    write_table(out, "preferences", kept)
+    texts = list(kept["preferred"])
+    if not isinstance(texts[0], str):
+        texts = decode(load_tokenizer(tokenizers / "policy"), [list(ids) for ids in texts])
+    write_table(out, "demonstrations", kept[["prompt_id", "draw"]].assign(text=texts))
 
 
 def reward_model(
@@ -90,9 +108,16 @@ def reward_model(
         "validation_loss": min(each.validation_loss for each in evaluations),
     }  # fmt: skip
     write_table(out, "reward_model", pd.DataFrame([found]))
+    _count_pairs(context, fitted, train, training, evaluations)
+
+
+def _count_pairs(
+    context: Context, model: Any, train: list[Pair], training: TrainingSpec, evaluations: list[Evaluation]
+) -> None:
+    """Count the tokens that a training on pairs took through the model; its evaluations are not."""
     tokens = sum(len(pair.high.ids) + len(pair.low.ids) for pair in train) / len(train)
     spent = evaluations[-1].step * training.batch_size * tokens
-    context.spend(tokens=spent, parameters=n_parameters(fitted), passes=3)
+    context.spend(tokens=spent, parameters=n_parameters(model), passes=3)
 
 
 def scores(
@@ -111,6 +136,7 @@ def scores(
             tokens=sum(len(e.ids) for e in rows["example"]), parameters=n_parameters(model), passes=1
         )
         found.append(table[["prompt_id", "source", "draw"]].assign(scorer=scorer, reward=values))
+    context.cost["responses"] = sum(map(len, found))
     write_table(out, "scores", pd.concat(found, ignore_index=True))
 
 
@@ -134,6 +160,7 @@ def fitted_judge(
     )  # fmt: skip
     save_reward_model(model, out)
     write_evaluations(out, evaluations)
+    _count_pairs(context, model, train, training, evaluations)
     high, low = both_sides(model, [both[i] for i in np.flatnonzero(~own)])
     right = int((high > low).sum())
     found = preference_accuracy(preferred=high, rejected=low)

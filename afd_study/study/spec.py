@@ -37,8 +37,22 @@ class RewardSpec(Frozen):
 
     kinds: tuple[str, ...] = Field(("init_sft", "init_demo", "sft_demo", "preferences"), min_length=1)
     backbone: str = Field("pi_sft", description=f"what a reward model starts from: {', '.join(BACKBONES)}")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="of a backbone from scratch: what differs from the policy's config"
+    )
     training: TrainingSpec
     lora: LoRASpec | None = None
+    n_preferences: int | None = Field(
+        None, ge=1, description="labels to learn from; None: one for each demonstration (of a data set all)"
+    )
+
+    @model_validator(mode="after")
+    def _own_config_from_scratch(self) -> "RewardSpec":
+        if self.config and self.backbone != "scratch":
+            raise ValueError(
+                f"reward.config is of a backbone from scratch, and reward.backbone is '{self.backbone}'"
+            )
+        return self
 
 
 class ArmsSpec(Frozen):
@@ -111,6 +125,8 @@ class StudySpec(Frozen):
             raise unknown_name("backbone", self.reward.backbone, BACKBONES)
         if self.arms is not None and self.arms.names and not isinstance(self.world, ControlledSpec):
             raise ValueError(f"arms need a world with a judge, and '{self.world.name}' has none")
+        if self.arms is not None and self.arms.names and self.sampling.temperature != 1:
+            raise ValueError("arms are drawn at temperature 1, and so must be the pool they stand beside")
         if self.matched_style is not None and not isinstance(self.world, ControlledSpec):
             raise ValueError(f"matched_style needs a world with a judge, and '{self.world.name}' has none")
         return self

@@ -45,6 +45,8 @@ def open_world(knobs: Mapping[str, Any]) -> ControlledWorld:
 def world_table(out: Path, context: Context, *, table: str, world: dict[str, Any], seed: int) -> None:
     """Draw one table of a controlled world: prompts, demonstrations, or pretraining in the same columns."""
     found = getattr(open_world(world), table)(seed)
+    if table == "demonstrations":
+        context.cost["demonstrations"] = len(found)
     write_table(out, "prompts" if table == "prompts" else "demonstrations", found)
 
 
@@ -153,7 +155,7 @@ def pi_init(
             lm, train, validation=validation[:1000], training=training, workspace=context.workspace,
             seed=derived_seed(seed, "pretraining"), progress=context.steps(training.steps),
         )  # fmt: skip
-        _count_training(context, lm, train, training, evaluations)
+        count_training(context, lm, train, training, evaluations)
     save_policy(lm, out)
     write_evaluations(out, evaluations)
 
@@ -173,7 +175,7 @@ def pi_sft(
         lm, train, validation=validation, training=training, seed=derived_seed(seed, "sft"),
         workspace=context.workspace, lora=lora, progress=context.steps(training.steps),
     )  # fmt: skip
-    _count_training(context, lm, train, training, evaluations)
+    count_training(context, lm, train, training, evaluations)
     save_policy(lm, out)
     write_evaluations(out, evaluations)
 
@@ -202,7 +204,7 @@ def samples(
         max_new_tokens=sampling.max_new_tokens, temperature=sampling.temperature,
         progress=lambda done: context.progress(done / len(requests), f"{done} of {len(requests)} responses"),
     )  # fmt: skip
-    context.spend(tokens=sum(len(each.ids) for each in drawn), parameters=n_parameters(lm), passes=1)
+    count_draws(context, requests, drawn, parameters=n_parameters(lm))
     write_table(out, "samples", samples_table(requests, drawn, source=source, tokenizer=tokenizer))
 
 
@@ -259,10 +261,21 @@ def refuse_infinite(values: np.ndarray, table: pd.DataFrame, scorer: str, contex
         )
 
 
-def _count_training(
+def count_draws(
+    context: Context, requests: Sequence[Request], drawn: Sequence[Drawn], *, parameters: int, models: int = 1
+) -> None:
+    """Count what draws cost: each prompt is read once for all of its draws, by every one of `models`."""
+    read = models * sum(map(len, {each.prompt_id: each.ids for each in requests}.values()))
+    written = models * sum(len(each.ids) for each in drawn)
+    context.spend(tokens=read + written, parameters=parameters, passes=1)
+    prompts = len({each.prompt_id for each in requests})
+    context.cost.update(responses=len(drawn), prompts=prompts, prompt_tokens=read)
+
+
+def count_training(
     context: Context, lm: Any, train: list[Any], training: TrainingSpec, evaluations: list[Evaluation]
 ) -> None:
-    """Count the tokens that went through the model, prompts included, up to the last evaluation."""
+    """Count the tokens that a training took through the model, prompts included; its evaluations are not."""
     mean = sum(len(example.ids) for example in train) / len(train)
     steps = evaluations[-1].step
     context.spend(tokens=steps * training.batch_size * mean, parameters=n_parameters(lm), passes=3)

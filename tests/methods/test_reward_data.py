@@ -50,9 +50,15 @@ def test_the_table_is_the_papers():
         "sft_demo": ("demonstrations", "pi_sft"),
         "preferences": ("preferred", "rejected"),
         "init_sft_x10": ("pi_sft", "pi_init"),
+        "init_sft_bt": ("pi_sft", "pi_init"),
+        "preferences_bce": ("preferred", "rejected"),
     }
     losses = {name: each.loss for name, each in REWARD_DATA.items()}
-    assert losses.pop("preferences") == "bradley_terry" and set(losses.values()) == {"discriminator_bce"}
+    assert {name for name, loss in losses.items() if loss == "bradley_terry"} == {
+        "preferences",
+        "init_sft_bt",
+    }
+    assert set(losses.values()) == {"bradley_terry", "discriminator_bce"}
     times = {name: each.times for name, each in REWARD_DATA.items()}
     assert times.pop("init_sft_x10") == 10 and set(times.values()) == {1}
 

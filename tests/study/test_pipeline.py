@@ -73,7 +73,7 @@ def changed(before, after):
     return {name for name in before if before[name].key != after[name].key}
 
 
-KINDS = set(REWARD_DATA)
+KINDS = set(load_spec("harmless", "smoke").reward.kinds)
 REWARDS = {f"reward_{kind}" for kind in KINDS}
 SHOWN = {f"shown_{kind}" for kind in KINDS}
 SCORES = {f"scores_{kind}" for kind in KINDS}
@@ -115,6 +115,8 @@ REACH = {
     "reward.training": ({"steps": 30}, REWARDS | SCORES | SHOWN | ENDS),
     "reward.backbone": ("pi_init", REWARDS | SCORES | SHOWN | ENDS),
     "reward.lora": ({"r": 4}, REWARDS | SCORES | SHOWN | ENDS),
+    "reward.config": ({"n_embd": 16}, REWARDS | SCORES | SHOWN | ENDS),
+    "reward.n_preferences": (100, of("preferences") | ENDS),
     "sampling.draws": (20, POOL),
     "sampling.n_max": (15, ENDS),
     "sampling.baseline_draws": (5, {"pool_init", "judged"} | SCORES | COVERING | ENDS),
@@ -139,9 +141,13 @@ NO_REACH = {
 def test_a_setting_changes_the_keys_of_what_depends_on_it_and_no_others(setting):
     value, expected = REACH[setting]
     overrides = {setting: value}
+    before = {}
     if setting == "policy.name_or_path":
         overrides = {setting: value, "policy.config": {}}
-    assert changed(steps_of(), steps_of(overrides)) == expected
+    if setting == "reward.config":  # a body of another size starts from nothing
+        before = {"reward.backbone": "scratch"}
+        overrides |= before
+    assert changed(steps_of(before), steps_of(overrides)) == expected
 
 
 def leaves(model, path=""):
@@ -256,7 +262,44 @@ def test_covering_is_measured_at_temperature_one_alone():
     before, after = steps_of(), steps_of({"sampling.temperature": 0.9})
     assert set(before) - set(after) == COVERING  # the samples are of another law than the recorded one
     outdated = {name for name in after if after[name].key != before[name].key}
-    assert outdated == EVERY - COVERING - {"prompts", "shown", "held_out"}
+    # what is learned from is drawn at temperature 1: policies and reward models stay
+    assert outdated == (POOL | {"pool_init"}) - COVERING
+
+
+def test_a_pool_is_drawn_at_the_temperature_asked_for_and_what_is_learned_from_at_one():
+    steps = steps_of({"sampling.temperature": 0.9})
+    assert {steps[name].settings["sampling"].temperature for name in ("pool", "pool_init")} == {0.9}
+    drawn = [step for step in everything(steps).values() if step.settings.get("purpose") == "training"]
+    assert drawn and {step.settings["sampling"].temperature for step in drawn} == {1.0}
+
+
+# fewer and more preferences
+
+
+def test_as_many_preferences_as_demonstrations_are_the_usual_ones():
+    usual, named = steps_of(), steps_of({"reward.n_preferences": 160})
+    assert not changed(usual, named)
+
+
+def test_of_a_data_set_as_many_labels_are_chosen_as_are_asked_for(given):
+    whole = steps_of(given["hh_rlhf"], task="hh_rlhf")
+    fewer = steps_of({**given["hh_rlhf"], "reward.n_preferences": 20}, task="hh_rlhf")
+    assert changed(whole, fewer) == of("preferences") | ENDS
+    chosen = fewer["reward_preferences"].inputs["preferences"]
+    assert chosen.settings["n"] == 20 and chosen.inputs["preferences"] is fewer["preferences"]
+
+
+def test_fewer_preferences_are_chosen_and_more_are_labelled():
+    usual = steps_of()["preferences"]
+    fewer, more = (steps_of({"reward.n_preferences": n})["reward_preferences"].inputs for n in (100, 161))
+    for inputs, n in ((fewer, 100), (more, 161)):
+        assert inputs["preferences"].settings["n"] == n
+        assert inputs["demonstrations"] is inputs["preferences"]  # which set the number of pairs
+    assert fewer["preferences"].inputs["preferences"].key == usual.key
+    labelled = more["preferences"].inputs["preferences"]
+    assert (
+        labelled.inputs["pi_init"].settings["draws"] == 4 and usual.inputs["pi_init"].settings["draws"] == 2
+    )
 
 
 # a user's own choice of data

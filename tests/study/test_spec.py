@@ -73,6 +73,11 @@ FAULTS = {
     "pool too small": ({"sampling.draws": 16}, "draws=16 must exceed n_max=16"),
     "checkpoints off": ({"sft.checkpoint_every": 15}, "multiple of evaluate_every"),
     "no such wording": ({"world.n_good_answers": 5}, "no choice of wordings gives 5; possible: 1, 2, 4"),
+    "config of a body that is there": ({"reward.config": {"n_embd": 8}}, "reward.backbone is 'pi_sft'"),
+    "arms beside a sharper pool": (
+        {"arms.names": ["spin"], "sampling.temperature": 0.5}, "arms are drawn at temperature 1",
+    ),
+    "no preferences": ({"reward.n_preferences": 0}, "'reward.n_preferences' = 0: .*greater than or equal"),
     "name and config": ({"policy.name_or_path": "gpt2"}, "not both"),
 }  # fmt: skip
 
