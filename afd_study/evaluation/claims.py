@@ -152,8 +152,8 @@ Runs = Mapping[str, pd.DataFrame]
 def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) -> pd.DataFrame:
     """Judge every claim in every cell: a table of RESULT_COLUMNS and what the claim compares.
 
-    The further columns are form, unit, table, metric, method, than, run and post_hoc. A claim is judged on the
-    run that it names, both sides of it on the same policies; where that has no ledger seed it is not yet
+    The further columns are form, unit, table, metric, method, than, run and post_hoc. A claim is judged
+    on the run that it names, both sides on the same policies; where that has no ledger seed it is not yet
     tested; other seeds are not counted. `identities` gives each identity's error.
     """
     values = _by_run(ledger, runs)

@@ -66,7 +66,7 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Rewar
 
 
 @torch.no_grad()
-def rewards(model: RewardModel, examples: Sequence[Example], *, max_tokens: int = 16384) -> np.ndarray:
+def rewards(model: RewardModel, examples: Sequence[Example], *, max_tokens: int = 4096) -> np.ndarray:
     """Return the reward of each example, shape (examples,); independent of batch and padding."""
     model.eval()
     return in_batches(examples, model, max_tokens=max_tokens, device=next(model.parameters()).device)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from afd_study.errors import SpecError
 from afd_study.models.batches import Batch, Example, in_batches
+from afd_study.models.last_token import applies, last_states
 
 
 class TokenLogprobs(NamedTuple):
@@ -87,6 +88,8 @@ def _at_responses(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor, Te
 
 def last_hidden(backbone: nn.Module, batch: Batch) -> Tensor:
     """Return the hidden state (batch, width) at the last token of each response."""
+    if applies(backbone):
+        return last_states(backbone, batch.ids, batch.lengths - 1)
     rows = torch.arange(len(batch.ids), device=batch.ids.device)
     return hidden_states(backbone, batch.ids)[rows, batch.lengths - 1]
 
@@ -137,7 +140,7 @@ def response_kl(
 
 @torch.no_grad()
 def sequence_logprobs(
-    lm: PreTrainedModel, examples: Sequence[Example], *, max_tokens: int = 16384
+    lm: PreTrainedModel, examples: Sequence[Example], *, max_tokens: int = 4096
 ) -> np.ndarray:
     """Return the log-probability (nats) of each whole response, shape (examples,), with dropout off."""
     lm.eval()
