@@ -38,7 +38,7 @@ from afd_study.errors import SpecError
 from afd_study.models.batches import Batch, Example, collate, in_batches, refuse_empty, step_indices
 from afd_study.models.decoding import Request, sample
 from afd_study.models.policy import with_lora
-from afd_study.models.scoring import TokenLogprobs, entropies, response_laws, response_logprobs
+from afd_study.models.scoring import TokenLogprobs, entropies, in_parts, response_laws, response_logprobs
 from afd_study.models.specs import LoRASpec, PolicyGradientSpec
 from afd_study.models.training import Persistent, descend, refuse_infinite
 from afd_study.records import checked
@@ -88,8 +88,12 @@ class Anchored(nn.Module):
 
     def forward(self, batch: Batch, kl: bool = True) -> tuple[TokenLogprobs, Tensor]:
         """Return the response tokens' log-probabilities, and K of each response (nats; 0 without `kl`)."""
-        if not kl:
-            return response_logprobs(self.lm, batch), batch.lengths.double() * 0
+        return in_parts(batch, self._with_kl if kl else self._without)
+
+    def _without(self, batch: Batch) -> tuple[TokenLogprobs, Tensor]:
+        return response_logprobs(self.lm, batch), batch.lengths.double() * 0
+
+    def _with_kl(self, batch: Batch) -> tuple[TokenLogprobs, Tensor]:
         laws, chosen = response_laws(self.lm, batch)
         with torch.no_grad():
             reference, _ = response_laws(self.reference, batch)
@@ -270,15 +274,13 @@ def _row(run: _Run, step: int) -> dict[str, float]:
     run.module.eval()
     draws, seed = run.spec.evaluation_draws, stream(run.seed, 2)  # the same at every evaluation
     examples = run.draw(run.validation, sorted(run.validation), draws=draws, seed=seed)
-    options: dict[str, Any] = {"max_tokens": MAX_TOKENS, "device": run.module.lm.device}
+    sums = partial(in_batches, examples, max_tokens=MAX_TOKENS, device=run.module.lm.device)
     row = {
         "step": step,
         "proxy": float(_scored(run, examples, step).mean()),
-        "kl": float(in_batches(examples, lambda batch: run.module(batch)[1], **options).mean()),
+        "kl": float(sums(lambda batch: run.module(batch)[1]).mean()),
         "length": float(np.mean([len(example.ids) - example.start for example in examples])),
-        "entropy": float(
-            in_batches(examples, lambda batch: entropies(run.module.lm, batch), **options).mean()
-        ),
+        "entropy": float(sums(lambda batch: entropies(run.module.lm, batch)).mean()),
     }
     return row if run.opponent is None else row | run.opponent.measure(step, examples)
 

@@ -39,6 +39,11 @@ class Batch(NamedTuple):
         """Return the batch on another device."""
         return Batch(*(part.to(device, non_blocking=True) for part in self))
 
+    def rows(self, places: Tensor) -> "Batch":
+        """Return the rows at `places`, cut to the longest of them."""
+        lengths = self.lengths[places]
+        return Batch(self.ids[places, : int(lengths.max())], self.starts[places], lengths)
+
 
 def join(
     prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], *, eos_id: int | None, context: int

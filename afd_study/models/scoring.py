@@ -5,7 +5,7 @@ attention then takes its causal fast path). Only the positions that predict a re
 output embedding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +84,22 @@ def _at_responses(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor, Te
     predicts = (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
     hidden = hidden_states(lm.base_model, batch.ids)[:, :-1][predicts]
     return output_logits(lm, hidden), batch.ids[:, 1:][predicts], predicts.nonzero()[:, 0]
+
+
+def in_parts(
+    batch: Batch, run: Callable[[Batch], tuple[TokenLogprobs, Tensor]], parts: int = 4
+) -> tuple[TokenLogprobs, Tensor]:
+    """Return `run`'s token log-probabilities and its number a response, (batch,), of parts of similar length.
+
+    For a policy's own responses: these differ so much in length that, all at once, padding is a third of the
+    tokens. Tokens come back response by response, as from the batch as a whole.
+    """
+    places = batch.lengths.argsort(stable=True).chunk(parts)
+    found, numbers = zip(*(run(batch.rows(each)) for each in places), strict=True)
+    rows = torch.cat([each[part.rows] for each, part in zip(places, found, strict=True)])
+    order = rows.argsort(stable=True)
+    values = torch.cat([part.values for part in found])
+    return TokenLogprobs(values[order], rows[order]), torch.cat(numbers)[torch.cat(places).argsort()]
 
 
 def last_hidden(backbone: nn.Module, batch: Batch) -> Tensor:

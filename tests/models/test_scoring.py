@@ -8,7 +8,9 @@ from afd_study.errors import SpecError
 from afd_study.models.batches import Example, collate, join
 from afd_study.models.policy import Policy, load_policy, save_policy
 from afd_study.models.scoring import (
+    TokenLogprobs,
     entropies,
+    in_parts,
     refuse_unfit,
     response_laws,
     response_logprobs,
@@ -58,6 +60,24 @@ def test_whole_laws_are_those_that_the_tokens_were_chosen_from(lm):
     each = -(laws.exp() * laws.masked_fill(laws.isinf(), 0)).sum(-1).double()
     expected = [float(each[plain.rows == row].sum()) for row in range(len(batch.ids))]
     assert entropies(lm, batch).tolist() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 3, 14])  # fewer responses than parts, and parts of unequal size
+@torch.no_grad()
+def test_in_parts_is_as_at_once(lm, n):
+    batch, widths = collate(examples(n, seed=3)), []
+
+    def run(part):
+        widths.append(part.ids.shape[1])
+        return response_logprobs(lm, part), part.lengths.double() + part.ids[:, 0] / 100
+
+    found, numbers = in_parts(batch, run)
+    whole, expected = run(batch)
+    assert isinstance(found, TokenLogprobs) and torch.equal(found.rows, whole.rows)
+    torch.testing.assert_close(found.values, whole.values, atol=1e-5, rtol=0)
+    assert torch.equal(numbers, expected)
+    if n == 14:
+        assert len(widths) == 5 and min(widths) < max(widths[:-1]) == widths[-1]  # padding is cut
 
 
 @torch.no_grad()
