@@ -184,6 +184,7 @@ def effects_by_seed(ledger: Ledger, runs: Runs) -> pd.DataFrame:
         (claim.id, task, setting, seed, effect)
         for claim in ledger.claims
         if claim.kind != "identity" and not claim.pending and claim.run in values
+        if claim.run != "arms" or _named(claim) <= values[claim.run].methods
         for task in claim.tasks
         for setting in claim.settings
         for seed, effect in _effects(claim, task, setting, values[claim.run]).items()
@@ -197,7 +198,8 @@ def _effects(claim: Claim, task: str, setting: str, values: Values) -> "pd.Serie
 
 def _row(claim: Claim, task: str, setting: str, values: Values | None, level: float) -> dict[str, Any]:
     front = _front(claim) | {"task": task, "setting": setting}
-    if claim.pending or values is None:
+    # arms are run one by one: what a claim names may not have been made at these seeds yet
+    if claim.pending or values is None or (claim.run == "arms" and not _named(claim) <= values.methods):
         return front | {"effect": np.nan, "low": np.nan, "high": np.nan, "n_seeds": 0, "verdict": UNTESTED}
     effects = _effects(claim, task, setting, values).to_numpy()
     found = Interval(effects.mean() if len(effects) else np.nan, np.nan, np.nan)
@@ -210,6 +212,10 @@ def _row(claim: Claim, task: str, setting: str, values: Values | None, level: fl
         | {"effect": float(found.mean), "low": low, "high": high}
         | {"n_seeds": len(effects), "verdict": judged}
     )
+
+
+def _named(claim: Claim) -> set[str]:
+    return {claim.method, claim.than} - {""}
 
 
 def _identity(claim: Claim, identities: Mapping[str, float]) -> dict[str, Any]:

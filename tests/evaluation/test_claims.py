@@ -237,10 +237,11 @@ def test_a_claim_is_judged_on_the_run_that_it_names():
     found = judge_claims(ledger, {"ledger": here, "arms": there}, ERRORS).iloc[0]
     assert found["effect"] == pytest.approx(0.3) and found["verdict"] == "supported"
     other_seeds = {"ledger": here, "arms": there.assign(seed=there["seed"] - 1000)}
-    for runs in ({"ledger": here}, other_seeds):
+    not_yet_made = {"ledger": there, "arms": here}
+    for runs in ({"ledger": here}, other_seeds, not_yet_made):
         alone = judge_claims(ledger, runs, ERRORS).iloc[0]
         assert alone["verdict"] == UNTESTED and alone["n_seeds"] == 0
-    assert effects_by_seed(ledger, {"ledger": here}).empty
+        assert effects_by_seed(ledger, runs).empty
     with pytest.raises(SpecError, match="run"):
         load_ledger(ledger_text(run="arm"))
 
