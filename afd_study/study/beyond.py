@@ -48,7 +48,7 @@ def reached() -> pd.DataFrame:
     """
     found = values()
     chosen = found[(found["metric"] == "judge") & (found["n"] == 1)]
-    return _intervals(chosen[chosen["method"].isin([*LEVELS, *OPTIMA, *TAUGHT])], ("task", "method"))
+    return intervals(chosen[chosen["method"].isin([*LEVELS, *OPTIMA, *TAUGHT])], ("task", "method"))
 
 
 def optima() -> pd.DataFrame:
@@ -66,7 +66,7 @@ def beyond_demonstrations() -> pd.DataFrame:
     taught = [name for name in (*OPTIMA, *TAUGHT) if name in wide]
     ahead = wide[taught].sub(wide["demonstrations"], axis=0)
     long = ahead.melt(ignore_index=False, var_name="method").dropna().reset_index()
-    return _intervals(long, ("task", "method"))
+    return intervals(long, ("task", "method"))
 
 
 def covering(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
@@ -75,7 +75,7 @@ def covering(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
     Metrics are those of COVERING; their units stand in evaluation.coverage.METRICS.
     """
     chosen = pd.concat([_of_imitators(setting) for setting in settings])
-    return _intervals(chosen, ("task", "setting", "method", "metric"))
+    return intervals(chosen, ("task", "setting", "method", "metric"))
 
 
 def against_sft(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
@@ -87,7 +87,7 @@ def against_sft(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame
         arms = [name for name in made_by("adversarial") if name in wide]
         ahead = wide[arms].sub(wide["pi_sft"], axis=0).melt(ignore_index=False, var_name="method")
         frames.append(ahead.dropna().reset_index())
-    return _intervals(pd.concat(frames), ("task", "setting", "method", "metric"))
+    return intervals(pd.concat(frames), ("task", "setting", "method", "metric"))
 
 
 def _of_imitators(setting: str) -> pd.DataFrame:
@@ -156,7 +156,8 @@ def paths(setting: str = ARMS_SETTING) -> pd.DataFrame:
     return found[found["setting"] == setting].drop(columns="setting").reset_index(drop=True)
 
 
-def _intervals(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
+def intervals(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
+    """Return mean, low, high (95 %, t over seeds) and n_seeds of column `value`, for each key of `by`."""
     found = [
         dict(zip(by, key, strict=True))
         | t_interval(part["value"].to_numpy())._asdict()

@@ -10,6 +10,7 @@ from afd_study.evaluation.atlas import atlas
 from afd_study.evaluation.claims import check_methods, load_ledger
 from afd_study.study.cells import PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.chapters import freeze_chapter
+from afd_study.study.costs import cost_table
 from afd_study.study.execution import execute
 from afd_study.study.frozen import freeze
 from afd_study.study.ledger import METHODS, judged
@@ -31,9 +32,9 @@ def freeze_map(*, jobs: int) -> None:
 
 
 def freeze_arms(*, jobs: int) -> None:
-    """Compute the policies beyond picking; freeze what they reach, and how their training went."""
+    """Compute the policies beyond picking; freeze what they reach, how training went, what it cost."""
     cells = arm_cells()
-    _freeze_values("arms", cells, jobs, lambda found: _arm_tables(cells))
+    _freeze_values("arms", cells, jobs, lambda found: _arm_tables(cells) | {"costs": cost_table(found)})
 
 
 def _arm_tables(cells: Sequence[Cell]) -> dict[str, pd.DataFrame]:

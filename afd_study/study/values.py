@@ -12,6 +12,7 @@ from afd_study.evaluation.drift import at_equal_kl
 from afd_study.evaluation.effects import SIZES, VALUE_COLUMNS
 from afd_study.methods.arms import WAYS
 from afd_study.study.cells import Cell
+from afd_study.study.costs import cost_values
 from afd_study.study.execution import execute
 from afd_study.study.store import Store, default_store
 from afd_study.study.study import Study
@@ -50,7 +51,7 @@ def cell_values(cell: Cell, study: Study) -> pd.DataFrame:
         ranked = study.table("rank_correlations")
         frames += [_means(ranked, "probes", by=("metric", "method")), _aucs(study.table("conditional_auc"))]
     if "arms" in cell.wanted:
-        frames += _arms(study.table("arms"), study.table("drift"))
+        frames += [*_arms(study.table("arms"), study.table("drift")), cost_values(study)]
     found = pd.concat(frames, ignore_index=True)
     return found.assign(task=cell.task, setting=cell.setting)[list(VALUE_COLUMNS)]
 

@@ -12,7 +12,7 @@ from afd_study.methods.arms import ARMS, DEMONSTRATORS, FRESH, GRADIENT, PICKED_
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.reward_pairs import Contrast
 from afd_study.models.specs import TrainingSpec
-from afd_study.study import beyond, values
+from afd_study.study import beyond, costs, values
 from afd_study.study.cells import Cell, arm_cells
 from afd_study.study.execution import check_signature
 from afd_study.study.frozen import freeze
@@ -175,6 +175,34 @@ def test_values_hold_every_way_at_best_of_ns_kl(found):
     assert at_start == pytest.approx(judged)
     assert {"sequence_extrapolation_2", "sequence_extrapolation_4"} <= set(table["method"])
     assert set(drift["method"]) == {"init_sft", "sequence_extrapolation"}
+
+
+def test_whatever_runs_a_model_has_spent_and_every_method_has_a_cost(found):
+    study, *_ = found
+    steps = study.plans()[0].steps
+    every = {key: step for step in steps["arms"].closure().values() for key, step in step.closure().items()}
+    idle = {
+        "prompts",
+        "pretraining",
+        "demonstrations",
+        "marked",
+        "tokenizers",
+        "held_out",
+        "judged",
+        "preferences",
+    }
+    idle |= {"chosen", "picked", "outcomes", "arms"}
+    spent = costs.spendings(every, study.store)
+    spending = {step.name for key, step in every.items() if spent[key].get("flops", 0) > 0}
+    assert spending == {step.name for step in every.values()} - idle
+    table = costs.cost_values(study).set_index(["metric", "method"])["value"]
+    assert set(table["flops"].index) == {"pi_sft", "init_sft", *ARMS}
+    assert (table[["flops", "tokens", "seconds"]] > 0).all()
+    demonstrations = len(study.table("demonstrations"))
+    assert set(table["demonstrations"]) == {0, demonstrations} == {0, *table["preference_labels"]}
+    # two models to a token
+    ratio = table[("flops_per_answer", "extrapolation_2")] / table[("flops_per_answer", "pi_sft")]
+    assert 1.5 < ratio < 3
 
 
 def test_histories_have_both_sides_of_every_direct_arm(found):

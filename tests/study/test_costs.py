@@ -1,0 +1,276 @@
+"""Costs: each step once, pretraining and evaluation left out, labels of both kinds, answers, break-even."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from afd_study.errors import SpecError, StoreError
+from afd_study.figures.style import METHODS
+from afd_study.methods.arms import ARMS
+from afd_study.models.decoding import Drawn, Request
+from afd_study.study import spending
+from afd_study.study.context import Context
+from afd_study.study.costs import AMOUNTS, break_even, cost, cost_table, methods, spendings
+from afd_study.study.frozen import freeze
+from afd_study.study.pipeline import plan
+from afd_study.study.spec import load_spec
+from afd_study.study.steps import count_draws
+from afd_study.study.store import Step, Store
+from afd_study.study.values import wide
+
+STEPS, REWARDS, POLICIES = (f"afd_study.study.{name}" for name in ("steps", "reward_steps", "policy_steps"))
+DRAWN = {"responses": 8.0, "prompts": 4.0, "prompt_tokens": 40.0, "tokens": 200.0, "flops": 400.0}
+
+
+def by_hand():
+    """A plan small enough to be added up by hand: two policies, a reward model and two direct arms."""
+    steps = {"demonstrations": Step("demonstrations", f"{STEPS}:world_table")}
+    shown = steps["shown"] = Step(
+        "marked", f"{STEPS}:marked", {}, {"demonstrations": steps["demonstrations"]}
+    )
+    counted = {"demonstrations": steps["demonstrations"]}
+    steps["texts"] = Step("pretraining", f"{STEPS}:world_table", {"table": "pretraining"})
+
+    def add(name, kind, function, **inputs):
+        steps[name] = Step(kind, function, {"called": name}, inputs)
+        return steps[name]
+
+    first = add("pi_init", "pi_init", f"{STEPS}:pi_init", texts=steps["texts"])
+    sft = add("pi_sft", "pi_sft", f"{STEPS}:pi_sft", pi_init=first, **counted)
+    free = add("training_pi_init", "samples", f"{STEPS}:samples", policy=first, **counted)
+    tuned = add("training_pi_sft", "samples", f"{STEPS}:samples", policy=sft, **counted)
+    sides = {"pi_init": free, "pi_sft": tuned}
+    reward = add("reward_init_sft", "reward_model", f"{REWARDS}:reward_model", policy=sft, **counted, **sides)
+    pool = add("pool", "samples", f"{STEPS}:samples", policy=sft)
+    add("scores_init_sft", "scores", f"{REWARDS}:scores", reward_model=reward, pi_sft=pool)
+    asked = add("preferences", "preferences", f"{REWARDS}:judged_preferences", pi_init=free, **counted)
+    for name, data in (
+        ("dpo_preferences", {"preferences": asked}),
+        ("spin_1", {"source_demonstrations": shown}),
+    ):
+        arm = add(name, "direct_policy", f"{POLICIES}:direct_policy", policy=first, **counted, **data)
+        add(f"{name} pool", "samples", f"{STEPS}:samples", policy=arm)
+    add("extrapolation_2 pool", "extrapolated", f"{POLICIES}:extrapolated", policy=sft, origin=first)
+    return steps
+
+
+SPENT = {
+    "demonstrations": {"demonstrations": 30.0}, "shown": {}, "texts": {"seconds": 1000.0},
+    "pi_init": {"tokens": 1e6, "flops": 1e6, "seconds": 1e6},
+    "pi_sft": {"tokens": 1.0, "flops": 10.0, "seconds": 0.5},
+    "training_pi_init": {"tokens": 2.0, "flops": 20.0, "seconds": 1.0},
+    "training_pi_sft": {"tokens": 4.0, "flops": 40.0, "seconds": 2.0},
+    "reward_init_sft": {"tokens": 8.0, "flops": 80.0, "seconds": 4.0},
+    "pool": {**DRAWN, "seconds": 16.0},
+    "scores_init_sft": {"responses": 10.0, "tokens": 300.0, "flops": 600.0, "seconds": 5.0},
+    "preferences": {"labels": 12.0, "seconds": 0.25},
+    "dpo_preferences": {"tokens": 16.0, "flops": 160.0, "seconds": 8.0},
+    "dpo_preferences pool": {**DRAWN, "seconds": 16.0},
+    "spin_1": {"tokens": 32.0, "flops": 320.0, "seconds": 16.0},
+    "spin_1 pool": {**DRAWN, "seconds": 16.0},
+    "extrapolation_2 pool": {
+        **DRAWN, "tokens": 400.0, "prompt_tokens": 80.0, "flops": 800.0, "seconds": 32.0,
+    },
+}  # fmt: skip
+
+
+def told(steps, spent, n=16):
+    common, texts = (steps[name].closure().keys() for name in ("pi_init", "shown"))
+    found = methods(steps, kinds=["init_sft"], n=n)
+    return {name: cost(each, common=common, texts=texts, spent=spent) for name, each in found.items()}
+
+
+@pytest.fixture
+def found():
+    steps = by_hand()
+    assert set(SPENT) == set(steps)
+    return told(steps, {steps[name].key: {"seconds": 0.0, **spent} for name, spent in SPENT.items()})
+
+
+# making
+
+
+def test_making_counts_each_step_once_and_neither_pretraining_nor_evaluation(found):
+    # two of the reward model's inputs lead to pi_SFT, and all of them to pi_init
+    assert found["init_sft"]["making_tokens"] == 1 + 2 + 4 + 8
+    assert found["init_sft"]["making_flops"] == 150 and found["init_sft"]["making_seconds"] == 7.5
+    assert found["pi_sft"]["making_tokens"] == 1
+    assert found["extrapolation_2"]["making_flops"] == 10, (
+        "it has no weights of its own: pi_SFT is all it needs"
+    )
+    assert found["dpo_preferences"]["making_tokens"] == 2 + 16, "from pi_init on: SFT is no part of it"
+    assert found["dpo_preferences"]["making_seconds"] == 1 + 0.25 + 8
+    assert set(found) == {"pi_sft", "init_sft", "dpo_preferences", "spin_1", "extrapolation_2"}
+
+
+def test_labels_are_those_that_something_was_trained_on(found):
+    shown = {name: each["demonstrations"] for name, each in found.items()}
+    assert shown == {"pi_sft": 30, "init_sft": 30, "spin_1": 30, "extrapolation_2": 30, "dpo_preferences": 0}
+    labels = {name for name, each in found.items() if each["preference_labels"]}
+    assert labels == {"dpo_preferences"} and found["dpo_preferences"]["preference_labels"] == 12
+
+
+# answering
+
+
+def test_an_answer_reads_its_prompt_once_and_writes_every_draw(found):
+    # 10 tokens of a prompt, 20 of a response, at 2 FLOPs each
+    assert found["pi_sft"]["tokens_per_answer"] == 10 + 20 and found["pi_sft"]["flops_per_answer"] == 60
+    assert found["pi_sft"]["seconds_per_answer"] == 2
+    best = found["init_sft"]  # and 16 scores of 30 tokens, which read the prompt each time
+    assert best["tokens_per_answer"] == 10 + 16 * 20 + 16 * 30
+    assert best["flops_per_answer"] == 2 * (10 + 16 * 20) + 16 * 60
+    assert best["seconds_per_answer"] == 16 * 2 + 16 * 0.5
+    both = found["extrapolation_2"]
+    assert both["flops_per_answer"] == 2 * found["pi_sft"]["flops_per_answer"]
+
+
+def test_the_whole_is_making_and_one_answer_to_each_test_prompt(found):
+    for each in found.values():
+        assert each["test_prompts"] == 4
+        for name in AMOUNTS:
+            assert each[name] == pytest.approx(each[f"making_{name}"] + 4 * each[f"{name}_per_answer"])
+
+
+@pytest.mark.parametrize("models", [1, 2])
+def test_a_draw_counts_its_prompt_once_for_all_draws_and_each_model_apart(tmp_path, models):
+    requests = [Request("a", (1, 2, 3), 0), Request("a", (1, 2, 3), 1), Request("b", (1, 2, 3), 0)]
+    drawn = [Drawn((4, 5), 0.0), Drawn((4,), 0.0), Drawn((4, 5, 6, 7), 0.0)]
+    context = Context(tmp_path)
+    count_draws(context, requests, drawn, parameters=10, models=models)
+    tokens = models * (3 + 3 + 7)
+    assert context.cost == {
+        "tokens": tokens, "flops": 2 * 10 * tokens, "responses": 3, "prompts": 2, "prompt_tokens": 6 * models,
+    }  # fmt: skip
+
+
+def test_break_even_is_where_both_have_cost_the_same():
+    pair = {"making": 100.0, "answer": 1.0, "than_making": 40.0, "than_answer": 4.0}
+    n = break_even(**pair)
+    assert 100 + n * 1 == 40 + n * 4
+    other = {"making": 40.0, "answer": 4.0, "than_making": 100.0, "than_answer": 1.0}
+    assert break_even(**other) == n, "whoever is asked"
+    assert np.isnan(break_even(**{**pair, "making": 30.0})), "cheaper to make and to ask"
+    assert np.isnan(break_even(**{**pair, "answer": 4.0})), "equal to ask: what making cost stays"
+
+
+# the real plan
+
+
+@pytest.fixture(scope="module")
+def real():
+    overrides = {
+        "arms.names": list(ARMS),
+        "reward.kinds": ["init_sft", "init_demo", "preferences"],
+        "sampling.draws": 68,
+    }
+    return plan(load_spec("harmless", "smoke", overrides), task="harmless", seed=0).steps
+
+
+def test_every_method_of_a_plan_has_a_cost_and_a_look(real):
+    found = methods(real, kinds=["init_sft", "init_demo", "preferences"], n=16)
+    assert set(found) == {"pi_sft", "init_sft", "init_demo", "preferences", *ARMS} <= set(METHODS)
+
+
+def test_the_real_plan_charges_what_was_drawn_to_be_learned_from(real):
+    every = {key: step for step in real.values() for key, step in step.closure().items()}
+    spent = {key: {"tokens": 1.0, "seconds": 0.0, **DRAWN, "flops": 1.0} for key in every}
+    for key, step in every.items():
+        spent[key] |= {"demonstrations": {"demonstrations": 1.0}, "preferences": {"labels": 1.0}}.get(
+            step.name, {}
+        )
+    common, texts = (real[name].closure().keys() for name in ("pi_init", "shown"))
+    found = methods(real, kinds=["init_sft", "init_demo", "preferences"], n=16)
+    count = {
+        name: cost(each, common=common, texts=texts, spent=spent)["making_flops"]
+        for name, each in found.items()
+    }  # every step spends one FLOP
+    assert count["pi_sft"] == 1 and count["init_sft"] == 1 + 2 + 1  # SFT, samples of both sides, the model
+    assert count["init_demo"] == 1 + 1 + 1 and count["preferences"] == 1 + 1 + 1 + 1
+    assert count["spin_1"] == 1 + 1 + 1 and count["spin"] == 1 + 2 + 2
+    # Init-SFT; draws, scores, picks and SFT
+    assert count["distilled_1"] == 4 + 4 and count["distilled_2"] == 4 + 4 + 4
+    assert count["rl_init_sft_0.05"] == 4 + 1 and count["extrapolation_3"] == 1
+    tokens = {name: cost(each, common=common, texts=texts, spent=spent) for name, each in found.items()}
+    without = {name for name, each in tokens.items() if not each["demonstrations"]}
+    assert without == {"dpo_preferences", "sft_preferred"}
+    assert {name for name, each in tokens.items() if each["preference_labels"]} == {*without, "preferences"}
+
+
+def test_a_step_that_the_store_lacks_is_named(real, tmp_path):
+    with pytest.raises(StoreError, match="lacks pi_sft/.*compute it"):
+        spendings({real["pi_sft"].key: real["pi_sft"]}, Store(tmp_path))
+
+
+# the chapter
+
+
+@pytest.fixture
+def frozen(found, tmp_path, monkeypatch):
+    """What is frozen of the plan above, at two tasks and two seeds: seconds differ between seeds."""
+    monkeypatch.setenv("AFD_RESULTS", str(tmp_path))
+    rows = [
+        (task, "h = 1", seed, "cost", metric, name, 0, value * (1 + seed * (metric == "making_seconds")))
+        for task in ("harmless", "helpful")
+        for seed in (0, 1)
+        for name, each in found.items()
+        for metric, value in each.items()
+    ] + [
+        (task, "h = 1", seed, "outcomes", "judge", name, n, place + seed / 10 + n)
+        for task in ("harmless", "helpful")
+        for seed in (0, 1)
+        for n in (1, 16)
+        for place, name in enumerate(found)
+        if n == 1 or name == "init_sft"
+    ]
+    values = pd.DataFrame(
+        rows, columns=["task", "setting", "seed", "table", "metric", "method", "n", "value"]
+    )
+    freeze("arms", {"values": wide(values), "costs": cost_table(values)}, seeds=[0, 1])
+    return values
+
+
+def test_costs_are_means_over_seeds_with_intervals(frozen):
+    table = spending.costs().set_index(["task", "method", "metric"])
+    seconds = table.loc[("helpful", "init_sft", "making_seconds")]
+    assert seconds["mean"] == pytest.approx(7.5 * 1.5) and seconds["low"] < 7.5 < 15 < seconds["high"]
+    made = spending.making().set_index(["task", "method"])
+    assert made.loc[("harmless", "init_sft"), "GFLOP"] == pytest.approx(150e-9)
+    assert made.loc[("harmless", "dpo_preferences"), "preference labels"] == 12
+    assert list(spending.means()["method"][:2]) == ["pi_sft", "init_sft"]
+    assert spending.answering().loc[0, "ms an answer"] == pytest.approx(2000)
+
+
+def test_the_judge_is_asked_at_the_ledgers_n_for_picks_and_at_one_for_policies(frozen):
+    judged = spending.judged().set_index(["task", "method"])["mean"]
+    assert judged[("harmless", "init_sft")] == pytest.approx(1 + 0.05 + 16)
+    assert judged[("harmless", "pi_sft")] == pytest.approx(0 + 0.05 + 1)
+    table = spending.against("flops", "demonstrations")
+    assert len(table) == 2 * 2 * 5 and set(table["metric"]) == {"flops", "demonstrations"}
+    with pytest.raises(SpecError, match="did you mean 'flops'"):
+        spending.against("flop")
+
+
+def test_totals_and_crossings_agree(frozen):
+    rows = spending.crossings("init_sft").set_index(["task", "method"])
+    level = rows.loc[("harmless", "spin_1"), "prompts"]
+    assert level == pytest.approx((320 - 150) / (1620 - 60))
+    assert (
+        rows["prompts"]
+        .drop("spin_1", level="method")
+        .loc["harmless"]
+        .isna()[["pi_sft", "extrapolation_2"]]
+        .all()
+    )
+    lines = spending.totals(["spin_1", "init_sft"], most=10).set_index(["task", "method"]).loc["harmless"]
+    last = lines[lines["prompts"] > 9.99]["total"]
+    assert last["spin_1"] == pytest.approx(320 + 600) and last["init_sft"] == pytest.approx(150 + 16200)
+    for mistake in (lambda: spending.totals(["spin1"]), lambda: spending.crossings("init_sf")):
+        with pytest.raises(SpecError, match="did you mean"):
+            mistake()
+
+
+def test_results_without_costs_say_how_to_make_them(frozen):
+    freeze("arms", {"values": wide(frozen)}, seeds=[0, 1])
+    with pytest.raises(StoreError, match="make results WHAT=arms"):
+        spending.costs()
