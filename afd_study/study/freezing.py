@@ -8,7 +8,7 @@ import pandas as pd
 
 from afd_study.evaluation.atlas import atlas
 from afd_study.evaluation.claims import check_methods, load_ledger
-from afd_study.study.cells import PROFILE, Cell, arm_cells, ledger_cells, map_cells
+from afd_study.study.cells import ARMS_SETTING, PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.chapters import freeze_chapter
 from afd_study.study.costs import cost_table
 from afd_study.study.execution import execute
@@ -34,11 +34,14 @@ def freeze_map(*, jobs: int) -> None:
 def freeze_arms(*, jobs: int) -> None:
     """Compute the policies beyond picking; freeze what they reach, how training went, what it cost."""
     cells = arm_cells()
-    _freeze_values("arms", cells, jobs, lambda found: _arm_tables(cells) | {"costs": cost_table(found)})
+    _freeze_values("arms", cells, jobs, lambda found: _arm_tables(cells, found))
 
 
-def _arm_tables(cells: Sequence[Cell]) -> dict[str, pd.DataFrame]:
-    return {"histories": histories(cells, "history"), "trajectories": histories(cells, "trajectory")}
+def _arm_tables(cells: Sequence[Cell], found: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {
+        "histories": histories(cells, "history"), "trajectories": histories(cells, "trajectory"),
+        "costs": cost_table(found[found["setting"] == ARMS_SETTING]),
+    }  # fmt: skip
 
 
 def _freeze_values(
