@@ -153,8 +153,8 @@ def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) ->
     """Judge every claim in every cell: a table of RESULT_COLUMNS and what the claim compares.
 
     The further columns are form, unit, table, metric, method, than, run and post_hoc. A claim is judged
-    on the run that it names, both sides on the same policies; where that has no ledger seed it is not yet
-    tested; other seeds are not counted. `identities` gives each identity's error.
+    on the run that it names, both sides on the same policies; where that lacks a ledger seed it is not
+    yet tested; other seeds are not counted. `identities` gives each identity's error.
     """
     values = _by_run(ledger, runs)
     rows = []
@@ -164,7 +164,7 @@ def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) ->
             continue
         for task in claim.tasks:
             known = values.get(claim.run)
-            rows += [_row(claim, task, setting, known, ledger.level) for setting in claim.settings]
+            rows += [_row(claim, task, setting, known, ledger) for setting in claim.settings]
     extra = ("form", "unit", "table", "metric", "method", "than", "run", "post_hoc")
     return pd.DataFrame(rows, columns=[*RESULT_COLUMNS, *extra])
 
@@ -184,7 +184,7 @@ def effects_by_seed(ledger: Ledger, runs: Runs) -> pd.DataFrame:
         (claim.id, task, setting, seed, effect)
         for claim in ledger.claims
         if claim.kind != "identity" and not claim.pending and claim.run in values
-        if claim.run != "arms" or _named(claim) <= values[claim.run].methods
+        if _made(claim, values[claim.run], ledger.seeds)
         for task in claim.tasks
         for setting in claim.settings
         for seed, effect in _effects(claim, task, setting, values[claim.run]).items()
@@ -196,15 +196,14 @@ def _effects(claim: Claim, task: str, setting: str, values: Values) -> "pd.Serie
     return FORMS[claim.form](values, claim, task, setting).dropna()
 
 
-def _row(claim: Claim, task: str, setting: str, values: Values | None, level: float) -> dict[str, Any]:
+def _row(claim: Claim, task: str, setting: str, values: Values | None, ledger: Ledger) -> dict[str, Any]:
     front = _front(claim) | {"task": task, "setting": setting}
-    # arms are run one by one: what a claim names may not have been made at these seeds yet
-    if claim.pending or values is None or (claim.run == "arms" and not _named(claim) <= values.methods):
+    if claim.pending or values is None or not _made(claim, values, ledger.seeds):
         return front | {"effect": np.nan, "low": np.nan, "high": np.nan, "n_seeds": 0, "verdict": UNTESTED}
     effects = _effects(claim, task, setting, values).to_numpy()
     found = Interval(effects.mean() if len(effects) else np.nan, np.nan, np.nan)
     if len(effects) > 1:
-        found = t_interval(effects, level)
+        found = t_interval(effects, ledger.level)
     low, high = float(found.low), float(found.high)
     judged = verdict(low=low, high=high, kind=claim.kind, margin=claim.margin)
     return (
@@ -214,8 +213,9 @@ def _row(claim: Claim, task: str, setting: str, values: Values | None, level: fl
     )
 
 
-def _named(claim: Claim) -> set[str]:
-    return {claim.method, claim.than} - {""}
+def _made(claim: Claim, values: Values, seeds: Iterable[int]) -> bool:
+    """Tell whether a claim can be judged: arms are run one by one, not all at every seed of the ledger."""
+    return claim.run != "arms" or values.complete({claim.method, claim.than} - {""}, seeds)
 
 
 def _identity(claim: Claim, identities: Mapping[str, float]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ A lead is the distance between two methods' picks by the judge, as a share of th
 the ledger's n, so that tasks compare.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import numpy as np
@@ -46,10 +46,14 @@ class Values:
             raise DataError(f"table values repeats {row[[*keys, 'seed']].to_dict()}")
         seeded = frame.sort_values("seed").set_index("seed")
         self._cells = dict(iter(seeded.groupby(keys)["value"]))
-        self.methods = set(frame["method"])
+        self._seeds = {method: set(part) for method, part in frame.groupby("method")["seed"]}
         sizes = frame[frame["metric"] == "judge"].groupby("method")["n"].max()
         self.levels = set(sizes.index[sizes <= 1])  # nothing is picked: a policy's own score, demonstrations'
         self.settings = list(dict.fromkeys(frame["setting"]))
+
+    def complete(self, methods: Iterable[str], seeds: Iterable[int]) -> bool:
+        """Tell whether each of the methods has values at every one of the seeds, in some cell."""
+        return all(set(seeds) <= self._seeds.get(method, set()) for method in methods)
 
     def has(self, task: str, setting: str, metric: str, method: str) -> bool:
         """Tell whether there is any value of a method in a cell."""

@@ -125,6 +125,7 @@ def _ways(reached: pd.DataFrame, picked: pd.DataFrame) -> pd.DataFrame:
     rows = [
         (seed, way, "judge", n, at_equal_kl(part[part["method"].isin(["pi_sft", *arms])], kl))
         for way, arms in WAYS.items()
+        if set(arms) <= set(points["method"])
         for seed, part in points.groupby("seed")
         for n, kl in costs[seed].items()
     ]

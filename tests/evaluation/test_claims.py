@@ -238,7 +238,8 @@ def test_a_claim_is_judged_on_the_run_that_it_names():
     assert found["effect"] == pytest.approx(0.3) and found["verdict"] == "supported"
     other_seeds = {"ledger": here, "arms": there.assign(seed=there["seed"] - 1000)}
     not_yet_made = {"ledger": there, "arms": here}
-    for runs in ({"ledger": here}, other_seeds, not_yet_made):
+    not_at_all_seeds = {"arms": there[~((there["method"] == "spin") & (there["seed"] == 1003))]}
+    for runs in ({"ledger": here}, other_seeds, not_yet_made, not_at_all_seeds):
         alone = judge_claims(ledger, runs, ERRORS).iloc[0]
         assert alone["verdict"] == UNTESTED and alone["n_seeds"] == 0
         assert effects_by_seed(ledger, runs).empty
