@@ -234,21 +234,10 @@ def _identity(claim: Claim, identities: Mapping[str, float]) -> dict[str, Any]:
 
 def _front(claim: Claim) -> dict[str, Any]:
     unit = {"identity": "largest error", "win_rate": "win rate", "predicts": "rank correlation"}
-    own = {"coverage": "share", "probes": "rank correlation"}.get(claim.table, "")
-    copied = (
-        "id",
-        "sentence",
-        "source",
-        "kind",
-        "margin",
-        "form",
-        "table",
-        "metric",
-        "method",
-        "than",
-        "run",
-    )
-    named = {name: getattr(claim, name) for name in (*copied, "post_hoc")}
+    own = {"coverage": "share", "probes": "rank correlation", "cost": "FLOPs"}.get(claim.table, "")
+    compared = ("form", "table", "metric", "method", "than", "run")
+    copied = ("id", "sentence", "source", "kind", "margin", "post_hoc", *compared)
+    named = {name: getattr(claim, name) for name in copied}
     return named | {"unit": own if claim.form == "difference" else unit.get(claim.form, "share of the gap")}
 
 

@@ -225,13 +225,15 @@ def against_measured(cells: pd.DataFrame, *, rival: str = "init_demo", metric: s
 def claims(table: pd.DataFrame, by_seed: pd.DataFrame | None = None) -> Plate:
     """Draw the ledger's effects with intervals and margins, a row a claim and setting, coloured by verdict.
 
-    `table`: evaluation.claims.judge_claims; identities and untested claims have no effect to draw.
+    `table`: evaluation.claims.judge_claims; identities and untested claims have no effect to draw, and one in
+    FLOPs shares no axis with the others.
     `by_seed`: evaluation.claims.effects_by_seed; each seed is a small mark, and a column of the table.
     """
     need(
         table, ("id", "task", "setting", "kind", "effect", "low", "high", "margin", "verdict"), what="claims"
     )
     rows = table[(table["kind"] != "identity") & table["effect"].notna()]
+    rows = rows[rows["unit"] != "FLOPs"] if "unit" in rows.columns else rows
     need(rows, (), what="claims")
     tasks = list(dict.fromkeys(rows["task"]))
     names = list(dict.fromkeys(zip(rows["id"], rows["setting"], strict=True)))[::-1]

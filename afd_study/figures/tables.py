@@ -172,6 +172,8 @@ def _evidence(row: Mapping[Any, Any]) -> tuple[str, str]:
         return "map: matched gain", "08_when_it_works.html#what-does-sft-itself-gain"
     if table == "outcomes" and "a = 0.9" in setting:
         return "map: who wins where", "08_when_it_works.html#who-wins-where"
+    if table == "cost":
+        return "cost", "11_cost.html"
     return "this chapter", "10_claims.html"
 
 
@@ -228,6 +230,9 @@ def _effect(row: Mapping[Any, Any]) -> str:
         )
     if pd.isna(row["effect"]):
         return "–"
+    if row["unit"] == "FLOPs":
+        low, mean, high = (f"{row[name]:.3g}" for name in ("low", "effect", "high"))
+        return f"{mean} [{low}, {high}]"
     return mean_interval(row, brackets=True, value="effect")
 
 
