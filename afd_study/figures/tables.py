@@ -172,8 +172,6 @@ def _evidence(row: Mapping[Any, Any]) -> tuple[str, str]:
         return "map: matched gain", "08_when_it_works.html#what-does-sft-itself-gain"
     if table == "outcomes" and "a = 0.9" in setting:
         return "map: who wins where", "08_when_it_works.html#who-wins-where"
-    if table == "cost":
-        return "cost", "11_cost.html"
     return "this chapter", "10_claims.html"
 
 
