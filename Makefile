@@ -3,11 +3,13 @@
 # PROFILE   cpu (default) or smoke: which settings the study runs with (afd_study/study/profiles)
 # HH_RLHF   a folder with Anthropic's HH-RLHF files: adds the chapter on real dialogues
 # JOBS      how many steps and notebooks run at once (default: the cores)
-# WHAT      of the frozen results: all (default), chapters, map, ledger or arms
+# WHAT      of the frozen results: all (default), chapters, map, ledger, arms or ablations
+# ONLY      of the ablations one by its name (afd_study/study/ablations.yaml)
 # PY        a Python that already has the packages (conda users: PY=python); without it .venv is made
 PROFILE ?= cpu
 HH_RLHF ?=
 WHAT ?= all
+ONLY ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -33,8 +35,8 @@ book: $(READY) ## run the study, execute the notebooks, publish book/_build/html
 read: $(READY) ## the whole book from frozen tables, without any training, in minutes
 	@$(PUBLISH) --profile cpu --frozen --workspace book/_build/read
 
-results: $(READY) ## recompute what is frozen in book/results (WHAT=ledger, map, arms, chapters or all): hours; resumes
-	$(PY) -m afd_study.study results --what $(WHAT) --jobs $(JOBS)
+results: $(READY) ## recompute what is frozen in book/results (WHAT=ledger, map, arms, ablations, chapters or all): hours; resumes
+	$(PY) -m afd_study.study results --what $(WHAT) $(if $(ONLY),--only $(ONLY)) --jobs $(JOBS)
 
 smoke: $(READY) ## the whole book in minutes with tiny settings, beside the real one
 	@$(PUBLISH) --profile smoke --workspace book/_build/smoke

@@ -109,7 +109,8 @@ def test_what_is_allowed_is_allowed(root, source, folder):
 
 def test_frozen_pages_wait_for_no_models():
     """Importing transformers takes each kernel seconds, and a page from frozen tables runs no model."""
-    asked = "import sys, afd_study.study.atlas, afd_study.study.ledger; print('transformers' in sys.modules)"
+    shown = ", ".join(f"afd_study.study.{name}" for name in ("ablations", "atlas", "ledger"))
+    asked = f"import sys, {shown}; print('transformers' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
 

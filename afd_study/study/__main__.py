@@ -98,12 +98,17 @@ def claims(
 
 @app.command()
 def results(
-    what: Annotated[str, typer.Option(help="all, chapters, map, ledger or arms.")] = "all", jobs: Jobs = 0,
-) -> None:  # fmt: skip
+    what: Annotated[str, typer.Option(help="all, chapters, map, ledger, arms or ablations.")] = "all",
+    only: Annotated[str | None, typer.Option(help="Of the ablations this one (ablations.yaml).")] = None,
+    jobs: Jobs = 0,
+) -> None:
     """Compute the results that are frozen beside the book, and freeze them; goes on where it was stopped."""
     if what not in freezing.FREEZERS:
         raise unknown_name("frozen result", what, freezing.FREEZERS)
-    freezing.FREEZERS[what](jobs=_processes(jobs))
+    if only is not None and what != "ablations":
+        raise SpecError(f"--only {only} names an ablation: use it with --what ablations")
+    given = {} if only is None else {"only": only}
+    freezing.FREEZERS[what](jobs=_processes(jobs), **given)
 
 
 def _overrides(settings: Sequence[str]) -> dict[str, Any]:

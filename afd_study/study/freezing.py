@@ -1,13 +1,15 @@
-"""Computing what is frozen: the ledger, the map, and the tables of the chapters. Hours, and resumable."""
+"""Computing what is frozen: ledger, map, ablations, arms, the chapters' tables. Hours, and resumable."""
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from afd_study.evaluation.atlas import atlas
 from afd_study.evaluation.claims import check_methods, load_ledger
+from afd_study.study.ablations import FOLDER, ablation_cells, ablations, effects_of
 from afd_study.study.cells import ARMS_SETTING, PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.chapters import freeze_chapter
 from afd_study.study.costs import cost_table
@@ -42,6 +44,21 @@ def _arm_tables(cells: Sequence[Cell], found: pd.DataFrame) -> dict[str, pd.Data
         "histories": histories(cells, "history"), "trajectories": histories(cells, "trajectory"),
         "costs": cost_table(found[found["setting"] == ARMS_SETTING]),
     }  # fmt: skip
+
+
+def freeze_ablations(*, jobs: int, only: str | None = None) -> None:
+    """Compute every ablation, or only one, and freeze each by itself as soon as it is done.
+
+    Raises SpecError, before anything is computed, for an unknown ablation.
+    """
+    grids = ablations().grids
+    for name in [only] if only else grids:
+        more = partial(_ablation_tables, name)
+        _freeze_values(f"{FOLDER}/{name}", ablation_cells(name), jobs, more)
+
+
+def _ablation_tables(name: str, values: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {"effects": effects_of(name, values)}
 
 
 def _freeze_values(
@@ -83,11 +100,11 @@ def freeze_chapters(*, jobs: int) -> None:
 
 def freeze_all(*, jobs: int) -> None:
     """Compute everything that is frozen."""
-    for freeze_one in (freeze_chapters, freeze_map, freeze_ledger, freeze_arms):
+    for freeze_one in (freeze_chapters, freeze_map, freeze_ledger, freeze_arms, freeze_ablations):
         freeze_one(jobs=jobs)
 
 
 FREEZERS: dict[str, Callable[..., Any]] = {
     "all": freeze_all, "chapters": freeze_chapters, "map": freeze_map, "ledger": freeze_ledger,
-    "arms": freeze_arms,
+    "arms": freeze_arms, "ablations": freeze_ablations,
 }  # fmt: skip
