@@ -109,7 +109,8 @@ def test_what_is_allowed_is_allowed(root, source, folder):
 
 def test_frozen_pages_wait_for_no_models():
     """Importing transformers takes each kernel seconds, and a page from frozen tables runs no model."""
-    shown = ", ".join(f"afd_study.study.{name}" for name in ("ablations", "atlas", "ledger"))
+    pages = ("ablations", "atlas", "beyond", "ledger", "spending")
+    shown = ", ".join(f"afd_study.study.{name}" for name in pages)
     asked = f"import sys, {shown}; print('transformers' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"

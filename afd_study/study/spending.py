@@ -89,6 +89,17 @@ def against(*metrics: str) -> pd.DataFrame:
     return both.sort_values(["metric", "task", "cost"], kind="stable").reset_index(drop=True)
 
 
+def frontier(metric: str = "flops") -> pd.DataFrame:
+    """Return the methods whose mean score no method of equal or lower cost reaches, a task's cheapest first.
+
+    Columns: task, method, the cost in its unit (UNITS), mean, low, high (points).
+    """
+    rows = against(metric).sort_values(["task", "cost", "mean"], ascending=[True, True, False], kind="stable")
+    before = rows.groupby("task")["mean"].transform(lambda means: means.cummax().shift())
+    kept = rows[(rows["mean"] > before) | before.isna()].rename(columns={"cost": metric})
+    return _in_units(kept[["task", "method", metric, "mean", "low", "high"]].reset_index(drop=True))
+
+
 def totals(methods: Iterable[str], *, most: float = 1e7, metric: str = "flops") -> pd.DataFrame:
     """Return what making a method and answering so many prompts costs: task, method, prompts, total.
 

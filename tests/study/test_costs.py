@@ -251,6 +251,14 @@ def test_the_judge_is_asked_at_the_ledgers_n_for_picks_and_at_one_for_policies(f
         spending.against("flop")
 
 
+def test_the_frontier_is_what_no_cheaper_method_matches(frozen):
+    # scores rise in the order of the plan, pi_sft to extrapolation_2, but for Init-SFT's pick at n = 16
+    kept = spending.frontier("making_flops").query("task == 'helpful'")
+    cost = dict(zip(kept["method"], kept["making_flops"], strict=True))
+    assert cost == {"extrapolation_2": 10, "init_sft": 150}, "pi_sft costs the same as the extrapolation"
+    assert spending.frontier("flops")["GFLOP"].max() < 1e-3
+
+
 def test_totals_and_crossings_agree(frozen):
     rows = spending.crossings("init_sft").set_index(["task", "method"])
     level = rows.loc[("harmless", "spin_1"), "prompts"]
