@@ -52,8 +52,8 @@ def _cross(axes: Axes, measured: pd.DataFrame, across: str, up: str, name: str) 
     x, y, style = measured.loc[across], measured.loc[up], look(name)
     bars: dict[str, Any] = {"color": style.colour, "lw": 1.0, "alpha": 0.6, "zorder": 2}
     if across.endswith("kl"):  # a lower end at or below zero has no place on a log scale
-        axes.plot([max(x["low"], x["mean"] / 3), x["high"]], [y["mean"]] * 2, **bars)
-        axes.plot([x["mean"]] * 2, [max(y["low"], y["mean"] / 3), y["high"]], **bars)
+        axes.plot([x["low"] if x["low"] > 0 else x["mean"] / 3, x["high"]], [y["mean"]] * 2, **bars)
+        axes.plot([x["mean"]] * 2, [y["low"] if y["low"] > 0 else y["mean"] / 3, y["high"]], **bars)
     else:
         axes.plot([x["low"], x["high"]], [y["mean"]] * 2, **bars)
         axes.plot([x["mean"]] * 2, [y["low"], y["high"]], **bars)

@@ -171,7 +171,7 @@ def manifests() -> pd.DataFrame:
 
 
 def questions() -> pd.DataFrame:
-    """Return what was asked: grid, varied, values, reference, tasks, question."""
+    """Return what was asked: grid, values, reference, tasks, question."""
     return pd.DataFrame([
         {
             "grid": name.replace("_", " "), "values": ", ".join(map(str, grid.values)),
