@@ -15,6 +15,7 @@ from afd_study.study.values import LEVELS, narrow
 TAUGHT = tuple(name for name, arm in ARMS.items() if arm.method != "extrapolation")
 OPTIMA = tuple(f"dpo_optimum_strength_{strength:g}" for strength in OPTIMUM_STRENGTHS)
 IMITATORS = ("pi_init", "pi_sft", *made_by("adversarial"))
+EQUAL_LENGTH_RIVAL = "adversarial_reverse_kl"  # policy_steps.RIVAL, which would import the models
 SHOWN = ("coverage", "precision", "stray_share", "length")
 COVERING = (
     "coverage",
@@ -79,7 +80,11 @@ def covering(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
 
 
 def against_sft(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
-    """Return the same less pi_SFT's, paired by seed: an interval without 0 tells the two apart."""
+    """Return the same less pi_SFT's, paired by seed: an interval without 0 tells the two apart.
+
+    precision_at_equal_length is there for EQUAL_LENGTH_RIVAL alone: pi_SFT's own is told at the lengths that
+    it shares with that arm, and another arm's at other lengths.
+    """
     frames = []
     for setting in settings:
         by = ["task", "setting", "metric", "seed"]
@@ -87,7 +92,9 @@ def against_sft(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame
         arms = [name for name in made_by("adversarial") if name in wide]
         ahead = wide[arms].sub(wide["pi_sft"], axis=0).melt(ignore_index=False, var_name="method")
         frames.append(ahead.dropna().reset_index())
-    return intervals(pd.concat(frames), ("task", "setting", "method", "metric"))
+    found = pd.concat(frames)
+    other = (found["metric"] == "precision_at_equal_length") & (found["method"] != EQUAL_LENGTH_RIVAL)
+    return intervals(found[~other], ("task", "setting", "method", "metric"))
 
 
 def _of_imitators(setting: str) -> pd.DataFrame:

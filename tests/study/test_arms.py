@@ -6,6 +6,7 @@ import pytest
 
 from afd_study.errors import SpecError
 from afd_study.evaluation.claims import load_ledger
+from afd_study.evaluation.effects import VALUE_COLUMNS
 from afd_study.figures import beyond as draw
 from afd_study.figures import imitation
 from afd_study.methods.arms import ARMS, DEMONSTRATORS, FRESH, GRADIENT, PICKED_FROM, made_by
@@ -17,6 +18,7 @@ from afd_study.study.cells import Cell, arm_cells
 from afd_study.study.execution import check_signature
 from afd_study.study.frozen import freeze
 from afd_study.study.pipeline import plan
+from afd_study.study.policy_steps import RIVAL
 from afd_study.study.spec import load_spec
 from afd_study.study.store import Store
 from afd_study.study.study import open_study
@@ -269,14 +271,28 @@ def test_imitation_is_compared_with_sft_on_the_same_seeds(frozen):
     assert levels.loc[("harmless", "h = 1", "pi_sft", "precision"), "n_seeds"] == 2
     found = beyond.against_sft().set_index(["task", "setting", "method", "metric"])["mean"]
     for setting in ("h = 1", "small policy"):
-        for metric in ("coverage", "reverse_kl", "precision_at_equal_length"):
-            expected = one.get((metric, "adversarial_js")), one.get((metric, "pi_sft"))
-            if None not in expected:
-                at = ("helpful", setting, "adversarial_js", metric)
-                assert found[at] == pytest.approx(1.05 * (expected[0] - expected[1]))
+        for metric in ("coverage", "reverse_kl"):
+            ahead = one[(metric, "adversarial_js")] - one[(metric, "pi_sft")]
+            assert found[("helpful", setting, "adversarial_js", metric)] == pytest.approx(1.05 * ahead)
     assert set(beyond.optima()["method"]) == {f"dpo_optimum_strength_{b}" for b in ("1", "0.5", "0.1")}
     sure = beyond.optima().set_index(["task", "method"])["ess"]
     assert sure[("harmless", "dpo_optimum_strength_1")] == pytest.approx(1.05)  # every weight is one
+
+
+def test_at_equal_length_sft_is_compared_with_the_arm_whose_lengths_were_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("AFD_RESULTS", str(tmp_path))
+    shares = {"pi_sft": 0.5, "adversarial_reverse_kl": 0.75, "true_reverse_kl": 0.9}
+    rows = [
+        ("harmless", setting, seed, "coverage", metric, name, 0, share)
+        for setting in ("h = 1", "small policy")
+        for seed in (0, 1)
+        for metric in ("precision", "precision_at_equal_length")
+        for name, share in shares.items()
+    ]
+    freeze("arms", {"values": values.wide(pd.DataFrame(rows, columns=list(VALUE_COLUMNS)))}, seeds=[0, 1])
+    found = beyond.against_sft().groupby("metric")["method"].agg(set)
+    assert found["precision"] == {RIVAL, "true_reverse_kl"} and beyond.EQUAL_LENGTH_RIVAL == RIVAL
+    assert found["precision_at_equal_length"] == {RIVAL}
 
 
 def test_every_figure_of_the_chapter_is_drawn_and_brings_its_table(frozen):
