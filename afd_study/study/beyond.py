@@ -104,13 +104,15 @@ def _of_imitators(setting: str) -> pd.DataFrame:
 
 
 def measured() -> pd.DataFrame:
-    """Return coverage, precision, stray share and length of every policy that has a law, means over seeds."""
+    """Return what every policy that has a law covers, means over seeds: task, method, SHOWN, n_seeds."""
     found = values()
     chosen = found[found["metric"].isin(SHOWN) & (found["table"] == "coverage")]
-    means = chosen.groupby(["task", "method", "metric"])["value"].mean().unstack("metric").reset_index()
+    means = chosen.groupby(["task", "method", "metric"])["value"].mean().unstack("metric")
+    means = means.assign(n_seeds=chosen.groupby(["task", "method"])["seed"].nunique()).reset_index()
     order = {name: place for place, name in enumerate(("pi_init", "pi_sft", *ARMS))}
     means = means.sort_values("method", key=lambda column: column.map(order), kind="stable")
-    return means[["task", "method", *SHOWN]].sort_values("task", kind="stable").reset_index(drop=True)
+    shown = means[["task", "method", *SHOWN, "n_seeds"]]
+    return shown.sort_values("task", kind="stable").reset_index(drop=True)
 
 
 def ways() -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from afd_study.errors import SpecError, StoreError, unknown_name
 from afd_study.evaluation.claims import load_ledger
-from afd_study.methods.arms import ARMS
+from afd_study.methods.arms import ARMS, DEMONSTRATORS
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study import beyond
 from afd_study.study.costs import AMOUNTS, LABELS, break_even
@@ -25,15 +25,19 @@ UNITS = {
 def costs() -> pd.DataFrame:
     """Return every method's costs, over seeds: task, method, metric, mean, low, high.
 
+    Controls with the exact logit are left out: nobody has the demonstrators' law, which costs nothing here.
+
     Raises StoreError where they have not been computed, or do not match their manifest.
     """
     try:
-        return read_frozen("arms", "costs")
+        found = read_frozen("arms", "costs")
     except SpecError as fault:
         raise StoreError(
             "the frozen arms hold no costs, so they are older than this code: compute them with "
             "`make results WHAT=arms`"
         ) from fault
+    exact = [name for name, arm in ARMS.items() if arm.high == DEMONSTRATORS]
+    return found[~found["method"].isin(exact)].reset_index(drop=True)
 
 
 def means() -> pd.DataFrame:
@@ -64,7 +68,7 @@ def _in_units(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def judged() -> pd.DataFrame:
-    """Return what the judge gives each method's answers: task, method, mean, low, high (points).
+    """Return what the judge gives each method's answers: task, method, mean, low, high (points), n_seeds.
 
     Of a policy its own samples, of Best-of-n by a reward model the pick at the ledger's n.
     """
@@ -76,7 +80,7 @@ def judged() -> pd.DataFrame:
 
 
 def against(*metrics: str) -> pd.DataFrame:
-    """Return judge against costs: task, method, metric, cost, and the judge's mean, low and high (points).
+    """Return judge against costs: task, method, metric, cost, and what `judged` says: mean, low, high, n_seeds.
 
     Raises SpecError for a metric that costs are not told in.
     """
@@ -92,12 +96,13 @@ def against(*metrics: str) -> pd.DataFrame:
 def frontier(metric: str = "flops") -> pd.DataFrame:
     """Return the methods whose mean score no method of equal or lower cost reaches, a task's cheapest first.
 
-    Columns: task, method, the cost in its unit (UNITS), mean, low, high (points).
+    Columns: task, method, the cost in its unit (UNITS), mean, low, high (points), n_seeds.
     """
     rows = against(metric).sort_values(["task", "cost", "mean"], ascending=[True, True, False], kind="stable")
     before = rows.groupby("task")["mean"].transform(lambda means: means.cummax().shift())
     kept = rows[(rows["mean"] > before) | before.isna()].rename(columns={"cost": metric})
-    return _in_units(kept[["task", "method", metric, "mean", "low", "high"]].reset_index(drop=True))
+    columns = ["task", "method", metric, "mean", "low", "high", "n_seeds"]
+    return _in_units(kept[columns].reset_index(drop=True))
 
 
 def totals(methods: Iterable[str], *, most: float = 1e7, metric: str = "flops") -> pd.DataFrame:

@@ -262,7 +262,9 @@ def test_the_chapter_s_tables_are_means_over_seeds(frozen):
     ahead = beyond.beyond_demonstrations().set_index(["task", "method"])["mean"]
     expected = one[("judge", "spin", 1)] - one[("judge", "demonstrations", 1)]
     assert ahead[("harmless", "spin")] == pytest.approx(1.05 * expected)
-    assert set(beyond.measured()["method"]) >= {"pi_init", "pi_sft", "spin", "distilled_2"}
+    measured = beyond.measured()
+    assert set(measured["method"]) >= {"pi_init", "pi_sft", "spin", "distilled_2"}
+    assert (measured["n_seeds"] == 2).all()
 
 
 def test_imitation_is_compared_with_sft_on_the_same_seeds(frozen):

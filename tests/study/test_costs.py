@@ -259,6 +259,15 @@ def test_the_frontier_is_what_no_cheaper_method_matches(frozen):
     assert spending.frontier("flops")["GFLOP"].max() < 1e-3
 
 
+def test_what_is_given_the_demonstrators_law_is_no_method_with_a_cost(frozen):
+    rival = frozen[frozen["method"] == "spin_1"]
+    known, learned = (rival.assign(method=name) for name in ("true_reverse_kl", "adversarial_reverse_kl"))
+    every = pd.concat([frozen, known, learned])
+    freeze("arms", {"values": wide(every), "costs": cost_table(every)}, seeds=[0, 1])
+    shown = {name for read in (spending.costs, spending.judged) for name in read()["method"]}
+    assert "adversarial_reverse_kl" in shown and "true_reverse_kl" not in shown
+
+
 def test_totals_and_crossings_agree(frozen):
     rows = spending.crossings("init_sft").set_index(["task", "method"])
     level = rows.loc[("harmless", "spin_1"), "prompts"]
