@@ -80,7 +80,7 @@ def judged() -> pd.DataFrame:
 
 
 def against(*metrics: str) -> pd.DataFrame:
-    """Return judge against costs: task, method, metric, cost, and what `judged` says: mean, low, high, n_seeds.
+    """Return judge against costs: task, method, metric, cost, and the columns of `judged`.
 
     Raises SpecError for a metric that costs are not told in.
     """
