@@ -1,5 +1,7 @@
 """Costs: each step once, pretraining and evaluation left out, labels of both kinds, answers, break-even."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,17 +10,21 @@ from afd_study.errors import SpecError, StoreError
 from afd_study.figures.style import METHODS
 from afd_study.methods.arms import ARMS
 from afd_study.models.decoding import Drawn, Request
+from afd_study.models.specs import AdversarialSpec, PolicyGradientSpec
 from afd_study.study import spending
 from afd_study.study.context import Context
 from afd_study.study.costs import AMOUNTS, break_even, cost, cost_table, methods, spendings
 from afd_study.study.frozen import freeze
+from afd_study.study.imitation_steps import _spend
 from afd_study.study.pipeline import plan
 from afd_study.study.spec import load_spec
 from afd_study.study.steps import count_draws
 from afd_study.study.store import Step, Store
 from afd_study.study.values import wide
 
-STEPS, REWARDS, POLICIES = (f"afd_study.study.{name}" for name in ("steps", "reward_steps", "policy_steps"))
+STEPS, REWARDS, POLICIES, IMITATION = (
+    f"afd_study.study.{name}" for name in ("steps", "reward_steps", "policy_steps", "imitation_steps")
+)
 DRAWN = {"responses": 8.0, "prompts": 4.0, "prompt_tokens": 40.0, "tokens": 200.0, "flops": 400.0}
 
 
@@ -200,6 +206,38 @@ def test_the_real_plan_charges_what_was_drawn_to_be_learned_from(real):
 def test_a_step_that_the_store_lacks_is_named(real, tmp_path):
     with pytest.raises(StoreError, match="lacks pi_sft/.*compute it"):
         spendings({real["pi_sft"].key: real["pi_sft"]}, Store(tmp_path))
+
+
+@pytest.mark.parametrize(("method", "epochs", "read", "passes"), [("rloo", 1, 4, 6), ("ppo_clip", 2, 8, 12)])
+def test_policy_gradient_has_read_its_responses_at_every_pass(tmp_path, method, epochs, read, passes):
+    # draws, rewards, then policy and reference at every epoch; PPO remembers both once more
+    ascent = PolicyGradientSpec(algorithm=method, epochs=epochs)
+    step = Step("optimised", f"{POLICIES}:optimised", {"ascent": ascent})
+    context = Context(tmp_path)
+    context.spend(tokens=100, parameters=10, passes=3 * epochs + 3)  # as the step notes it
+    found = spendings({"a": step}, noted(context))["a"]
+    assert found["tokens"] == 100 * read and found["flops"] == pytest.approx(2 * 10 * 100 * passes)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_imitation_has_read_its_responses_to_draw_to_score_and_to_learn(tmp_path, exact):
+    spec = AdversarialSpec(
+        policy={"steps": 3, "batch_size": 2, "draws": 4, "kl_coefficient": 0.0},
+        batch_size=8, updates=2, warmup_updates=5, replay=16,
+    )  # fmt: skip
+    step = Step("imitated", f"{IMITATION}:imitated", {"spec": spec, "world": {} if exact else None})
+    context = Context(tmp_path)
+    _spend(context, spec, length=10.0, parameters=7, learned=not exact)
+    found = spendings({"a": step}, noted(context))["a"]
+    pairs = 0 if exact else 2 * (5 + 2 * 3) * 8
+    responses = 3 * 24 + (0 if exact else 16) + pairs
+    assert found["tokens"] == pytest.approx(10 * responses)
+    passes = 24 * (1 + 3 + 1) + (0 if exact else 16) + 3 * pairs
+    assert found["flops"] == pytest.approx(2 * 7 * 10 * passes)
+
+
+def noted(context):
+    return SimpleNamespace(root="store", manifest=lambda step: {"seconds": 1.0, "cost": context.cost})
 
 
 # the chapter
