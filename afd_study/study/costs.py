@@ -35,7 +35,7 @@ from afd_study.study.study import Study
 AMOUNTS = ("tokens", "flops", "seconds")
 LABELS = ("demonstrations", "preference_labels")
 Spent = Mapping[str, float]  # what a step's manifest says: seconds, and its cost
-COUNTED_ONLY = ("samples", "preferences", "reward_model", "direct_policy")
+COUNTED_ONLY = ("samples", "reward_model", "direct_policy")
 """Steps whose input `demonstrations` says how many responses a prompt gets; what they learn from is apart."""
 
 

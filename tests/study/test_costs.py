@@ -49,7 +49,7 @@ def by_hand():
     reward = add("reward_init_sft", "reward_model", f"{REWARDS}:reward_model", policy=sft, **counted, **sides)
     pool = add("pool", "samples", f"{STEPS}:samples", policy=sft)
     add("scores_init_sft", "scores", f"{REWARDS}:scores", reward_model=reward, pi_sft=pool)
-    asked = add("preferences", "preferences", f"{REWARDS}:judged_preferences", pi_init=free, **counted)
+    asked = add("preferences", "preferences", f"{REWARDS}:judged_preferences", pi_init=free)
     for name, data in (
         ("dpo_preferences", {"preferences": asked}),
         ("spin_1", {"source_demonstrations": shown}),
