@@ -106,7 +106,7 @@ def sides(table: pd.DataFrame, methods: list[str]) -> Plate:
                     )
             ylabel = "change of log-probability (nats)" if place == 0 else ""
             axes.set(title=task, xlabel="step", ylabel=ylabel)
-        legend_below(figure)
+        legend_below(figure, columns=2)
     figure.caption = "Log-probability of validation responses that are raised and lowered, means over seeds."
     figure.data = rows
     return figure

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from afd_study.figures.style import RULE, Plate, in_order, legend_below, look, need, plate, theme
 
@@ -33,13 +34,12 @@ def covering(table: pd.DataFrame) -> Plate:
                 axes = grid[row, column]
                 for name in in_order(part["method"]):
                     _cross(axes, part[part["method"] == name].set_index("metric"), across, up, name)
+                axes.xaxis.set_major_locator(MaxNLocator(4))
                 axes.set(xlabel=xlabel, ylabel=ylabel if column == 0 else "")
-                if across.endswith("kl"):
-                    axes.set(xscale="log", yscale="log")
             grid[0, column].set_title(f"{task}\n{setting}")
         legend_below(figure)
     figure.caption = (
-        "Covering and seeking: coverage and precision (above), forward and reverse KL on log scales (below). "
+        "Covering and seeking: coverage and precision (above), forward and reverse KL (below). "
         "Bars: 95 % t-intervals over seeds."
     )
     figure.data = table
@@ -51,12 +51,8 @@ def _cross(axes: Axes, measured: pd.DataFrame, across: str, up: str, name: str) 
         return
     x, y, style = measured.loc[across], measured.loc[up], look(name)
     bars: dict[str, Any] = {"color": style.colour, "lw": 1.0, "alpha": 0.6, "zorder": 2}
-    if across.endswith("kl"):  # a lower end at or below zero has no place on a log scale
-        axes.plot([x["low"] if x["low"] > 0 else x["mean"] / 3, x["high"]], [y["mean"]] * 2, **bars)
-        axes.plot([x["mean"]] * 2, [y["low"] if y["low"] > 0 else y["mean"] / 3, y["high"]], **bars)
-    else:
-        axes.plot([x["low"], x["high"]], [y["mean"]] * 2, **bars)
-        axes.plot([x["mean"]] * 2, [y["low"], y["high"]], **bars)
+    axes.plot([x["low"], x["high"]], [y["mean"]] * 2, **bars)
+    axes.plot([x["mean"]] * 2, [y["low"], y["high"]], **bars)
     filled: dict[str, Any] = {"markerfacecolor": "white"} if style.control else {}
     axes.plot(
         x["mean"], y["mean"], style.marker, color=style.colour, markersize=7, label=style.label, **filled

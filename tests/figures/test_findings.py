@@ -112,12 +112,19 @@ def test_claims_are_coloured_by_verdict_and_untested_ones_left_out():
     assert '<td><a href="04_harmless.html#best-of-n">harmless: best of n</a></td>' in page
     assert shown.loc["L4", "figure and table"] == "–"
     dear = table[table["id"] == "E4"].assign(id="E12", unit="FLOPs", table="cost", effect=2e11)
-    dear = dear.assign(low=1.5e11, high=2.5e11)
+    dear = dear.assign(low=1.5e11, high=2.5e11, run="arms", method="adversarial_js", than="init_sft")
     assert set(findings.claims(pd.concat([table, dear])).table["id"]) == {"E4", "E5"}, (
         "it has no place on a share's axis"
     )
     assert tables.claims(dear).frame["effect"].tolist() == ["2e+11 [1.5e+11, 2.5e+11]"]
     assert "11_cost.html" in tables.claims(dear)._repr_html_()
+    places = {
+        ("coverage", "pi_sft"): "#imitating-covering-or-seeking",
+        ("outcomes", "rl_init_sft"): "#judge-against-nats", ("outcomes", "spin"): "#what-training-reaches",
+    }  # fmt: skip
+    for (kind, than), anchor in places.items():
+        row = dear.assign(table=kind, than=than, unit="share")
+        assert f"07_optimising_the_policy.html{anchor}" in tables.claims(row)._repr_html_()
     assert text.verdict_counts(table).splitlines() == [
         "enumerated: 1 supported", "harmless, h = 1: 1 contradicted, 1 not yet tested and 1 supported",
     ]  # fmt: skip
