@@ -11,10 +11,10 @@ from afd_study.figures.style import METHODS
 from afd_study.methods.arms import ARMS
 from afd_study.models.decoding import Drawn, Request
 from afd_study.models.specs import AdversarialSpec, PolicyGradientSpec
-from afd_study.study import spending
+from afd_study.study import freezing, spending
 from afd_study.study.context import Context
 from afd_study.study.costs import AMOUNTS, break_even, cost, cost_table, methods, spendings
-from afd_study.study.frozen import freeze
+from afd_study.study.frozen import freeze, read_manifest
 from afd_study.study.imitation_steps import _spend
 from afd_study.study.pipeline import plan
 from afd_study.study.spec import load_spec
@@ -203,6 +203,13 @@ def test_the_real_plan_charges_what_was_drawn_to_be_learned_from(real):
     assert {name for name, each in tokens.items() if each["preference_labels"]} == {*without, "preferences"}
 
 
+def test_best_of_n_pays_for_the_policy_it_draws_from_whatever_its_reward_model_starts_at():
+    overrides = {"reward.kinds": ["init_demo"], "reward.backbone": "scratch"}
+    steps = plan(load_spec("harmless", "smoke", overrides), task="harmless", seed=0).steps
+    assert steps["pi_sft"].key not in steps["reward_init_demo"].closure()
+    assert steps["pi_sft"] in methods(steps, kinds=["init_demo"], n=16)["init_demo"].made
+
+
 def test_a_step_that_the_store_lacks_is_named(real, tmp_path):
     with pytest.raises(StoreError, match="lacks pi_sft/.*compute it"):
         spendings({real["pi_sft"].key: real["pi_sft"]}, Store(tmp_path))
@@ -329,3 +336,12 @@ def test_results_without_costs_say_how_to_make_them(frozen):
     freeze("arms", {"values": wide(frozen)}, seeds=[0, 1])
     with pytest.raises(StoreError, match="make results WHAT=arms"):
         spending.costs()
+
+
+def test_costs_are_frozen_beside_what_the_arms_reach(frozen, monkeypatch):
+    monkeypatch.setattr(freezing, "gather", lambda *_, **__: frozen)
+    monkeypatch.setattr(freezing, "_arm_tables", lambda cells: {"histories": frozen.head(1)})
+    monkeypatch.setattr(freezing, "step_seconds", lambda *_: 1.0)
+    freezing.freeze_arms(jobs=1)
+    assert set(read_manifest("arms")["files"]) == {"values.csv", "histories.csv", "costs.csv"}
+    assert len(spending.costs()) == len(cost_table(frozen))
