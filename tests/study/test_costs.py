@@ -340,8 +340,9 @@ def test_results_without_costs_say_how_to_make_them(frozen):
 
 def test_costs_are_frozen_beside_what_the_arms_reach(frozen, monkeypatch):
     monkeypatch.setattr(freezing, "gather", lambda *_, **__: frozen)
-    monkeypatch.setattr(freezing, "_arm_tables", lambda cells: {"histories": frozen.head(1)})
+    monkeypatch.setattr(freezing, "histories", lambda cells, name: frozen.head(1))
     monkeypatch.setattr(freezing, "step_seconds", lambda *_: 1.0)
     freezing.freeze_arms(jobs=1)
-    assert set(read_manifest("arms")["files"]) == {"values.csv", "histories.csv", "costs.csv"}
+    kept = {"values.csv", "histories.csv", "trajectories.csv", "costs.csv"}
+    assert set(read_manifest("arms")["files"]) == kept
     assert len(spending.costs()) == len(cost_table(frozen))
