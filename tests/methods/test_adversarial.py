@@ -155,16 +155,19 @@ def test_a_response_that_the_demonstrator_never_gives_is_as_bad_as_the_clip_says
     assert arm.score([None] * 2).tolist() == [-30.0, 1.0]
 
 
-def test_a_saturated_discriminator_warns_and_training_goes_on(listed, run):
+def test_a_saturated_discriminator_warns_and_training_goes_on(run, monkeypatch):
     def far(examples):
         return np.where(np.arange(len(examples)) % 2, 90.0, -90.0)
 
-    with pytest.warns(RuntimeWarning, match=r"saturated after step \d: accuracy .*100% of its logits"):
-        _, path = run(log_demo=far)
-    assert path["step"].tolist() == [0, 2, 4, 6] and (path["clipped"] == 1).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         run("well", true=True)
+        _, path = run("control", log_demo=far)  # the exact logit is no discriminator: nothing to be mended
+        assert (path["clipped"] == 1).all()
+    monkeypatch.setattr(Learner, "logits", lambda learner, examples: far(examples))
+    with pytest.warns(RuntimeWarning, match=r"saturated after step \d: accuracy .*100% of its logits"):
+        _, path = run()
+    assert path["step"].tolist() == [0, 2, 4, 6] and (path["clipped"] == 1).all()
 
 
 def test_a_logit_that_is_no_number_stops_and_keeps_its_batch(listed, run, tmp_path):
