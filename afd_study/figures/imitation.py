@@ -37,7 +37,7 @@ def covering(table: pd.DataFrame) -> Plate:
                 axes.xaxis.set_major_locator(MaxNLocator(4))
                 axes.set(xlabel=xlabel, ylabel=ylabel if column == 0 else "")
             grid[0, column].set_title(f"{task}\n{setting}")
-        legend_below(figure)
+        legend_below(figure, columns=3)
     figure.caption = (
         "Covering and seeking: coverage and precision (above), forward and reverse KL (below). "
         "Bars: 95 % t-intervals over seeds."
@@ -82,7 +82,7 @@ def courses(table: pd.DataFrame, methods: list[str]) -> Plate:
                 axes.set(ylabel=label if column == 0 else "")
             grid[0, column].set_title(task)
             grid[-1, column].set_xlabel("step of the policy")
-        legend_below(figure)
+        legend_below(figure, columns=3)
     figure.caption = (
         "The discriminator's accuracy (a coin's is the line) and logits, and how long samples are. "
         "Means over seeds."
