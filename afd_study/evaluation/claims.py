@@ -62,7 +62,6 @@ class Claim(BaseModel):
     tasks: tuple[str, ...] = TASKS
     settings: tuple[str, ...] = ()
     run: Literal["ledger", "arms"] = "ledger"
-    pending: str = ""
     post_hoc: bool = False
 
 
@@ -137,10 +136,10 @@ def _against(claim: Claim) -> list[str]:
 
 
 def check_methods(ledger: Ledger, known: Iterable[str]) -> None:
-    """Raise SpecError where a claim names a method that is neither known nor said to be pending."""
+    """Raise SpecError where a claim names an unknown method."""
     methods = set(known)
     for claim in ledger.claims:
-        for name in {claim.method, claim.than} - {"", claim.pending}:
+        for name in {claim.method, claim.than} - {""}:
             if name not in methods:
                 raise unknown_name(f"method (claim {claim.id})", name, methods)
 
@@ -183,7 +182,7 @@ def effects_by_seed(ledger: Ledger, runs: Runs) -> pd.DataFrame:
     rows = [
         (claim.id, task, setting, seed, effect)
         for claim in ledger.claims
-        if claim.kind != "identity" and not claim.pending and claim.run in values
+        if claim.kind != "identity" and claim.run in values
         if _made(claim, values[claim.run], ledger.seeds)
         for task in claim.tasks
         for setting in claim.settings
@@ -198,7 +197,7 @@ def _effects(claim: Claim, task: str, setting: str, values: Values) -> "pd.Serie
 
 def _row(claim: Claim, task: str, setting: str, values: Values | None, ledger: Ledger) -> dict[str, Any]:
     front = _front(claim) | {"task": task, "setting": setting}
-    if claim.pending or values is None or not _made(claim, values, ledger.seeds):
+    if values is None or not _made(claim, values, ledger.seeds):
         return front | {"effect": np.nan, "low": np.nan, "high": np.nan, "n_seeds": 0, "verdict": UNTESTED}
     effects = _effects(claim, task, setting, values).to_numpy()
     found = Interval(effects.mean() if len(effects) else np.nan, np.nan, np.nan)

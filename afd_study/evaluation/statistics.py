@@ -5,7 +5,7 @@ and one prompt) is NaN, never a silent 0 or 0.5; each docstring says when. Rando
 Generator.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +54,19 @@ def t_interval(per_seed_means: ArrayLike, level: float = 0.95) -> Interval:
     error = means.std(axis=0, ddof=1) / np.sqrt(len(means))
     half = stats.t.ppf(0.5 + level / 2, df=len(means) - 1) * error
     return Interval(mean, mean - half, mean + half)
+
+
+def t_intervals(rows: pd.DataFrame, by: Sequence[str], *, level: float = 0.95) -> pd.DataFrame:
+    """Return mean, low, high (`t_interval`) and n_seeds of column `value`, for each key of `by`.
+
+    Raises DataError for missing columns or a key with fewer than two seeds.
+    """
+    require_columns(rows, (*by, "value"))
+    found = [
+        (*key, *t_interval(part.to_numpy(), level), len(part))
+        for key, part in rows.groupby(list(by), sort=True)["value"]
+    ]
+    return pd.DataFrame(found, columns=[*by, *Interval._fields, "n_seeds"])
 
 
 def resampling_weights(

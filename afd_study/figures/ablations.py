@@ -33,8 +33,8 @@ def responses(table: pd.DataFrame, *, n: int = 16) -> Plate:
             axes.set_ylabel("judge points")
         legend_below(figure)
     figure.caption = (
-        f"Judge's mean of the response kept out of {n}, against what was varied. Bars: 95 % intervals, "
-        f"t over {int(table['n_seeds'].max())} seeds."
+        f"Judge's mean of the response kept out of {n} (or of as many as the axis says), against what was "
+        f"varied. Bars: 95 % intervals, t over {int(table['n_seeds'].max())} seeds."
     )
     figure.data = table[list(COLUMNS)]
     return figure

@@ -73,5 +73,6 @@ def made_by(*methods: Method) -> tuple[str, ...]:
     return tuple(name for name, arm in ARMS.items() if arm.method in methods)
 
 
+EQUAL_LENGTH_RIVAL = "adversarial_reverse_kl"  # at whose lengths the precision of pi_SFT is told (claim L5)
 WAYS = {"extrapolation": made_by("extrapolation"), "rl_init_sft": made_by("rloo")}
 """Way from pi_SFT -> the arms that are its points: compared with Best-of-n at equal KL."""

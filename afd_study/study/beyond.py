@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from afd_study.evaluation.statistics import t_interval
-from afd_study.methods.arms import ARMS, WAYS, made_by
+from afd_study.evaluation.statistics import t_interval, t_intervals
+from afd_study.methods.arms import ARMS, EQUAL_LENGTH_RIVAL, WAYS, made_by
 from afd_study.study.arms import OPTIMUM_STRENGTHS, PROXY
 from afd_study.study.cells import ARMS_SETTING, SMALL
 from afd_study.study.frozen import read_frozen, read_manifest
@@ -15,7 +15,6 @@ from afd_study.study.values import LEVELS, narrow
 TAUGHT = tuple(name for name, arm in ARMS.items() if arm.method != "extrapolation")
 OPTIMA = tuple(f"dpo_optimum_strength_{strength:g}" for strength in OPTIMUM_STRENGTHS)
 IMITATORS = ("pi_init", "pi_sft", *made_by("adversarial"))
-EQUAL_LENGTH_RIVAL = "adversarial_reverse_kl"  # policy_steps.RIVAL, which would import the models
 SHOWN = ("coverage", "precision", "stray_share", "length")
 COVERING = (
     "coverage",
@@ -49,7 +48,7 @@ def reached() -> pd.DataFrame:
     """
     found = values()
     chosen = found[(found["metric"] == "judge") & (found["n"] == 1)]
-    return intervals(chosen[chosen["method"].isin([*LEVELS, *OPTIMA, *TAUGHT])], ("task", "method"))
+    return t_intervals(chosen[chosen["method"].isin([*LEVELS, *OPTIMA, *TAUGHT])], ("task", "method"))
 
 
 def optima() -> pd.DataFrame:
@@ -67,7 +66,7 @@ def beyond_demonstrations() -> pd.DataFrame:
     taught = [name for name in (*OPTIMA, *TAUGHT) if name in wide]
     ahead = wide[taught].sub(wide["demonstrations"], axis=0)
     long = ahead.melt(ignore_index=False, var_name="method").dropna().reset_index()
-    return intervals(long, ("task", "method"))
+    return t_intervals(long, ("task", "method"))
 
 
 def covering(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
@@ -76,7 +75,7 @@ def covering(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
     Metrics are those of COVERING; their units stand in evaluation.coverage.METRICS.
     """
     chosen = pd.concat([_of_imitators(setting) for setting in settings])
-    return intervals(chosen, ("task", "setting", "method", "metric"))
+    return t_intervals(chosen, ("task", "setting", "method", "metric"))
 
 
 def against_sft(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
@@ -94,7 +93,7 @@ def against_sft(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame
         frames.append(ahead.dropna().reset_index())
     found = pd.concat(frames)
     other = (found["metric"] == "precision_at_equal_length") & (found["method"] != EQUAL_LENGTH_RIVAL)
-    return intervals(found[~other], ("task", "setting", "method", "metric"))
+    return t_intervals(found[~other], ("task", "setting", "method", "metric"))
 
 
 def _of_imitators(setting: str) -> pd.DataFrame:
@@ -163,14 +162,3 @@ def paths(setting: str = ARMS_SETTING) -> pd.DataFrame:
     """
     found = read_frozen("arms", "trajectories")
     return found[found["setting"] == setting].drop(columns="setting").reset_index(drop=True)
-
-
-def intervals(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
-    """Return mean, low, high (95 %, t over seeds) and n_seeds of column `value`, for each key of `by`."""
-    found = [
-        dict(zip(by, key, strict=True))
-        | t_interval(part["value"].to_numpy())._asdict()
-        | {"n_seeds": len(part)}
-        for key, part in rows.groupby(list(by), sort=True)
-    ]
-    return pd.DataFrame(found)

@@ -26,7 +26,7 @@ import pandas as pd
 
 from afd_study.errors import StoreError
 from afd_study.evaluation.claims import load_ledger
-from afd_study.evaluation.statistics import t_interval
+from afd_study.evaluation.statistics import t_intervals
 from afd_study.methods.arms import ARMS
 from afd_study.study.execution import execute
 from afd_study.study.store import Step, Store
@@ -120,13 +120,8 @@ def cost_values(study: Study) -> pd.DataFrame:
 
 
 def cost_table(values: pd.DataFrame) -> pd.DataFrame:
-    """Return costs over seeds, from table `values`: task, method, metric, mean, low, high (95 %, t)."""
-    rows = values[values["table"] == "cost"].groupby(["task", "method", "metric"], sort=True)["value"]
-    found = [
-        dict(zip(("task", "method", "metric"), key, strict=True)) | t_interval(part.to_numpy())._asdict()
-        for key, part in rows
-    ]
-    return pd.DataFrame(found)
+    """Return costs over seeds, from table `values`: task, method, metric, mean, low, high, n_seeds."""
+    return t_intervals(values[values["table"] == "cost"], ("task", "method", "metric"))
 
 
 def spendings(steps: Mapping[str, Step], store: Store) -> dict[str, Spent]:

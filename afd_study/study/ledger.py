@@ -26,7 +26,7 @@ from afd_study.study.frozen import is_frozen, read_frozen, read_manifest
 from afd_study.study.values import narrow
 
 METHODS = (*REWARD_DATA, *SCORERS, *ARMS, *WAYS, "pi_init", "pi_sft", "demonstrations")
-"""Every method that a claim may name, beside those that it calls pending."""
+"""Every method that a claim may name."""
 RUNS = ("ledger", "arms")  # the frozen results that claims are judged on
 SIGNS = {"supported": "yes", "contradicted": "**no**", "inconclusive": "open", UNTESTED: "not yet tested"}
 FRONT = (("harmless", "h = 0"), ("harmless", "h = 1"), ("helpful", "h = 0"), ("helpful", "h = 1"))

@@ -10,7 +10,7 @@ import pandas as pd
 from afd_study.evaluation import drift
 from afd_study.evaluation.coverage import coverage, precision_at_equal_length
 from afd_study.methods import direct
-from afd_study.methods.arms import PICKED_FROM
+from afd_study.methods.arms import EQUAL_LENGTH_RIVAL, PICKED_FROM
 from afd_study.methods.policy_gradient import optimise
 from afd_study.methods.reward_pairs import Contrast, pairs
 from afd_study.methods.selection import JUDGE
@@ -27,7 +27,6 @@ from afd_study.study.steps import count_draws, samples_table
 from afd_study.study.tables import read_table, write_table
 
 ROW = ["prompt_id", "source", "draw"]
-RIVAL = "adversarial_reverse_kl"  # at whose lengths the precision of pi_SFT is told (claim L5)
 
 
 def direct_policy(
@@ -166,7 +165,9 @@ def arms(
         if f"{name} densities" in measured
     }
     found += [coverage(table, policy=name, good=good, **named) for name, table in laws.items()]
-    found.append(precision_at_equal_length(laws, reference="pi_sft", rival=RIVAL, good=good, **named))
+    found.append(
+        precision_at_equal_length(laws, reference="pi_sft", rival=EQUAL_LENGTH_RIVAL, good=good, **named)
+    )
     many = read_table(optimum, "densities")
     found.append(drift.dpo_optimum(many, strengths=optimum_strengths, **named))
     shown = read_table(judged, "components").query("source == 'demonstrations'")

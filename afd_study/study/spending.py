@@ -7,6 +7,7 @@ import pandas as pd
 
 from afd_study.errors import SpecError, StoreError, unknown_name
 from afd_study.evaluation.claims import load_ledger
+from afd_study.evaluation.statistics import t_intervals
 from afd_study.methods.arms import ARMS, DEMONSTRATORS
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study import beyond
@@ -76,7 +77,7 @@ def judged() -> pd.DataFrame:
     methods = set(costs()["method"])
     size = np.where(found["method"].isin(list(REWARD_DATA)), n, 1)
     chosen = found[(found["metric"] == "judge") & (found["n"] == size) & found["method"].isin(methods)]
-    return beyond.intervals(chosen, ("task", "method"))
+    return t_intervals(chosen, ("task", "method"))
 
 
 def against(*metrics: str) -> pd.DataFrame:

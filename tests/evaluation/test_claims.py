@@ -123,12 +123,11 @@ def test_unknown_names_are_refused_with_the_nearest(case):
         load_ledger(ledger_text(**changes))
 
 
-def test_methods_are_checked_against_what_there_is_and_what_is_pending():
+def test_methods_are_checked_against_what_there_is():
     known = {"init_sft", "init_demo"}
     check_methods(load_ledger(ledger_text()), known)
     with pytest.raises(SpecError, match="'init_dmeo': did you mean 'init_demo'"):
         check_methods(load_ledger(ledger_text(than="init_dmeo")), known)
-    check_methods(load_ledger(ledger_text(than="spin", pending="spin")), known)
 
 
 # effects, by hand: the gap from random to oracle is 2 points
@@ -218,9 +217,7 @@ def test_other_seeds_are_not_counted():
     assert row["n_seeds"] == 8 and row["effect"] == pytest.approx(0.3)
 
 
-def test_a_claim_of_a_method_to_come_is_not_yet_tested_and_an_identity_holds_within_its_tolerance():
-    row = judged(values(usual()), than="spin", pending="spin")
-    assert row["verdict"] == UNTESTED and np.isnan(row["effect"]) and row["n_seeds"] == 0
+def test_an_identity_holds_within_its_tolerance():
     rule = {"kind": "identity", "form": "identity", "metric": "sft_is_forward_kl", "margin": 1e-9}
     for error, told in ((1e-12, "supported"), (1e-3, "contradicted"), (np.nan, "contradicted")):
         found = judge_claims(
@@ -281,8 +278,6 @@ def test_effects_by_seed_are_what_verdicts_rest_on():
     assert list(each["seed"]) == list(SEEDS) and np.allclose(each["effect"], 0.2)
     whole = judge_claims(ledger, {"ledger": frame}, ERRORS)
     assert each["effect"].mean() == pytest.approx(whole.loc[0, "effect"])
-    pending = load_ledger(ledger_text(than="spin", pending="spin"))
-    assert effects_by_seed(pending, {"ledger": frame}).empty
 
 
 def test_the_chapters_contrasts_are_the_ledgers_claims():

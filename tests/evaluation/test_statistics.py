@@ -34,6 +34,19 @@ def test_t_interval_refuses_one_seed_and_odd_shapes(means):
         st.t_interval(means)
 
 
+def test_t_intervals_of_each_key_are_those_of_its_values():
+    rows = pd.DataFrame({"task": ["b", "b", "b", "a", "a"], "value": [1.0, 2.0, 6.0, 4.0, 4.0]})
+    found = st.t_intervals(rows, ("task",))
+    assert list(found["task"]) == ["a", "b"] and list(found["n_seeds"]) == [2, 3]
+    expected = st.t_interval([1.0, 2.0, 6.0])
+    assert found.loc[1, ["mean", "low", "high"]].tolist() == [expected.mean, expected.low, expected.high]
+    assert found.loc[0, ["low", "high"]].tolist() == [4.0, 4.0]
+    with pytest.raises(DataError, match="setting"):
+        st.t_intervals(rows, ("setting",))
+    with pytest.raises(DataError, match="at least 2 seeds"):
+        st.t_intervals(rows[:1], ("task",))
+
+
 def test_level_must_be_a_probability():
     with pytest.raises(SpecError, match="level"):
         st.t_interval([1.0, 2.0], level=95)

@@ -9,7 +9,15 @@ from afd_study.evaluation.claims import load_ledger
 from afd_study.evaluation.effects import VALUE_COLUMNS
 from afd_study.figures import beyond as draw
 from afd_study.figures import imitation
-from afd_study.methods.arms import ARMS, DEMONSTRATORS, FRESH, GRADIENT, PICKED_FROM, made_by
+from afd_study.methods.arms import (
+    ARMS,
+    DEMONSTRATORS,
+    EQUAL_LENGTH_RIVAL,
+    FRESH,
+    GRADIENT,
+    PICKED_FROM,
+    made_by,
+)
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.reward_pairs import Contrast
 from afd_study.models.specs import TrainingSpec
@@ -18,7 +26,6 @@ from afd_study.study.cells import Cell, arm_cells
 from afd_study.study.execution import check_signature
 from afd_study.study.frozen import freeze
 from afd_study.study.pipeline import plan
-from afd_study.study.policy_steps import RIVAL
 from afd_study.study.spec import load_spec
 from afd_study.study.store import Store
 from afd_study.study.study import open_study
@@ -293,8 +300,8 @@ def test_at_equal_length_sft_is_compared_with_the_arm_whose_lengths_were_taken(t
     ]
     freeze("arms", {"values": values.wide(pd.DataFrame(rows, columns=list(VALUE_COLUMNS)))}, seeds=[0, 1])
     found = beyond.against_sft().groupby("metric")["method"].agg(set)
-    assert found["precision"] == {RIVAL, "true_reverse_kl"} and beyond.EQUAL_LENGTH_RIVAL == RIVAL
-    assert found["precision_at_equal_length"] == {RIVAL}
+    assert found["precision"] == {EQUAL_LENGTH_RIVAL, "true_reverse_kl"}
+    assert found["precision_at_equal_length"] == {EQUAL_LENGTH_RIVAL}
 
 
 def test_every_figure_of_the_chapter_is_drawn_and_brings_its_table(frozen):
