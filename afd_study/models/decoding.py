@@ -8,7 +8,7 @@ that a sample does not depend on what shares its batch; finished rows are droppe
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from afd_study.errors import DataError, SpecError
+from afd_study.models.prefix import SharedPrefix, applies
 from afd_study.models.scoring import output_logits
 
 COMPACT_BELOW = 0.85  # share of live rows under which dropping the finished ones pays
@@ -85,12 +86,12 @@ def sample(
     sources = _sources(lm, extrapolation)
     results: list[Drawn | None] = [None] * len(requests)
     done = 0
-    for rows in _equal_lengths(requests, max_rows):
-        batch = [requests[row] for row in rows]
-        drawn = _sample_batch(sources, batch, seed, eos_id, max_new_tokens, temperature)
-        for row, response in zip(rows, drawn, strict=True):
+    mixed = all(source.shared for source in sources)
+    for table in _tables(requests, max_rows, mixed=mixed):
+        drawn = _sample_table(sources, table, requests, seed, eos_id, max_new_tokens, temperature)
+        for row, response in drawn.items():
             results[row] = response
-        done += len(rows)
+        done += len(drawn)
         progress(done)
     return results  # type: ignore[return-value]  # every row was in exactly one batch
 
@@ -101,36 +102,75 @@ def uniforms(seed: int, prompt_id: str, draw: int, n: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(name, "little"))).random(n)
 
 
-def _equal_lengths(requests: Sequence[Request], max_rows: int) -> Iterator[list[int]]:
-    """Yield rows whose prompts have equal length, at most `max_rows` at once: no padding, no mask."""
-    by_length: dict[int, list[int]] = defaultdict(list)
+class _Table(NamedTuple):
+    """Prompts that are drawn for at once, and which request each of their rows is: -1 for a row too many."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    rows: np.ndarray  # (prompts, draws)
+
+
+def _tables(requests: Sequence[Request], max_rows: int, *, mixed: bool) -> Iterator[_Table]:
+    """Yield all requests in tables of at most `max_rows` rows: of equally long prompts, unless `mixed`."""
+    asked: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for row, request in enumerate(requests):
-        by_length[len(request.ids)].append(row)
-    for _, rows in sorted(by_length.items()):
-        for first in range(0, len(rows), max_rows):
-            yield rows[first : first + max_rows]
+        asked[request.ids].append(row)
+    chunks = [
+        (ids, rows[first : first + max_rows])
+        for ids, rows in sorted(asked.items(), key=lambda each: (len(each[0]), -len(each[1])))
+        for first in range(0, len(rows), max_rows)
+    ]
+    held: list[tuple[tuple[int, ...], list[int]]] = []
+    for ids, rows in chunks:
+        draws = max(len(rows), *(len(other) for _, other in held), 0)
+        fits = (len(held) + 1) * draws <= max_rows and (mixed or not held or len(held[0][0]) == len(ids))
+        if held and not fits:
+            yield _table(held)
+            held = []
+        held.append((ids, rows))
+    if held:
+        yield _table(held)
+
+
+def _table(held: Sequence[tuple[tuple[int, ...], list[int]]]) -> _Table:
+    rows = np.full((len(held), max(len(each) for _, each in held)), -1)
+    for place, (_, each) in enumerate(held):
+        rows[place, : len(each)] = each
+    return _Table(tuple(ids for ids, _ in held), rows)
 
 
 class _Source:
-    """A model with its cache of a batch, and the exponent of its law."""
+    """A model with what it has read of a table, and the exponent of its law."""
 
     def __init__(self, lm: PreTrainedModel, exponent: float) -> None:
         self.lm, self.exponent = lm.eval(), exponent
+        self.shared = applies(lm)
 
-    def prefill(self, batch: Sequence[Request]) -> None:
-        """Read each distinct prompt once and copy its keys and values to its draws."""
-        distinct = {ids: place for place, ids in enumerate(dict.fromkeys(request.ids for request in batch))}
+    def prefill(self, prompts: Sequence[tuple[int, ...]], draws: int, room: int) -> None:
+        """Read each prompt once, for all of its draws."""
+        if self.shared:
+            self.cache: Any = SharedPrefix(self.lm, prompts, draws=draws, room=room)
+            self.hidden = self.cache.last.repeat_interleave(draws, 0)
+            return
         self.cache = DynamicCache(config=self.lm.config)
-        prompts = torch.tensor(list(distinct), device=self.lm.device)
-        output = self.lm.base_model(input_ids=prompts, past_key_values=self.cache, use_cache=True)
-        place = torch.tensor([distinct[request.ids] for request in batch], device=self.lm.device)
-        self.cache.batch_select_indices(place)
-        self.hidden = output.last_hidden_state[:, -1][place]
+        ids = torch.tensor(prompts, device=self.lm.device)
+        output = self.lm.base_model(input_ids=ids, past_key_values=self.cache, use_cache=True)
+        self.cache.batch_repeat_interleave(draws)
+        self.hidden = output.last_hidden_state[:, -1].repeat_interleave(draws, 0)
 
     def read(self, token: Tensor) -> None:
         """Append one token to every row."""
+        if self.shared:
+            self.hidden = self.cache.read(self.lm, token[:, None])[:, -1]
+            return
         output = self.lm.base_model(input_ids=token[:, None], past_key_values=self.cache, use_cache=True)
         self.hidden = output.last_hidden_state[:, -1]
+
+    def keep(self, prompts: Tensor, rows: Tensor) -> None:
+        """Keep these prompts, and of the rows these."""
+        if self.shared:
+            self.cache.keep(prompts, rows)
+        else:
+            self.cache.batch_select_indices(rows)
 
     def law(self) -> Tensor:
         """Log-probabilities of the next token, (rows, vocabulary), float64."""
@@ -155,43 +195,66 @@ def _next_law(sources: Sequence[_Source]) -> tuple[Tensor, Tensor | None]:
     return tilted, (tilted.exp() * (tilted - own).nan_to_num(0.0)).sum(-1)
 
 
-def _sample_batch(
-    sources: Sequence[_Source], batch: Sequence[Request], seed: int, eos_id: int, horizon: int,
-    temperature: float,
-) -> list[Drawn]:  # fmt: skip
+def _sample_table(
+    sources: Sequence[_Source], table: _Table, requests: Sequence[Request], seed: int, eos_id: int,
+    horizon: int, temperature: float,
+) -> dict[int, Drawn]:  # fmt: skip
+    """Return the response to each request of the table, by its row among the requests."""
     where = sources[0].lm.device
-    noise = torch.from_numpy(np.stack([uniforms(seed, r.prompt_id, r.draw, horizon) for r in batch])).to(
-        where
-    )
+    numbers = table.rows[
+        table.rows >= 0
+    ]  # the table's requests, in order; below, a request is its place here
+    noise = np.stack([uniforms(seed, requests[i].prompt_id, requests[i].draw, horizon) for i in numbers])
+    drawn = _Progress(torch.from_numpy(noise).to(where), horizon)
+    there = torch.from_numpy(table.rows >= 0).to(where)
+    rows = torch.where(there, (there.flatten().cumsum(0) - 1).view_as(there), -1)
     for source in sources:
-        source.prefill(batch)
-    tokens = torch.zeros((len(batch), horizon), dtype=torch.int64, device=where)
-    logprobs, kls = torch.zeros((2, len(batch)), dtype=torch.float64, device=where)
-    lengths = torch.full((len(batch),), horizon, device=where)
-    rows = torch.arange(len(batch), device=where)  # the rows still in the batch; some may have ended
-    ended = torch.zeros(len(batch), dtype=torch.bool, device=where)  # of those
+        source.prefill(table.prompts, rows.shape[1], horizon)
+    ended = ~there
     for t in range(horizon):
         law, kl = _next_law(sources)
-        token = _draw(law, noise[rows, t], temperature)
-        live = rows[~ended]
-        tokens[live, t] = token[~ended]
-        logprobs[live] += law.gather(-1, token[:, None])[:, 0][~ended]
-        if kl is not None:
-            kls[live] += kl[~ended]
-        now = ~ended & (token == eos_id)
-        lengths[rows[now]] = t + 1
-        ended |= now
+        token = _draw(law, drawn.noise[rows.flatten(), t], temperature)
+        drawn.note(t, token, law, kl, rows.flatten(), ~ended.flatten())
+        ended = ended | (token == eos_id).view_as(ended)
         if t == horizon - 1 or bool(ended.all()):
             break
-        if (~ended).double().mean() < COMPACT_BELOW:
-            keep = (~ended).nonzero()[:, 0]
+        live = (~ended).sum(1)
+        prompts, draws = (live > 0).nonzero()[:, 0], int(live.max())
+        if len(prompts) * draws < COMPACT_BELOW * ended.numel():
+            first = ended[prompts].to(torch.uint8).argsort(dim=1, stable=True)[:, :draws]  # live ones first
+            kept = (prompts[:, None] * ended.shape[1] + first).flatten()
             for source in sources:
-                source.cache.batch_select_indices(keep)
-            rows, token, ended = rows[keep], token[keep], ended[keep]
+                source.keep(prompts, kept)
+            rows, ended = (each.flatten()[kept].view(-1, draws) for each in (rows, ended))
+            token = token[kept]
         for source in sources:
             source.read(token)
-    cut = zip(tokens.tolist(), lengths.tolist(), logprobs.tolist(), kls.tolist(), strict=True)
-    return [Drawn(tuple(ids[:length]), logprob, kl) for ids, length, logprob, kl in cut]
+    return dict(zip(numbers.tolist(), drawn.responses(), strict=True))
+
+
+class _Progress:
+    """What has been drawn of each request so far; `noise` (requests, horizon) holds its uniform numbers."""
+
+    def __init__(self, noise: Tensor, horizon: int) -> None:
+        self.noise = noise
+        self.tokens = torch.zeros(noise.shape, dtype=torch.int64, device=noise.device)
+        self.lengths = torch.zeros(len(noise), dtype=torch.int64, device=noise.device)
+        self.logprobs, self.kls = torch.zeros((2, len(noise)), dtype=torch.float64, device=noise.device)
+
+    def note(self, t: int, token: Tensor, law: Tensor, kl: Tensor | None, rows: Tensor, live: Tensor) -> None:
+        """Note token `t` of the rows that are live, and what the law gave it."""
+        now = rows[live]
+        self.tokens[now, t] = token[live]
+        self.lengths[now] = t + 1
+        self.logprobs[now] += law.gather(-1, token[:, None])[:, 0][live]
+        if kl is not None:
+            self.kls[now] += kl[live]
+
+    def responses(self) -> Iterator[Drawn]:
+        """Yield the responses, cut where they ended."""
+        columns = (self.tokens, self.lengths, self.logprobs, self.kls)
+        for ids, length, logprob, kl in zip(*(each.tolist() for each in columns), strict=True):
+            yield Drawn(tuple(ids[:length]), logprob, kl)
 
 
 def _draw(law: Tensor, noise: Tensor, temperature: float) -> Tensor:

@@ -1,0 +1,76 @@
+"""What a benchmark found: one record a line, as JSON and as a table."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from afd_study.study.frozen import hardware
+from afd_study.study.store import commit
+from afd_study.study.versions import library_versions
+
+
+class Record(BaseModel):
+    """One comparison. Times are medians over interleaved repeats, in seconds; ratios are peer over ours.
+
+    `ratio` is the median of the repeats' ratios, `ratio_low` and `ratio_high` their range. `share_of_peak` is
+    useful FLOPs over ours, as a share of the matrix-product peak probed in the same run.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    model: str
+    peer_name: str
+    ours: float
+    peer: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    share_of_peak: float | None
+    pairs: int
+    tokens: int
+
+
+def record(
+    *, name: str, model: str, peer_name: str, ours: Sequence[float], peer: Sequence[float],
+    flops: float, tokens: int, peak: float,
+) -> Record:  # fmt: skip
+    """Return the record of interleaved times (seconds), of `flops` useful FLOPs and `tokens` tokens.
+
+    `peak` is in FLOP/s.
+    """
+    ratios = np.asarray(peer) / np.asarray(ours)
+    return Record(
+        name=name, model=model, peer_name=peer_name, ours=float(np.median(ours)), peer=float(np.median(peer)),
+        ratio=float(np.median(ratios)), ratio_low=float(ratios.min()), ratio_high=float(ratios.max()),
+        share_of_peak=flops / float(np.median(ours)) / peak if flops else None, pairs=len(ratios),
+        tokens=tokens,
+    )  # fmt: skip
+
+
+def write(records: Sequence[Record], path: Path, *, peak: float, threads: int) -> None:
+    """Write records with hardware, versions and commit."""
+    about = {
+        "commit": commit(), "libraries": library_versions(), "hardware": hardware(),
+        "threads": threads, "peak_gflops": round(peak / 1e9, 1),
+    }  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = {**about, "records": [each.model_dump() for each in records]}
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def table(records: Sequence[Record]) -> str:
+    """Return the records as a table to print."""
+    rows = [
+        {
+            "benchmark": each.name, "model": each.model, "peer": each.peer_name,
+            "ours (s)": f"{each.ours:.3g}", "peer (s)": f"{each.peer:.3g}",
+            "ratio": f"{each.ratio:.2f} [{each.ratio_low:.2f}, {each.ratio_high:.2f}]",
+            "of peak": "" if each.share_of_peak is None else f"{each.share_of_peak:.0%}",
+        }
+        for each in records
+    ]  # fmt: skip
+    return pd.DataFrame(rows).to_string(index=False)

@@ -1,0 +1,71 @@
+"""Sampling 50 responses a prompt: our decoder beside transformers' `generate`, at its best batching.
+
+`generate` repeats a prompt for each of its responses and reads it that often. Of several batchings (one
+prompt at a time, or several padded on the left) the fastest in a trial run is the peer. Both sides draw from
+the whole law at temperature 1, up to LENGTH tokens; GPT-2's end mark is made as likely as it is in text
+(`shapes.ending`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from afd_study.models.decoding import Request, sample
+from benchmarks import texts
+from benchmarks.shapes import SHAPES, build, ending, forward_flops
+from benchmarks.timing import Pair, seconds
+
+DRAWS, LENGTH, EOS = 50, 80, 1
+PROMPTS = {"1M": 16, "10M": 8, "124M": 2}
+BATCHINGS = (1, 2, 4, 8, 16)  # prompts at a time
+
+
+def sampling(model: str, device: torch.device) -> Pair:
+    """Return DRAWS responses to each prompt."""
+    lm = ending(build(model), EOS, mean_length=45).to(device).eval()
+    asked = texts.prompts(PROMPTS.get(model, 4), SHAPES[model].vocabulary, seed=3)
+    requests = [Request(str(i), ids, draw) for i, ids in enumerate(asked) for draw in range(DRAWS)]
+    sizes = [size for size in BATCHINGS if size <= len(asked)]
+    times = {size: seconds(lambda size=size: _generate(lm, asked, size), device) for size in sizes}
+    best = min(times, key=times.__getitem__)
+
+    def ours() -> None:
+        sample(lm, requests, seed=0, eos_id=EOS, max_new_tokens=LENGTH)
+
+    def check() -> None:
+        """Greedy decoding says the same."""
+        once = [Request(str(i), ids, 0) for i, ids in enumerate(asked)]
+        drawn = sample(lm, once, seed=0, eos_id=EOS, max_new_tokens=LENGTH, temperature=0)
+        for ids, own in zip(asked, drawn, strict=True):
+            prompt = torch.tensor([ids], device=device)
+            said = lm.generate(
+                prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=LENGTH,
+                eos_token_id=EOS, pad_token_id=0,
+            )  # fmt: skip
+            assert said[0, len(ids) :].tolist() == list(own.ids)
+
+    drawn = sample(lm, requests, seed=0, eos_id=EOS, max_new_tokens=LENGTH)
+    written = sum(len(each.ids) for each in drawn)
+    read = [len(request.ids) + len(each.ids) for request, each in zip(requests, drawn, strict=True)]
+    spared = forward_flops(lm, read=[len(ids) for ids in asked], predicted=0) * (DRAWS - 1)
+    return Pair(
+        f"generate, {best} prompts at a time", ours, lambda: _generate(lm, asked, best), check,
+        flops=forward_flops(lm, read=read, predicted=written) - spared, tokens=written,
+    )  # fmt: skip
+
+
+def _generate(lm: Any, asked: Sequence[tuple[int, ...]], size: int) -> None:
+    """Draw with `generate`, `size` prompts at a time, prompts of similar length together."""
+    order = sorted(asked, key=len)
+    for first in range(0, len(order), size):
+        part = order[first : first + size]
+        longest = max(map(len, part))
+        ids = torch.tensor([[0] * (longest - len(each)) + list(each) for each in part], device=lm.device)
+        seen = torch.tensor(
+            [[0] * (longest - len(each)) + [1] * len(each) for each in part], device=lm.device
+        )
+        lm.generate(
+            ids, attention_mask=seen, do_sample=True, top_k=0, top_p=1.0, temperature=1.0,
+            num_return_sequences=DRAWS, max_new_tokens=LENGTH, eos_token_id=EOS, pad_token_id=0,
+        )  # fmt: skip

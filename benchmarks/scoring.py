@@ -1,0 +1,90 @@
+"""Scoring 50 responses a prompt, and their log-probabilities: beside forward passes as they are usually made.
+
+The peer pads each batch to its longest text (the pairs named `to the batch`) or all to the longest of all.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afd_study.models.batches import Example, collate
+from afd_study.models.reward import RewardModel, rewards
+from afd_study.models.scoring import sequence_logprobs
+from benchmarks import texts
+from benchmarks.shapes import SHAPES, build, forward_flops
+from benchmarks.timing import Pair
+
+DRAWS, BATCH = 50, 50
+PROMPTS = {"1M": 16, "10M": 8, "124M": 2}
+SLACK = 2e-3  # float32, summed in another order, over 80 tokens
+
+
+def scoring(model: str, device: torch.device, *, to_maximum: bool = False) -> Pair:
+    """Return rewards of DRAWS responses to each prompt."""
+    reward = RewardModel(build(model).base_model).to(device).eval()
+    torch.nn.init.normal_(reward.head.weight, generator=torch.Generator(device).manual_seed(0))
+    data = _data(model)
+
+    def peer() -> np.ndarray:
+        return _forwards(data, to_maximum, device, lambda ids, seen, part: reward.head(
+            reward.backbone(input_ids=ids, attention_mask=seen, use_cache=False).last_hidden_state[
+                torch.arange(len(part)), seen.sum(1) - 1
+            ]
+        )[:, 0])  # fmt: skip
+
+    return _pair(reward.backbone, data, lambda: rewards(reward, data), peer, to_maximum, predicted=0)
+
+
+def logprobs(model: str, device: torch.device, *, to_maximum: bool = False) -> Pair:
+    """Return log-probabilities of DRAWS responses to each prompt."""
+    lm, data = build(model).to(device).eval(), _data(model)
+
+    def logged(ids: Tensor, seen: Tensor, part: Sequence[Example]) -> Tensor:
+        logits = lm(input_ids=ids, attention_mask=seen, use_cache=False).logits[:, :-1].float()
+        chosen = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
+        place = torch.arange(1, ids.shape[1], device=device)
+        starts = torch.tensor([each.start for each in part], device=device)
+        return (chosen * ((place >= starts[:, None]) & (seen[:, 1:] > 0))).sum(1)
+
+    predicted = sum(len(each.ids) - each.start for each in data)
+    ours = lambda: sequence_logprobs(lm, data)  # noqa: E731
+    return _pair(lm, data, ours, lambda: _forwards(data, to_maximum, device, logged), to_maximum, predicted)
+
+
+def _data(model: str) -> list[Example]:
+    asked = texts.prompts(PROMPTS.get(model, 4), SHAPES[model].vocabulary, seed=4)
+    return texts.responses(asked, DRAWS, SHAPES[model].vocabulary, seed=5)
+
+
+def _pair(
+    lm: Any, data: Sequence[Example], ours: Callable[[], np.ndarray], peer: Callable[[], np.ndarray],
+    to_maximum: bool, predicted: int,
+) -> Pair:  # fmt: skip
+    lengths = [len(each.ids) for each in data]
+    return Pair(
+        f"forward padded to the {'maximum' if to_maximum else 'batch'}", ours, peer,
+        lambda: np.testing.assert_allclose(ours(), peer(), atol=SLACK, rtol=1e-4),
+        flops=forward_flops(lm, read=lengths, predicted=predicted), tokens=sum(lengths),
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _forwards(
+    data: Sequence[Example], to_maximum: bool, device: torch.device,
+    run: Callable[[Tensor, Tensor, Sequence[Example]], Tensor],
+) -> np.ndarray:  # fmt: skip
+    """Run batches in the order that they come in, with a mask, padded on the right."""
+    longest = max(len(each.ids) for each in data)
+    found = []
+    for first in range(0, len(data), BATCH):
+        part = data[first : first + BATCH]
+        batch = collate(part).to(device)
+        ids = batch.ids
+        if to_maximum:
+            ids = torch.nn.functional.pad(ids, (0, longest - ids.shape[1]))
+        seen = (torch.arange(ids.shape[1], device=device) < batch.lengths[:, None]).long()
+        found.append(run(ids, seen, part).double().cpu().numpy())
+    return np.concatenate(found)

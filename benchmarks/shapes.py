@@ -1,0 +1,91 @@
+"""The models that are timed: shapes only, with random weights, which take as long as trained ones."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from transformers import PreTrainedModel
+
+from afd_study.errors import unknown_name
+from afd_study.models.policy import from_scratch
+from afd_study.models.specs import ModelSpec
+from afd_study.models.tokenizers import word_tokenizer
+
+_FAST = {"activation_function": "gelu_pytorch_tanh", "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+
+
+class Shape(NamedTuple):
+    """An architecture of transformers with its sizes; both sides of a pair get the same one."""
+
+    architecture: str
+    vocabulary: int
+    config: dict[str, Any]
+
+
+SHAPES: dict[str, Shape] = {
+    "1M": Shape("gpt2", 2048, {"n_embd": 128, "n_layer": 4, "n_head": 4, "n_positions": 256, **_FAST}),
+    "10M": Shape("gpt2", 2048, {"n_embd": 320, "n_layer": 8, "n_head": 5, "n_positions": 256, **_FAST}),
+    "124M": Shape("gpt2", 50257, {"n_positions": 1024, **_FAST}),
+    "gemma-2b": Shape(
+        "gemma", 256_000,
+        {"hidden_size": 2048, "intermediate_size": 16_384, "num_hidden_layers": 18, "head_dim": 256,
+         "num_attention_heads": 8, "num_key_value_heads": 1, "max_position_embeddings": 8192},
+    ),
+}  # fmt: skip
+
+
+def tokenizer(shape: Shape) -> Any:
+    """Return a tokenizer of the shape's vocabulary; its words mean nothing."""
+    return word_tokenizer([f"w{i}" for i in range(shape.vocabulary - 3)])
+
+
+def build(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Return a model of the shape `name`, with random weights; SpecError for an unknown one."""
+    if name not in SHAPES:
+        raise unknown_name("benchmark model", name, SHAPES)
+    shape = SHAPES[name]
+    lm = from_scratch(ModelSpec(architecture=shape.architecture, config=shape.config), tokenizer(shape), seed)
+    lm.generation_config.suppress_tokens = None  # the peers know nothing of it
+    return lm.to(dtype)
+
+
+def matrix_parameters(lm: PreTrainedModel) -> int:
+    """Count the weights of matrix products in the body: without embeddings, norms and biases."""
+    inner = {id(module.weight) for module in lm.modules() if isinstance(module, torch.nn.Embedding)} | {
+        id(lm.get_output_embeddings().weight)
+    }
+    return sum(p.numel() for p in lm.parameters() if p.dim() == 2 and id(p) not in inner)
+
+
+def forward_flops(lm: PreTrainedModel, *, read: list[int], predicted: int) -> float:
+    """Return the FLOPs of a forward pass: 2 a weight and token, attention over what precedes, and the head.
+
+    `read` holds the lengths of the sequences, `predicted` is how many positions need next-token logits.
+    Training takes three times as much (Kaplan et al. 2020, arXiv 2001.08361, appendix B).
+    """
+    config = lm.config.get_text_config()
+    width = config.num_attention_heads * getattr(
+        config, "head_dim", config.hidden_size // config.num_attention_heads
+    )
+    attention = sum(2.0 * length * (length + 1) * width for length in read) * config.num_hidden_layers
+    head = 2.0 * predicted * config.hidden_size * config.vocab_size
+    return 2.0 * matrix_parameters(lm) * sum(read) + attention + head
+
+
+@torch.no_grad()
+def ending(lm: PreTrainedModel, eos_id: int, *, mean_length: float) -> PreTrainedModel:
+    """Make the end mark of a GPT-2 about as likely at each token as in responses of `mean_length` tokens.
+
+    With random weights it would hardly ever come. A direction is added to the last norm's bias, and its multiple
+    to the mark's embedding: that raises its logit at every position by nearly the same. Other architectures,
+    whose last norm has no bias, are left as they are.
+    """
+    norm = getattr(lm.base_model, "ln_f", None)
+    if norm is None:
+        return lm
+    size = 10.0  # large beside what a state has along any direction, so that the logit hardly varies
+    along = torch.zeros_like(norm.bias).index_fill(0, torch.tensor([0]), size)
+    norm.bias += along
+    vocabulary = lm.config.vocab_size
+    lm.get_output_embeddings().weight[eos_id] += along / size**2 * math.log(vocabulary / mean_length)
+    return lm

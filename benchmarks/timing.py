@@ -1,0 +1,62 @@
+"""Taking times: both sides in turns, and what the machine could do at most."""
+
+import gc
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+
+class Pair(NamedTuple):
+    """The same work by us and by a peer.
+
+    `check` raises AssertionError where the two do not do the same; `flops` and `tokens` are what is useful
+    in a run of either.
+    """
+
+    peer_name: str
+    ours: Callable[[], object]
+    peer: Callable[[], object]
+    check: Callable[[], None]
+    flops: float
+    tokens: int
+
+
+def interleave(
+    ours: Callable[[], object], peer: Callable[[], object], *, pairs: int, device: torch.device
+) -> tuple[list[float], list[float]]:
+    """Run both sides once to warm up, then `pairs` times in turns; return their wall times in seconds.
+
+    The side that goes first changes from pair to pair, so that neither always runs on a warmer machine.
+    """
+    times: tuple[list[float], list[float]] = ([], [])
+    sides = (ours, peer)
+    for side in sides:
+        seconds(side, device)
+    for repeat in range(pairs):
+        for place in (0, 1) if repeat % 2 == 0 else (1, 0):
+            times[place].append(seconds(sides[place], device))
+    return times
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    """Return how long `run` takes, with garbage collected before and the device done after."""
+    gc.collect()
+    _finish(device)
+    started = time.perf_counter()
+    run()
+    _finish(device)
+    return time.perf_counter() - started
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype, *, size: int = 1024, repeats: int = 12) -> float:
+    """Return the fastest of `repeats` square matrix products, in FLOP/s: what no model can pass."""
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = min(seconds(lambda: left @ right, device) for _ in range(repeats))
+    return 2 * size**3 / best

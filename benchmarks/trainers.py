@@ -1,0 +1,140 @@
+"""SFT and reward models: our loop beside TRL's trainers at their best.
+
+TRL's defaults (bf16, gradient checkpointing, no sorting by length) are several times slower on a CPU: the
+peer runs in float32 without checkpointing, with batches of similar length and fused AdamW, and its data set
+is prepared before the clock starts. Both sides train the same weights for as many steps on the same examples,
+each in its own order.
+"""
+
+import copy
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import GPT2ForSequenceClassification
+from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+
+from afd_study.methods.reward_model import fit
+from afd_study.methods.sft import fine_tune, response_tokens
+from afd_study.models.batches import Example
+from afd_study.models.batches import Pair as Responses
+from afd_study.models.reward import RewardModel
+from afd_study.models.specs import TrainingSpec
+from benchmarks import texts
+from benchmarks.shapes import SHAPES, build, forward_flops, tokenizer
+from benchmarks.timing import Pair
+
+STEPS, BATCH, RATE = 16, 32, 1e-4
+CHECKED = 4  # steps whose losses are compared, each on one and the same batch of BATCH
+SLACK = 2e-4  # nats: float32, summed in another order
+_BEST = {
+    "bf16": False, "gradient_checkpointing": False, "optim": "adamw_torch_fused", "max_length": None,
+    "train_sampling_strategy": "group_by_length", "save_strategy": "no", "report_to": "none",
+    "disable_tqdm": True, "lr_scheduler_type": "cosine", "weight_decay": 0.0, "learning_rate": RATE,
+}  # fmt: skip
+
+
+def sft(model: str, device: torch.device) -> Pair:
+    """Return SFT on STEPS batches of BATCH examples."""
+    lm, data = build(model).to(device), texts.examples(STEPS * BATCH, SHAPES[model].vocabulary, seed=1)
+    trainer = _sft_trainer(copy.deepcopy(lm), data, model, STEPS)
+    lengths, predicted = [len(each.ids) for each in data], sum(map(response_tokens, data))
+
+    def check() -> None:
+        few = data[:BATCH]
+        found = _fine_tune(copy.deepcopy(lm), few, CHECKED, every=1)
+        expected = _logged(_sft_trainer(copy.deepcopy(lm), few, model, CHECKED))
+        np.testing.assert_allclose(found, expected, atol=SLACK)
+
+    return Pair(
+        "TRL SFTTrainer", partial(_fine_tune, lm, data), trainer.train, check,
+        flops=3 * forward_flops(lm, read=lengths, predicted=predicted), tokens=sum(lengths),
+    )  # fmt: skip
+
+
+def reward_model(model: str, device: torch.device) -> Pair:
+    """Return Bradley-Terry reward training on STEPS batches of BATCH pairs."""
+    body = build(model).to(device).base_model
+    data = texts.pairs(STEPS * BATCH, SHAPES[model].vocabulary, seed=2)
+    trainer = _reward_trainer(copy.deepcopy(body), data, model, STEPS)
+    own = RewardModel(copy.deepcopy(body)).to(device)
+    lengths = [len(each.ids) for pair in data for each in pair]
+
+    def check() -> None:
+        few = data[:BATCH]
+        found = _fit(RewardModel(copy.deepcopy(body)), few, CHECKED, every=1)
+        expected = _logged(_reward_trainer(copy.deepcopy(body), few, model, CHECKED))
+        np.testing.assert_allclose(found, expected, atol=SLACK)
+
+    return Pair(
+        "TRL RewardTrainer", partial(_fit, own, data), trainer.train, check,
+        flops=3 * forward_flops(own.backbone, read=lengths, predicted=0), tokens=sum(lengths),
+    )  # fmt: skip
+
+
+def _spec(steps: int, every: int) -> TrainingSpec:
+    return TrainingSpec(
+        steps=steps, batch_size=BATCH, learning_rate=RATE, weight_decay=0.0, evaluate_every=every,
+        checkpoint_every=steps,
+    )  # fmt: skip
+
+
+def _fine_tune(lm: Any, data: Sequence[Example], steps: int = STEPS, every: int = STEPS) -> list[float]:
+    """Train on `data` and return the mean loss of every `every` steps."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = fine_tune(
+            lm, data, validation=data[:1], training=_spec(steps, every), seed=0, workspace=Path(folder)
+        )
+    return [each.training_loss for each in found[1]]
+
+
+def _fit(
+    model: RewardModel, data: Sequence[Responses], steps: int = STEPS, every: int = STEPS
+) -> list[float]:
+    """Train on `data` and return the mean loss of every `every` steps."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = fit(
+            model, data, validation=data[:1], loss="bradley_terry", training=_spec(steps, every), seed=0,
+            workspace=Path(folder),
+        )  # fmt: skip
+    return [each.training_loss for each in found[1]]
+
+
+def _config(kind: type, lm: Any, steps: int, **more: Any) -> Any:
+    return kind(
+        output_dir=tempfile.mkdtemp(), max_steps=steps, per_device_train_batch_size=BATCH,
+        logging_steps=1 if steps == CHECKED else steps, use_cpu=lm.device.type == "cpu", **_BEST, **more,
+    )  # fmt: skip
+
+
+def _sft_trainer(lm: Any, data: Sequence[Example], model: str, steps: int) -> SFTTrainer:
+    rows = Dataset.from_dict({
+        "input_ids": [list(each.ids) for each in data],
+        "completion_mask": [[int(i >= each.start) for i in range(len(each.ids))] for each in data],
+    })  # fmt: skip
+    config = _config(SFTConfig, lm, steps, completion_only_loss=True)
+    return SFTTrainer(lm, config, train_dataset=rows, processing_class=tokenizer(SHAPES[model]))
+
+
+def _reward_trainer(body: Any, data: Sequence[Responses], model: str, steps: int) -> RewardTrainer:
+    rows = Dataset.from_dict({
+        "chosen_ids": [list(pair.high.ids) for pair in data],
+        "rejected_ids": [list(pair.low.ids) for pair in data],
+    })  # fmt: skip
+    config = copy.deepcopy(body.config)
+    config.num_labels, config.pad_token_id = 1, 0
+    judge = GPT2ForSequenceClassification(config).to(body.device)
+    judge.transformer = body
+    torch.nn.init.zeros_(judge.score.weight)  # as ours starts
+    settings = _config(RewardConfig, body, steps)
+    return RewardTrainer(judge, settings, train_dataset=rows, processing_class=tokenizer(SHAPES[model]))
+
+
+def _logged(trainer: Any) -> list[float]:
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
