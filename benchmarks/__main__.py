@@ -7,13 +7,24 @@ from typing import Annotated
 import torch
 import typer
 
-from afd_study.errors import unknown_name
-from benchmarks import records, sampling, scoring, timing, trainers
+from afd_study.errors import SpecError, unknown_name
+from benchmarks import records, sampling, scoring, timing
+
+
+def _trainer(name: str, model: str, device: torch.device) -> timing.Pair:
+    """Return a benchmark of `trainers`, which needs TRL."""
+    try:
+        from benchmarks import trainers
+    except ModuleNotFoundError as fault:
+        raise SpecError(f"{fault.name} is missing: pip install -e '.[bench]'") from fault
+    make = {"sft": trainers.sft, "reward_model": trainers.reward_model}[name]
+    return make(model, device)
+
 
 SMALL, MORE = ("1M", "10M"), ("1M", "10M", "124M")
 BENCHMARKS = {
-    "sft": (trainers.sft, SMALL),
-    "reward_model": (trainers.reward_model, SMALL),
+    "sft": (partial(_trainer, "sft"), SMALL),
+    "reward_model": (partial(_trainer, "reward_model"), SMALL),
     "sampling": (sampling.sampling, MORE),
     "scoring": (scoring.scoring, SMALL),
     "scoring_to_maximum": (partial(scoring.scoring, to_maximum=True), SMALL),

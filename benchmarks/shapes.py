@@ -51,9 +51,9 @@ def build(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Pr
 
 def matrix_parameters(lm: PreTrainedModel) -> int:
     """Count the weights of matrix products in the body: without embeddings, norms and biases."""
-    inner = {id(module.weight) for module in lm.modules() if isinstance(module, torch.nn.Embedding)} | {
-        id(lm.get_output_embeddings().weight)
-    }
+    apart = [module.weight for module in lm.modules() if isinstance(module, torch.nn.Embedding)]
+    head = lm.get_output_embeddings()  # a reward model's body has none
+    inner = {id(weight) for weight in [*apart, *([] if head is None else [head.weight])]}
     return sum(p.numel() for p in lm.parameters() if p.dim() == 2 and id(p) not in inner)
 
 
@@ -76,9 +76,9 @@ def forward_flops(lm: PreTrainedModel, *, read: list[int], predicted: int) -> fl
 def ending(lm: PreTrainedModel, eos_id: int, *, mean_length: float) -> PreTrainedModel:
     """Make the end mark of a GPT-2 about as likely at each token as in responses of `mean_length` tokens.
 
-    With random weights it would hardly ever come. A direction is added to the last norm's bias, and its multiple
-    to the mark's embedding: that raises its logit at every position by nearly the same. Other architectures,
-    whose last norm has no bias, are left as they are.
+    With random weights it would hardly ever come. A direction is added to the last norm's bias, and its
+    multiple to the mark's embedding: that raises its logit at every position by nearly the same. Other
+    architectures, whose last norm has no bias, are left as they are.
     """
     norm = getattr(lm.base_model, "ln_f", None)
     if norm is None:

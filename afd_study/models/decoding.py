@@ -20,6 +20,10 @@ from afd_study.models.prefix import SharedPrefix, applies
 from afd_study.models.scoring import output_logits
 
 COMPACT_BELOW = 0.85  # share of live rows under which dropping the finished ones pays
+SHORT, MANY = (
+    16,
+    64,
+)  # tokens of a prompt, and its draws: short ones with many draws are cheaper copied (book/log.md)
 
 
 class Request(NamedTuple):
@@ -86,8 +90,10 @@ def sample(
     sources = _sources(lm, extrapolation)
     results: list[Drawn | None] = [None] * len(requests)
     done = 0
-    mixed = all(source.shared for source in sources)
-    for table in _tables(requests, max_rows, mixed=mixed):
+    shared = _pays(requests, longest) and all(applies(source.lm) for source in sources)
+    for source in sources:
+        source.shared = shared
+    for table in _tables(requests, max_rows, mixed=shared):
         drawn = _sample_table(sources, table, requests, seed, eos_id, max_new_tokens, temperature)
         for row, response in drawn.items():
             results[row] = response
@@ -100,6 +106,11 @@ def uniforms(seed: int, prompt_id: str, draw: int, n: int) -> np.ndarray:
     """Return the `n` uniform numbers in [0, 1) that belong to one (seed, prompt, draw)."""
     name = hashlib.blake2b(f"{seed}/{prompt_id}/{draw}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(name, "little"))).random(n)
+
+
+def _pays(requests: Sequence[Request], longest: int) -> bool:
+    """Tell whether to hold each prompt once (`prefix`), rather than to copy it to its draws."""
+    return longest >= SHORT or len(requests) < MANY * len({request.ids for request in requests})
 
 
 class _Table(NamedTuple):
@@ -142,8 +153,7 @@ class _Source:
     """A model with what it has read of a table, and the exponent of its law."""
 
     def __init__(self, lm: PreTrainedModel, exponent: float) -> None:
-        self.lm, self.exponent = lm.eval(), exponent
-        self.shared = applies(lm)
+        self.lm, self.exponent, self.shared = lm.eval(), exponent, False
 
     def prefill(self, prompts: Sequence[tuple[int, ...]], draws: int, room: int) -> None:
         """Read each prompt once, for all of its draws."""

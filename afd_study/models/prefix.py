@@ -1,9 +1,12 @@
 """Many responses to one prompt: its keys and values are held once, however many responses read them.
 
 Rows are laid out as prompts x draws. A layer of `SharedPrefix` holds the keys and values of its prompts, and
-those of each row's own tokens, which grow in memory set aside for them. `attend`, registered with transformers under
-NAME, lets a row attend to both at once; so any model whose attention can be named in its config reads through
-it unchanged. A copy of the prompt for each row would have to be moved at every token.
+those of each row's own tokens, which grow in memory set aside for them. `attend`, registered with
+transformers under NAME, lets a row attend to both at once; so any model whose attention can be named in its
+config reads through it unchanged. A copy of the prompt for each row would have to be moved at every token.
+
+With a softmax over two sets of keys, whose own attentions are o1 and o2 and whose sums of exponentials have
+the logarithms s1 and s2, the whole is o1 sigmoid(s1 - s2) + o2 sigmoid(s2 - s1).
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -22,11 +25,13 @@ _reading: ContextVar["SharedPrefix"] = ContextVar("the cache that a pass reads")
 
 
 class _Layer(CacheLayerMixin):
-    """A layer's keys and values: (prompts, heads, longest, width), and (rows, heads, room, width) of its own."""
+    """Keys and values of prompts (prompts, heads, longest, width) and of rows (rows, heads, room, width)."""
 
     def __init__(self, keys: Tensor, values: Tensor, draws: int, room: int) -> None:
         super().__init__()
-        self.keys, self.values, self.filled = keys, values, 0
+        self.keys: Tensor = keys
+        self.values: Tensor = values
+        self.filled = 0
         shape = (len(keys) * draws, keys.shape[1], room, keys.shape[3])
         self.own_keys, self.own_values = keys.new_empty(shape), values.new_empty(shape)
         self.is_initialized = True
@@ -69,38 +74,37 @@ class _Layer(CacheLayerMixin):
 class SharedPrefix(Cache):
     """Prompts, read once, and room for `draws` responses of up to `room` tokens to each."""
 
-    def __init__(
-        self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]], *, draws: int, room: int
-    ) -> None:
+    def __init__(self, lm: Any, prompts: Sequence[Sequence[int]], *, draws: int, room: int) -> None:
         """Read the prompts; `last` is the final hidden state at the end of each, (prompts, width)."""
         lengths = [len(ids) for ids in prompts]
         longest = max(lengths)
         ids = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts], device=lm.device)
         read = DynamicCache(config=lm.config)
         hidden = lm.base_model(input_ids=ids, past_key_values=read, use_cache=True).last_hidden_state
-        super().__init__(layers=[_Layer(each.keys, each.values, draws, room) for each in read.layers])
+        self.held = [_Layer(each.keys, each.values, draws, room) for each in read.layers]  # type: ignore[union-attr,arg-type]
+        super().__init__(layers=list(self.held))
         self.lengths = torch.tensor(lengths, device=lm.device)
         self.last = hidden[torch.arange(len(prompts), device=lm.device), self.lengths - 1]
         self._bar()
 
     def _bar(self) -> None:
-        """Note which of the padded prompts' positions nobody may read: (prompts, 1, 1, longest), 0 or -inf."""
-        places = torch.arange(self.layers[0].keys.shape[2], device=self.lengths.device)
+        """Note which of the padded prompts' positions nobody may read: (prompts, 1, 1, longest)."""
+        places = torch.arange(self.held[0].keys.shape[2], device=self.lengths.device)
         padding = places >= self.lengths[:, None]
         barred = torch.zeros_like(padding, dtype=self.last.dtype).masked_fill(padding, -torch.inf)
         self.barred = barred[:, None, None] if bool(padding.any()) else None
 
     def keep(self, prompts: Tensor, rows: Tensor) -> None:
         """Keep these prompts, and of the rows these: as many for each prompt, prompt by prompt."""
-        for layer in self.layers:
+        for layer in self.held:
             layer.keep(prompts, rows)
         self.lengths = self.lengths[prompts]
         self._bar()
 
-    def read(self, lm: PreTrainedModel, ids: Tensor) -> Tensor:
-        """Append `ids` (rows, tokens) to the rows and return their final hidden states (rows, tokens, width)."""
+    def read(self, lm: Any, ids: Tensor) -> Tensor:
+        """Append `ids` (rows, tokens) to the rows; return final hidden states (rows, tokens, width)."""
         draws = len(ids) // len(self.lengths)
-        first = self.lengths.repeat_interleave(draws) + self.layers[0].filled
+        first = self.lengths.repeat_interleave(draws) + self.held[0].filled
         places = first[:, None] + torch.arange(ids.shape[1], device=ids.device)
         with _attending(lm, self):
             return lm.base_model(
@@ -108,7 +112,7 @@ class SharedPrefix(Cache):
             ).last_hidden_state
 
 
-def applies(lm: PreTrainedModel) -> bool:
+def applies(lm: Any) -> bool:
     """Tell whether a model can read through `attend`: plain causal attention that its config can name."""
     config = lm.config.get_text_config()
     odd = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size")
@@ -118,7 +122,7 @@ def applies(lm: PreTrainedModel) -> bool:
 
 
 @contextmanager
-def _attending(lm: PreTrainedModel, cache: SharedPrefix) -> Iterator[None]:
+def _attending(lm: Any, cache: SharedPrefix) -> Iterator[None]:
     """Let the model's attention be `attend` for a while."""
     config = lm.base_model.config
     usual, token = config._attn_implementation, _reading.set(cache)
@@ -134,38 +138,53 @@ def attend(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
     scaling: float | None = None, **kwargs: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """Attend to a row's prompt and to its own tokens: one softmax over both.
+    """Attend to a row's prompt and to its own tokens, as one softmax over both would.
 
-    `query` (rows, heads, tokens, width), `key` and `value` (rows, key heads, own, width), of which the last `tokens` are the query's
-    own. Returns (rows, tokens, heads, width), as transformers expects.
+    `query` (rows, heads, tokens, width), `key` and `value` (rows, key heads, own, width), of which the last
+    `tokens` are the query's own. Returns (rows, tokens, heads, width), as transformers expects.
     """
     cache = _reading.get()
-    layer = cache.layers[module.layer_idx]
+    layer = cache.held[module.layer_idx]
     rows, heads, tokens, width = query.shape
     prompts, kinds = layer.keys.shape[:2]
-    draws, sharing = rows // prompts, heads // kinds
-    query = query * (width**-0.5 if scaling is None else scaling)
-    # queries of all draws of a prompt, and of all heads that share a key, stand side by side
-    asked = query.view(prompts, draws, kinds, sharing * tokens, width)
-    together = asked.transpose(1, 2).reshape(prompts, kinds, draws * sharing * tokens, width)
-    to_prompt = together @ layer.keys.transpose(-1, -2)
-    if cache.barred is not None:
-        to_prompt = to_prompt + cache.barred
-    to_prompt = to_prompt.view(prompts, kinds, draws, sharing * tokens, -1).transpose(1, 2)
-    apart = query.view(rows, kinds, sharing * tokens, width)
-    to_own = apart @ key.transpose(-1, -2)
-    if tokens > 1:
-        later = torch.ones(tokens, key.shape[2], dtype=torch.bool, device=key.device).triu(
-            key.shape[2] - tokens + 1
+    draws, asked = rows // prompts, heads // kinds * tokens
+    scale = width**-0.5 if scaling is None else scaling
+    # the queries of all draws of a prompt, and of all heads that share a key, stand side by side
+    apart = query.reshape(rows, kinds, asked, width)
+    together = apart.view(prompts, draws, kinds, asked, width).transpose(1, 2).flatten(2, 3)
+    on_prompt, weight = _attended(together, layer.keys, layer.values, cache.barred, scale)
+    on_prompt, weight = (
+        each.unflatten(2, (draws, asked)).transpose(1, 2).flatten(0, 1) for each in (on_prompt, weight)
+    )
+    later = _later(tokens, key.shape[2], heads // kinds, query) if tokens > 1 else None
+    on_own, other = _attended(apart, key, value, later, scale)
+    share = (weight - other).sigmoid()[..., None]  # of the prompt in the softmax over both
+    found = torch.lerp(on_own, on_prompt, share)
+    return found.view(rows, heads, tokens, width).transpose(1, 2), None
+
+
+def _later(tokens: int, own: int, sharing: int, like: Tensor) -> Tensor:
+    """Return what bars a token from those behind it: (1, 1, heads of a key x tokens, own), 0 or -inf."""
+    barred = torch.full((tokens, own), -torch.inf, dtype=like.dtype, device=like.device)
+    return barred.triu(own - tokens + 1).repeat(sharing, 1)[None, None]
+
+
+def _attended(
+    query: Tensor, key: Tensor, value: Tensor, barred: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Return attention's output, and the logarithm of the sum that its softmax divides by."""
+    if query.device.type == "cpu" and query.dtype == torch.float32:
+        if barred is not None:
+            barred = barred.expand(len(query), -1, query.shape[2], -1)
+        found, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, 0.0, False, attn_mask=barred, scale=scale
         )
-        to_own = to_own.view(rows, heads, tokens, -1).masked_fill(later, -torch.inf).view_as(to_own)
-    both = torch.cat([to_prompt.reshape(rows, kinds, sharing * tokens, -1), to_own], -1).softmax(-1)
-    on_prompt, on_own = both.split([layer.keys.shape[2], key.shape[2]], -1)
-    on_prompt = on_prompt.view(prompts, draws, kinds, sharing * tokens, -1).transpose(1, 2)
-    found = on_prompt.reshape(prompts, kinds, draws * sharing * tokens, -1) @ layer.values
-    found = found.view(prompts, kinds, draws, sharing * tokens, width).transpose(1, 2)
-    found = found.reshape(rows, heads, tokens, width) + (on_own @ value).view(rows, heads, tokens, width)
-    return found.transpose(1, 2), None
+        return found, weight
+    logits = query @ key.transpose(-1, -2) * scale
+    if barred is not None:
+        logits = logits + barred
+    weight = logits.logsumexp(-1)
+    return (logits - weight[..., None]).exp() @ value, weight
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)

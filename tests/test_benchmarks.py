@@ -1,0 +1,93 @@
+"""Benchmarks compare like with like, in turns; no test here asks how long anything takes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from afd_study.errors import SpecError
+from benchmarks import __main__ as command
+from benchmarks import records, sampling, scoring, shapes, texts, timing
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def mini(monkeypatch):
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 160}
+    monkeypatch.setitem(shapes.SHAPES, "mini", shapes.Shape("gpt2", 40, sizes))
+    monkeypatch.setattr(sampling, "DRAWS", 3)
+    monkeypatch.setattr(scoring, "DRAWS", 3)
+
+
+def one(**changes):
+    given = {
+        "name": "sft", "model": "1M", "peer_name": "TRL", "ours": [1.0, 2.0, 4.0], "peer": [3.0, 4.0, 4.0],
+        "flops": 8e9, "tokens": 10, "peak": 1e10,
+    }  # fmt: skip
+    return records.record(**given | changes)
+
+
+def test_a_record_holds_medians_and_the_range_of_ratios():
+    found = one()
+    assert (found.ours, found.peer, found.ratio) == (2.0, 4.0, 2.0)
+    assert (found.ratio_low, found.ratio_high, found.share_of_peak) == (1.0, 3.0, pytest.approx(0.4))
+    assert "2.00 [1.00, 3.00]" in records.table([found]) and "40%" in records.table([found])
+
+
+def test_records_are_written_with_what_they_were_taken_on(tmp_path):
+    records.write([one()], tmp_path / "new" / "found.json", peak=1e10, threads=2)
+    found = json.loads((tmp_path / "new" / "found.json").read_text())
+    assert found["records"][0]["ratio"] == 2.0 and found["peak_gflops"] == 10.0
+    assert {"commit", "libraries", "hardware", "threads"} <= set(found)
+
+
+def test_sides_take_turns_and_change_places():
+    order = []
+    times = timing.interleave(lambda: order.append("a"), lambda: order.append("b"), pairs=3, device=CPU)
+    assert "".join(order) == "ab" + "ab" + "ba" + "ab" and [len(each) for each in times] == [3, 3]
+    assert timing.matmul_peak(CPU, torch.float32, size=32, repeats=2) > 0
+
+
+@pytest.mark.parametrize("make", [sampling.sampling, scoring.scoring, scoring.logprobs])
+def test_both_sides_do_the_same_before_any_time_is_taken(make):
+    pair = make("mini", CPU)
+    pair.check()
+    assert pair.flops > 0 and pair.tokens > 0
+
+
+def test_a_check_fails_where_the_sides_differ(monkeypatch):
+    pair = scoring.logprobs("mini", CPU)
+    monkeypatch.setattr(scoring, "sequence_logprobs", lambda lm, data: np.zeros(len(data)))
+    with pytest.raises(AssertionError):
+        pair.check()
+
+
+def test_trainers_lose_what_trls_lose():
+    pytest.importorskip("trl", reason="TRL is missing: pip install -e '.[bench]'")
+    for name in ("sft", "reward_model"):
+        command._trainer(name, "mini", CPU).check()
+
+
+def test_the_end_mark_comes_about_as_often_as_asked():
+    lm = shapes.ending(shapes.build("mini"), 1, mean_length=8)
+    with torch.no_grad():
+        law = lm(
+            input_ids=torch.tensor([each.ids[:20] for each in texts.examples(8, 40, seed=0)])
+        ).logits.softmax(-1)
+    assert 0.08 < law[..., 1].mean() < 0.2
+
+
+def test_flops_of_a_pass_by_hand():
+    lm = shapes.build("mini")
+    assert shapes.matrix_parameters(lm) == 2 * 12 * 16**2
+    found = shapes.forward_flops(lm, read=[3], predicted=1)
+    assert found == 2 * 2 * 12 * 16**2 * 3 + 2 * 3 * 4 * 16 * 2 + 2 * 16 * 40
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    with pytest.raises(SpecError, match="sampling"):
+        command.main("samplin")
+    with pytest.raises(SpecError, match="10M"):
+        shapes.build("10m")
