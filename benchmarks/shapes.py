@@ -11,7 +11,7 @@ from afd_study.models.policy import from_scratch
 from afd_study.models.specs import ModelSpec
 from afd_study.models.tokenizers import word_tokenizer
 
-_FAST = {"activation_function": "gelu_pytorch_tanh", "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+FAST = {"activation_function": "gelu_pytorch_tanh", "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 
 
 class Shape(NamedTuple):
@@ -23,9 +23,9 @@ class Shape(NamedTuple):
 
 
 SHAPES: dict[str, Shape] = {
-    "1M": Shape("gpt2", 2048, {"n_embd": 128, "n_layer": 4, "n_head": 4, "n_positions": 256, **_FAST}),
-    "10M": Shape("gpt2", 2048, {"n_embd": 320, "n_layer": 8, "n_head": 5, "n_positions": 256, **_FAST}),
-    "124M": Shape("gpt2", 50257, {"n_positions": 1024, **_FAST}),
+    "1M": Shape("gpt2", 2048, {"n_embd": 128, "n_layer": 4, "n_head": 4, "n_positions": 256, **FAST}),
+    "10M": Shape("gpt2", 2048, {"n_embd": 320, "n_layer": 8, "n_head": 5, "n_positions": 256, **FAST}),
+    "124M": Shape("gpt2", 50257, {"n_positions": 1024, **FAST}),
     "gemma-2b": Shape(
         "gemma", 256_000,
         {"hidden_size": 2048, "intermediate_size": 16_384, "num_hidden_layers": 18, "head_dim": 256,

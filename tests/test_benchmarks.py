@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def mini(monkeypatch):
-    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 160}
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 160, **shapes.FAST}
     monkeypatch.setitem(shapes.SHAPES, "mini", shapes.Shape("gpt2", 40, sizes))
     monkeypatch.setattr(sampling, "DRAWS", 3)
     monkeypatch.setattr(scoring, "DRAWS", 3)
