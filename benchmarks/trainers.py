@@ -125,13 +125,14 @@ def _reward_trainer(body: Any, data: Sequence[Responses], model: str, steps: int
     rows = Dataset.from_dict({
         "chosen_ids": [list(pair.high.ids) for pair in data],
         "rejected_ids": [list(pair.low.ids) for pair in data],
+        "length": [max(len(each.ids) for each in pair) for pair in data],
     })  # fmt: skip
     config = copy.deepcopy(body.config)
     config.num_labels, config.pad_token_id = 1, 0
     judge = GPT2ForSequenceClassification(config).to(body.device)
     judge.transformer = body
     torch.nn.init.zeros_(judge.score.weight)  # as ours starts
-    settings = _config(RewardConfig, body, steps)
+    settings = _config(RewardConfig, body, steps, remove_unused_columns=False)
     return RewardTrainer(judge, settings, train_dataset=rows, processing_class=tokenizer(SHAPES[model]))
 
 
