@@ -1,5 +1,6 @@
 """`python -m benchmarks NAME|all`: times beside a peer's, with the machine's peak in the same run."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ def _trainer(name: str, model: str, device: torch.device) -> timing.Pair:
 
 
 SMALL, MORE = ("1M", "10M"), ("1M", "10M", "124M")
-BENCHMARKS = {
+BENCHMARKS: dict[str, tuple[Callable[[str, torch.device], timing.Pair], tuple[str, ...]]] = {
     "sft": (partial(_trainer, "sft"), SMALL),
     "reward_model": (partial(_trainer, "reward_model"), SMALL),
     "sampling": (sampling.sampling, MORE),

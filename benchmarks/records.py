@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from afd_study.study.frozen import hardware
-from afd_study.study.store import commit
-from afd_study.study.versions import library_versions
+from afd_study.study.frozen import provenance
 
 
 class Record(BaseModel):
@@ -53,10 +51,7 @@ def record(
 
 def write(records: Sequence[Record], path: Path, *, peak: float, threads: int) -> None:
     """Write records with hardware, versions and commit."""
-    about = {
-        "commit": commit(), "libraries": library_versions(), "hardware": hardware(),
-        "threads": threads, "peak_gflops": round(peak / 1e9, 1),
-    }  # fmt: skip
+    about = {**provenance(), "threads": threads, "peak_gflops": round(peak / 1e9, 1)}
     path.parent.mkdir(parents=True, exist_ok=True)
     found = {**about, "records": [each.model_dump() for each in records]}
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ the whole law at temperature 1, up to LENGTH tokens; GPT-2's end mark is made as
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ def sampling(model: str, device: torch.device) -> Pair:
     asked = texts.prompts(PROMPTS.get(model, 4), SHAPES[model].vocabulary, seed=3)
     requests = [Request(str(i), ids, draw) for i, ids in enumerate(asked) for draw in range(DRAWS)]
     sizes = [size for size in BATCHINGS if size <= len(asked)]
-    times = {size: seconds(lambda size=size: _generate(lm, asked, size), device) for size in sizes}
+    times = {size: seconds(partial(_generate, lm, asked, size), device) for size in sizes}
     best = min(times, key=times.__getitem__)
 
     def ours() -> None:

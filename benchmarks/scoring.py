@@ -14,11 +14,11 @@ from afd_study.models.batches import Example, collate
 from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.scoring import sequence_logprobs
 from benchmarks import texts
+from benchmarks.sampling import DRAWS, PROMPTS
 from benchmarks.shapes import SHAPES, build, forward_flops
 from benchmarks.timing import Pair
 
-DRAWS, BATCH = 50, 50
-PROMPTS = {"1M": 16, "10M": 8, "124M": 2}
+BATCH = 50
 SLACK = 2e-3  # float32, summed in another order, over 80 tokens
 
 
@@ -50,8 +50,10 @@ def logprobs(model: str, device: torch.device, *, to_maximum: bool = False) -> P
         return (chosen * ((place >= starts[:, None]) & (seen[:, 1:] > 0))).sum(1)
 
     predicted = sum(len(each.ids) - each.start for each in data)
-    ours = lambda: sequence_logprobs(lm, data)  # noqa: E731
-    return _pair(lm, data, ours, lambda: _forwards(data, to_maximum, device, logged), to_maximum, predicted)
+    return _pair(
+        lm, data, lambda: sequence_logprobs(lm, data),
+        lambda: _forwards(data, to_maximum, device, logged), to_maximum, predicted,
+    )  # fmt: skip
 
 
 def _data(model: str) -> list[Example]:

@@ -39,12 +39,14 @@ def tokenizer(shape: Shape) -> Any:
     return word_tokenizer([f"w{i}" for i in range(shape.vocabulary - 3)])
 
 
-def build(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def build(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
     """Return a model of the shape `name`, with random weights; SpecError for an unknown one."""
     if name not in SHAPES:
         raise unknown_name("benchmark model", name, SHAPES)
     shape = SHAPES[name]
-    lm = from_scratch(ModelSpec(architecture=shape.architecture, config=shape.config), tokenizer(shape), seed)
+    lm: Any = from_scratch(
+        ModelSpec(architecture=shape.architecture, config=shape.config), tokenizer(shape), seed
+    )
     lm.generation_config.suppress_tokens = None  # the peers know nothing of it
     return lm.to(dtype)
 
@@ -73,7 +75,7 @@ def forward_flops(lm: PreTrainedModel, *, read: list[int], predicted: int) -> fl
 
 
 @torch.no_grad()
-def ending(lm: PreTrainedModel, eos_id: int, *, mean_length: float) -> PreTrainedModel:
+def ending(lm: Any, eos_id: int, *, mean_length: float) -> Any:
     """Make the end mark of a GPT-2 about as likely at each token as in responses of `mean_length` tokens.
 
     With random weights it would hardly ever come. A direction is added to the last norm's bias, and its

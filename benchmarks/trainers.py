@@ -8,7 +8,7 @@ each in its own order.
 
 import copy
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from afd_study.models.batches import Example
 from afd_study.models.batches import Pair as Responses
 from afd_study.models.reward import RewardModel
 from afd_study.models.specs import TrainingSpec
+from afd_study.models.training import Evaluation
 from benchmarks import texts
 from benchmarks.shapes import SHAPES, build, forward_flops, tokenizer
 from benchmarks.timing import Pair
@@ -47,12 +48,12 @@ def sft(model: str, device: torch.device) -> Pair:
 
     def check() -> None:
         few = data[:BATCH]
-        found = _fine_tune(copy.deepcopy(lm), few, CHECKED, every=1)
+        found = _losses(fine_tune, copy.deepcopy(lm), few, CHECKED, every=1)
         expected = _logged(_sft_trainer(copy.deepcopy(lm), few, model, CHECKED))
         np.testing.assert_allclose(found, expected, atol=SLACK)
 
     return Pair(
-        "TRL SFTTrainer", partial(_fine_tune, lm, data), trainer.train, check,
+        "TRL SFTTrainer", partial(_losses, fine_tune, lm, data), trainer.train, check,
         flops=3 * forward_flops(lm, read=lengths, predicted=predicted), tokens=sum(lengths),
     )  # fmt: skip
 
@@ -63,16 +64,17 @@ def reward_model(model: str, device: torch.device) -> Pair:
     data = texts.pairs(STEPS * BATCH, SHAPES[model].vocabulary, seed=2)
     trainer = _reward_trainer(copy.deepcopy(body), data, model, STEPS)
     own = RewardModel(copy.deepcopy(body)).to(device)
+    train = partial(_losses, partial(fit, loss="bradley_terry"))
     lengths = [len(each.ids) for pair in data for each in pair]
 
     def check() -> None:
         few = data[:BATCH]
-        found = _fit(RewardModel(copy.deepcopy(body)), few, CHECKED, every=1)
+        found = train(RewardModel(copy.deepcopy(body)), few, CHECKED, every=1)
         expected = _logged(_reward_trainer(copy.deepcopy(body), few, model, CHECKED))
         np.testing.assert_allclose(found, expected, atol=SLACK)
 
     return Pair(
-        "TRL RewardTrainer", partial(_fit, own, data), trainer.train, check,
+        "TRL RewardTrainer", partial(train, own, data), trainer.train, check,
         flops=3 * forward_flops(own.backbone, read=lengths, predicted=0), tokens=sum(lengths),
     )  # fmt: skip
 
@@ -84,31 +86,22 @@ def _spec(steps: int, every: int) -> TrainingSpec:
     )  # fmt: skip
 
 
-def _fine_tune(lm: Any, data: Sequence[Example], steps: int = STEPS, every: int = STEPS) -> list[float]:
+def _losses(
+    fit: Callable[..., tuple[Any, list[Evaluation]]], model: Any, data: Sequence[Any], steps: int = STEPS,
+    every: int = STEPS) -> list[float]:  # fmt: skip
     """Train on `data` and return the mean loss of every `every` steps."""
     with tempfile.TemporaryDirectory() as folder:
-        found = fine_tune(
-            lm, data, validation=data[:1], training=_spec(steps, every), seed=0, workspace=Path(folder)
-        )
-    return [each.training_loss for each in found[1]]
-
-
-def _fit(
-    model: RewardModel, data: Sequence[Responses], steps: int = STEPS, every: int = STEPS
-) -> list[float]:
-    """Train on `data` and return the mean loss of every `every` steps."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = fit(
-            model, data, validation=data[:1], loss="bradley_terry", training=_spec(steps, every), seed=0,
-            workspace=Path(folder),
+        _, found = fit(
+            model, data, validation=data[:1], training=_spec(steps, every), seed=0, workspace=Path(folder),
         )  # fmt: skip
-    return [each.training_loss for each in found[1]]
+    return [each.training_loss for each in found]
 
 
 def _config(kind: type, lm: Any, steps: int, **more: Any) -> Any:
     return kind(
-        output_dir=tempfile.mkdtemp(), max_steps=steps, per_device_train_batch_size=BATCH,
-        logging_steps=1 if steps == CHECKED else steps, use_cpu=lm.device.type == "cpu", **_BEST, **more,
+        output_dir=str(Path(tempfile.gettempdir()) / "afd-benchmarks"), max_steps=steps,
+        per_device_train_batch_size=BATCH, logging_steps=1 if steps == CHECKED else steps,
+        use_cpu=lm.device.type == "cpu", **_BEST, **more,
     )  # fmt: skip
 
 

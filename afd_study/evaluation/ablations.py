@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from afd_study.errors import DataError
-from afd_study.evaluation.statistics import require_columns, t_interval
+from afd_study.evaluation.statistics import require_columns, t_interval, t_intervals
 
 POINT_COLUMNS = ("grid", "task", "place", "value", "reference", "method", "kind", "seed", "judge")
 SAME = 1e-6  # judge points: picks that differ in one response of one prompt differ by more
@@ -26,12 +26,8 @@ def responses(points: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     columns or fewer than two seeds.
     """
     require_columns(points, POINT_COLUMNS)
-    rows = [
-        (*key, *t_interval(part["judge"].to_numpy(float), level), len(part))
-        for key, part in points.groupby([*_LINE, "place", "value", "kind"], sort=False)
-    ]
-    columns = [*_LINE, "place", "value", "kind", "mean", "low", "high", "n_seeds"]
-    return pd.DataFrame(rows, columns=columns)
+    by = [*_LINE, "place", "value", "kind"]
+    return t_intervals(points, by, value="judge", level=level, sort=False)
 
 
 def effects(points: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:

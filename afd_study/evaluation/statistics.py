@@ -56,15 +56,19 @@ def t_interval(per_seed_means: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def t_intervals(rows: pd.DataFrame, by: Sequence[str], *, level: float = 0.95) -> pd.DataFrame:
-    """Return mean, low, high (`t_interval`) and n_seeds of column `value`, for each key of `by`.
+def t_intervals(
+    rows: pd.DataFrame, by: Sequence[str], *, value: str = "value", level: float = 0.95, sort: bool = True
+) -> pd.DataFrame:
+    """Return mean, low, high (`t_interval`) and n_seeds of a column, for each key of `by`.
+
+    Keys come sorted, or without `sort` as they first occur.
 
     Raises DataError for missing columns or a key with fewer than two seeds.
     """
-    require_columns(rows, (*by, "value"))
+    require_columns(rows, (*by, value))
     found = [
         (*key, *t_interval(part.to_numpy(), level), len(part))
-        for key, part in rows.groupby(list(by), sort=True)["value"]
+        for key, part in rows.groupby(list(by), sort=sort)[value]
     ]
     return pd.DataFrame(found, columns=[*by, *Interval._fields, "n_seeds"])
 

@@ -8,22 +8,22 @@ that a sample does not depend on what shares its batch; finished rows are droppe
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from afd_study.errors import DataError, SpecError
-from afd_study.models.prefix import SharedPrefix, applies
+from afd_study.models.prefix import CopiedPrefix, SharedPrefix, applies
 from afd_study.models.scoring import output_logits
 
 COMPACT_BELOW = 0.85  # share of live rows under which dropping the finished ones pays
-SHORT, MANY = (
-    16,
-    64,
-)  # tokens of a prompt, and its draws: short ones with many draws are cheaper copied (book/log.md)
+SHORT = (
+    16  # tokens: prompts under which, drawn for MANY times, are cheaper copied to their draws (book/log.md)
+)
+MANY = 64
 
 
 class Request(NamedTuple):
@@ -91,9 +91,10 @@ def sample(
     results: list[Drawn | None] = [None] * len(requests)
     done = 0
     shared = _pays(requests, longest) and all(applies(source.lm) for source in sources)
-    for source in sources:
-        source.shared = shared
+    prefix = SharedPrefix if shared else CopiedPrefix
     for table in _tables(requests, max_rows, mixed=shared):
+        for source in sources:
+            source.prefill(prefix, table, max_new_tokens)
         drawn = _sample_table(sources, table, requests, seed, eos_id, max_new_tokens, temperature)
         for row, response in drawn.items():
             results[row] = response
@@ -125,18 +126,25 @@ def _tables(requests: Sequence[Request], max_rows: int, *, mixed: bool) -> Itera
     asked: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for row, request in enumerate(requests):
         asked[request.ids].append(row)
+
+    def order(prompt: tuple[tuple[int, ...], list[int]]) -> tuple[int, int]:
+        # side by side what wastes least: equally many draws first where lengths may differ
+        length, draws = len(prompt[0]), -len(prompt[1])
+        return (draws, length) if mixed else (length, draws)
+
     chunks = [
         (ids, rows[first : first + max_rows])
-        for ids, rows in sorted(asked.items(), key=lambda each: (len(each[0]), -len(each[1])))
+        for ids, rows in sorted(asked.items(), key=order)
         for first in range(0, len(rows), max_rows)
     ]
     held: list[tuple[tuple[int, ...], list[int]]] = []
+    widest = 0
     for ids, rows in chunks:
-        draws = max(len(rows), *(len(other) for _, other in held), 0)
-        fits = (len(held) + 1) * draws <= max_rows and (mixed or not held or len(held[0][0]) == len(ids))
+        widest = max(widest, len(rows)) if held else len(rows)
+        fits = (len(held) + 1) * widest <= max_rows and (mixed or not held or len(held[0][0]) == len(ids))
         if held and not fits:
             yield _table(held)
-            held = []
+            held, widest = [], len(rows)
         held.append((ids, rows))
     if held:
         yield _table(held)
@@ -153,34 +161,17 @@ class _Source:
     """A model with what it has read of a table, and the exponent of its law."""
 
     def __init__(self, lm: PreTrainedModel, exponent: float) -> None:
-        self.lm, self.exponent, self.shared = lm.eval(), exponent, False
+        self.lm, self.exponent = lm.eval(), exponent
 
-    def prefill(self, prompts: Sequence[tuple[int, ...]], draws: int, room: int) -> None:
-        """Read each prompt once, for all of its draws."""
-        if self.shared:
-            self.cache: Any = SharedPrefix(self.lm, prompts, draws=draws, room=room)
-            self.hidden = self.cache.last.repeat_interleave(draws, 0)
-            return
-        self.cache = DynamicCache(config=self.lm.config)
-        ids = torch.tensor(prompts, device=self.lm.device)
-        output = self.lm.base_model(input_ids=ids, past_key_values=self.cache, use_cache=True)
-        self.cache.batch_repeat_interleave(draws)
-        self.hidden = output.last_hidden_state[:, -1].repeat_interleave(draws, 0)
+    def prefill(self, prefix: type[SharedPrefix] | type[CopiedPrefix], table: _Table, room: int) -> None:
+        """Read each prompt of a table once, for all of its draws."""
+        draws = table.rows.shape[1]
+        self.prefix = prefix(self.lm, table.prompts, draws=draws, room=room)
+        self.hidden = self.prefix.last.repeat_interleave(draws, 0)
 
     def read(self, token: Tensor) -> None:
         """Append one token to every row."""
-        if self.shared:
-            self.hidden = self.cache.read(self.lm, token[:, None])[:, -1]
-            return
-        output = self.lm.base_model(input_ids=token[:, None], past_key_values=self.cache, use_cache=True)
-        self.hidden = output.last_hidden_state[:, -1]
-
-    def keep(self, prompts: Tensor, rows: Tensor) -> None:
-        """Keep these prompts, and of the rows these."""
-        if self.shared:
-            self.cache.keep(prompts, rows)
-        else:
-            self.cache.batch_select_indices(rows)
+        self.hidden = self.prefix.read(self.lm, token[:, None])[:, -1]
 
     def law(self) -> Tensor:
         """Log-probabilities of the next token, (rows, vocabulary), float64."""
@@ -209,17 +200,13 @@ def _sample_table(
     sources: Sequence[_Source], table: _Table, requests: Sequence[Request], seed: int, eos_id: int,
     horizon: int, temperature: float,
 ) -> dict[int, Drawn]:  # fmt: skip
-    """Return the response to each request of the table, by its row among the requests."""
+    """Return the response to each request of the table, which sources have read, by its row among all."""
     where = sources[0].lm.device
-    numbers = table.rows[
-        table.rows >= 0
-    ]  # the table's requests, in order; below, a request is its place here
+    numbers = table.rows[table.rows >= 0]  # in order; below, a request goes by its place among these
     noise = np.stack([uniforms(seed, requests[i].prompt_id, requests[i].draw, horizon) for i in numbers])
     drawn = _Progress(torch.from_numpy(noise).to(where), horizon)
     there = torch.from_numpy(table.rows >= 0).to(where)
     rows = torch.where(there, (there.flatten().cumsum(0) - 1).view_as(there), -1)
-    for source in sources:
-        source.prefill(table.prompts, rows.shape[1], horizon)
     ended = ~there
     for t in range(horizon):
         law, kl = _next_law(sources)
@@ -234,7 +221,7 @@ def _sample_table(
             first = ended[prompts].to(torch.uint8).argsort(dim=1, stable=True)[:, :draws]  # live ones first
             kept = (prompts[:, None] * ended.shape[1] + first).flatten()
             for source in sources:
-                source.keep(prompts, kept)
+                source.prefix.keep(prompts, kept)
             rows, ended = (each.flatten()[kept].view(-1, draws) for each in (rows, ended))
             token = token[kept]
         for source in sources:

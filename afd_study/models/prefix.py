@@ -79,27 +79,24 @@ class SharedPrefix(Cache):
         lengths = [len(ids) for ids in prompts]
         longest = max(lengths)
         ids = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts], device=lm.device)
-        read = DynamicCache(config=lm.config)
+        read: Any = DynamicCache(config=lm.config)
         hidden = lm.base_model(input_ids=ids, past_key_values=read, use_cache=True).last_hidden_state
-        self.held = [_Layer(each.keys, each.values, draws, room) for each in read.layers]  # type: ignore[union-attr,arg-type]
-        super().__init__(layers=list(self.held))
+        self.held = [_Layer(each.keys, each.values, draws, room) for each in read.layers]
+        super().__init__(layers=list(self.held))  # the same layers, whose kind transformers need not know
         self.lengths = torch.tensor(lengths, device=lm.device)
         self.last = hidden[torch.arange(len(prompts), device=lm.device), self.lengths - 1]
-        self._bar()
-
-    def _bar(self) -> None:
-        """Note which of the padded prompts' positions nobody may read: (prompts, 1, 1, longest)."""
-        places = torch.arange(self.held[0].keys.shape[2], device=self.lengths.device)
-        padding = places >= self.lengths[:, None]
-        barred = torch.zeros_like(padding, dtype=self.last.dtype).masked_fill(padding, -torch.inf)
-        self.barred = barred[:, None, None] if bool(padding.any()) else None
+        self.barred: Tensor | None = None  # (prompts, 1, 1, longest): -inf where a shorter prompt is padded
+        if min(lengths) < longest:
+            padding = torch.arange(longest, device=lm.device) >= self.lengths[:, None]
+            barred = torch.zeros_like(padding, dtype=hidden.dtype).masked_fill(padding, -torch.inf)
+            self.barred = barred[:, None, None]
 
     def keep(self, prompts: Tensor, rows: Tensor) -> None:
         """Keep these prompts, and of the rows these: as many for each prompt, prompt by prompt."""
         for layer in self.held:
             layer.keep(prompts, rows)
         self.lengths = self.lengths[prompts]
-        self._bar()
+        self.barred = None if self.barred is None else self.barred[prompts]
 
     def read(self, lm: Any, ids: Tensor) -> Tensor:
         """Append `ids` (rows, tokens) to the rows; return final hidden states (rows, tokens, width)."""
@@ -110,6 +107,25 @@ class SharedPrefix(Cache):
             return lm.base_model(
                 input_ids=ids, position_ids=places, past_key_values=self, use_cache=True
             ).last_hidden_state
+
+
+class CopiedPrefix:
+    """The same with a copy of its prompt for each row, for prompts of equal length and any attention."""
+
+    def __init__(self, lm: Any, prompts: Sequence[Sequence[int]], *, draws: int, room: int) -> None:
+        """Read the prompts once and copy their keys and values; `room` is not needed."""
+        self.cache: Any = DynamicCache(config=lm.config)
+        ids = torch.tensor(prompts, device=lm.device)
+        self.last = self.read(lm, ids)[:, -1]
+        self.cache.batch_repeat_interleave(draws)
+
+    def keep(self, prompts: Tensor, rows: Tensor) -> None:
+        """Keep these rows; each has its prompt with it."""
+        self.cache.batch_select_indices(rows)
+
+    def read(self, lm: Any, ids: Tensor) -> Tensor:
+        """Append `ids` (rows, tokens) to the rows; return final hidden states (rows, tokens, width)."""
+        return lm.base_model(input_ids=ids, past_key_values=self.cache, use_cache=True).last_hidden_state
 
 
 def applies(lm: Any) -> bool:

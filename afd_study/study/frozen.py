@@ -43,6 +43,14 @@ def hardware() -> dict[str, Any]:
     return {"processor": name, "cores": cores, "accelerator": gpu, "system": platform.system()}
 
 
+def provenance() -> dict[str, Any]:
+    """Return what numbers were computed by and on: commit, libraries, python, hardware."""
+    return {
+        "commit": commit(), "libraries": library_versions(), "python": platform.python_version(),
+        "hardware": hardware(),
+    }  # fmt: skip
+
+
 def freeze(name: str, tables: Mapping[str, pd.DataFrame], **about: Any) -> Path:
     """Write tables as CSV and their manifest under `name`, beside the old ones, then rename.
 
@@ -60,10 +68,7 @@ def freeze(name: str, tables: Mapping[str, pd.DataFrame], **about: Any) -> Path:
             path = fresh / f"{table}.csv"
             frame.to_csv(path, index=False, float_format="%.9g", lineterminator="\n")
             files[path.name] = {"blake2b": _checksum(path), "rows": len(frame)}
-        manifest = {
-            "commit": commit(), "libraries": library_versions(), "python": platform.python_version(),
-            "hardware": hardware(), **about, "files": files,
-        }  # fmt: skip
+        manifest = {**provenance(), **about, "files": files}
         (fresh / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)

@@ -17,7 +17,7 @@ from afd_study.evaluation.claims import (
     load_ledger,
 )
 from afd_study.evaluation.identities import errors
-from afd_study.evaluation.statistics import t_interval
+from afd_study.evaluation.statistics import t_intervals
 from afd_study.methods.arms import ARMS, WAYS
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.selection import SCORERS
@@ -91,11 +91,9 @@ def covering() -> pd.DataFrame:
     sizes = {"h = 1": "usual", "small policy": "small"}
     chosen = values[(values["table"] == "coverage") & (values["method"] == "pi_sft")]
     chosen = chosen[chosen["setting"].isin(list(sizes))]
-    rows = [
-        (task, sizes[str(setting)], metric, *map(float, t_interval(part["value"].to_numpy())))
-        for (task, metric, setting), part in chosen.groupby(["task", "metric", "setting"], sort=True)
-    ]
-    return pd.DataFrame(rows, columns=["task", "policy", "metric", "mean", "low", "high"])
+    found = t_intervals(chosen, ("task", "metric", "setting"))
+    found = found.assign(policy=found["setting"].map(sizes))
+    return found[["task", "policy", "metric", "mean", "low", "high"]]
 
 
 class Finding(Frozen):
