@@ -15,7 +15,7 @@ from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.scoring import sequence_logprobs
 from benchmarks import texts
 from benchmarks.sampling import DRAWS, PROMPTS
-from benchmarks.shapes import SHAPES, build, forward_flops
+from benchmarks.shapes import SHAPES, build, forward_flops, stock
 from benchmarks.timing import Pair
 
 BATCH = 50
@@ -26,11 +26,11 @@ def scoring(model: str, device: torch.device, *, to_maximum: bool = False) -> Pa
     """Return rewards of DRAWS responses to each prompt."""
     reward = RewardModel(build(model).base_model).to(device).eval()
     torch.nn.init.normal_(reward.head.weight, generator=torch.Generator(device).manual_seed(0))
-    data = _data(model)
+    data, body = _data(model), stock(reward.backbone)
 
     def peer() -> np.ndarray:
         return _forwards(data, to_maximum, device, lambda ids, seen, part: reward.head(
-            reward.backbone(input_ids=ids, attention_mask=seen, use_cache=False).last_hidden_state[
+            body(input_ids=ids, attention_mask=seen, use_cache=False).last_hidden_state[
                 torch.arange(len(part)), seen.sum(1) - 1
             ]
         )[:, 0])  # fmt: skip
@@ -41,9 +41,10 @@ def scoring(model: str, device: torch.device, *, to_maximum: bool = False) -> Pa
 def logprobs(model: str, device: torch.device, *, to_maximum: bool = False) -> Pair:
     """Return log-probabilities of DRAWS responses to each prompt."""
     lm, data = build(model).to(device).eval(), _data(model)
+    usual = stock(lm)
 
     def logged(ids: Tensor, seen: Tensor, part: Sequence[Example]) -> Tensor:
-        logits = lm(input_ids=ids, attention_mask=seen, use_cache=False).logits[:, :-1].float()
+        logits = usual(input_ids=ids, attention_mask=seen, use_cache=False).logits[:, :-1].float()
         chosen = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
         place = torch.arange(1, ids.shape[1], device=device)
         starts = torch.tensor([each.start for each in part], device=device)

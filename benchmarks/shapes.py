@@ -1,5 +1,6 @@
 """The models that are timed: shapes only, with random weights, which take as long as trained ones."""
 
+import copy
 import math
 from typing import Any, NamedTuple
 
@@ -49,6 +50,14 @@ def build(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> An
     )
     lm.generation_config.suppress_tokens = None  # the peers know nothing of it
     return lm.to(dtype)
+
+
+def stock(model: Any) -> Any:
+    """Return a copy of a model as transformers makes it, without what the engine puts into its own."""
+    fresh = type(model)(copy.deepcopy(model.config)).to(model.device, model.dtype)
+    fresh.load_state_dict(model.state_dict())
+    fresh.generation_config = copy.deepcopy(model.generation_config)
+    return fresh.train(model.training)
 
 
 def matrix_parameters(lm: PreTrainedModel) -> int:

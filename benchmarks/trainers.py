@@ -27,7 +27,7 @@ from afd_study.models.reward import RewardModel
 from afd_study.models.specs import TrainingSpec
 from afd_study.models.training import Evaluation
 from benchmarks import texts
-from benchmarks.shapes import SHAPES, build, forward_flops, tokenizer
+from benchmarks.shapes import SHAPES, build, forward_flops, stock, tokenizer
 from benchmarks.timing import Pair
 
 STEPS, BATCH, RATE = 16, 32, 1e-4
@@ -43,13 +43,13 @@ _BEST = {
 def sft(model: str, device: torch.device) -> Pair:
     """Return SFT on STEPS batches of BATCH examples."""
     lm, data = build(model).to(device), texts.examples(STEPS * BATCH, SHAPES[model].vocabulary, seed=1)
-    trainer = _sft_trainer(copy.deepcopy(lm), data, model, STEPS)
+    trainer = _sft_trainer(stock(lm), data, model, STEPS)
     lengths, predicted = [len(each.ids) for each in data], sum(map(response_tokens, data))
 
     def check() -> None:
         few = data[:BATCH]
         found = _losses(fine_tune, copy.deepcopy(lm), few, CHECKED, every=1)
-        expected = _logged(_sft_trainer(copy.deepcopy(lm), few, model, CHECKED))
+        expected = _logged(_sft_trainer(stock(lm), few, model, CHECKED))
         np.testing.assert_allclose(found, expected, atol=SLACK)
 
     return Pair(
@@ -62,7 +62,7 @@ def reward_model(model: str, device: torch.device) -> Pair:
     """Return Bradley-Terry reward training on STEPS batches of BATCH pairs."""
     body = build(model).to(device).base_model
     data = texts.pairs(STEPS * BATCH, SHAPES[model].vocabulary, seed=2)
-    trainer = _reward_trainer(copy.deepcopy(body), data, model, STEPS)
+    trainer = _reward_trainer(stock(body), data, model, STEPS)
     own = RewardModel(copy.deepcopy(body)).to(device)
     train = partial(_losses, partial(fit, loss="bradley_terry"))
     lengths = [len(each.ids) for pair in data for each in pair]
@@ -70,7 +70,7 @@ def reward_model(model: str, device: torch.device) -> Pair:
     def check() -> None:
         few = data[:BATCH]
         found = train(RewardModel(copy.deepcopy(body)), few, CHECKED, every=1)
-        expected = _logged(_reward_trainer(copy.deepcopy(body), few, model, CHECKED))
+        expected = _logged(_reward_trainer(stock(body), few, model, CHECKED))
         np.testing.assert_allclose(found, expected, atol=SLACK)
 
     return Pair(

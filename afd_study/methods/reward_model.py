@@ -10,12 +10,14 @@ What is left out: margins, several responses a prompt, label smoothing.
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from afd_study.models.batches import Pair, collate, refuse_empty
+from afd_study.models.batches import Pair, collate, fork, refuse_empty
+from afd_study.models.last_token import applies
 from afd_study.models.policy import with_lora
 from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.specs import LoRASpec, TrainingSpec
@@ -33,11 +35,19 @@ def pair_loss(name: str, *, high: Tensor, low: Tensor, constant: float) -> Tenso
 
 def training_loss(name: str, module: nn.Module, items: Sequence[Pair], *, constant: float) -> Tensor:
     """Return the loss `name` of pairs that the module scores, in the graph; NaN if a reward is infinite."""
-    both = collate([pair.high for pair in items] + [pair.low for pair in items])
-    scores = module(both.to(next(module.parameters()).device))
-    value = pair_loss(name, high=scores[: len(items)], low=scores[len(items) :], constant=constant)
+    given = fork(items) if forks(module, items) else collate([each for pair in items for each in pair])
+    scores = module(given.to(next(module.parameters()).device))
+    value = pair_loss(name, high=scores[::2], low=scores[1::2], constant=constant)
     # an infinite reward on its right side costs nothing: the loss alone would not show it
     return value if scores.isfinite().all() else value * torch.nan
+
+
+def forks(module: Any, items: Sequence[Pair]) -> bool:
+    """Tell whether to read a prompt once for both responses: where the model and every pair allow it."""
+    backbone = getattr(module, "module", module).backbone  # within what several processes wrap it in
+    return applies(backbone) and all(
+        pair.high.ids[: pair.high.start] == pair.low.ids[: pair.low.start] for pair in items
+    )
 
 
 def fit(

@@ -45,6 +45,23 @@ class Batch(NamedTuple):
         return Batch(self.ids[places, : int(lengths.max())], self.starts[places], lengths)
 
 
+class Forks(NamedTuple):
+    """Prompts, each with two responses that fork off it, side by side in one row of right-padded `ids`.
+
+    `ids` and `places` (a token's place in its own text) are (pairs, length), `barred` (pairs, length,
+    length) says what each token must not attend to, `ends` (pairs, 2) where the responses end.
+    """
+
+    ids: Tensor
+    places: Tensor
+    barred: Tensor
+    ends: Tensor
+
+    def to(self, device: torch.device | str) -> "Forks":
+        """Return the forks on another device."""
+        return Forks(*(part.to(device, non_blocking=True) for part in self))
+
+
 def join(
     prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], *, eos_id: int | None, context: int
 ) -> list[Example]:
@@ -86,6 +103,23 @@ def collate(examples: Sequence[Example], padding_id: int = 0) -> Batch:
         ids[row, : lengths[row]] = example.ids
     starts = torch.tensor([example.start for example in examples])
     return Batch(torch.from_numpy(ids), starts, torch.tensor(lengths))
+
+
+def fork(pairs: Sequence[Pair], padding_id: int = 0) -> Forks:
+    """Lay pairs out as prompt, high, low: a prompt that both share is there once."""
+    starts = np.array([pair.high.start for pair in pairs])[:, None]
+    middles = np.array([len(pair.high.ids) for pair in pairs])[:, None]
+    ends = middles + np.array([len(pair.low.ids) - pair.low.start for pair in pairs])[:, None]
+    ids = np.full((len(pairs), ends.max()), padding_id, dtype=np.int64)
+    for row, (high, low) in enumerate(pairs):
+        ids[row, : ends[row, 0]] = high.ids + low.ids[low.start :]
+    index = np.arange(ids.shape[1])
+    second = index >= middles
+    branch = (index >= starts).astype(np.int8) + second  # 0: the prompt; 1, 2: responses; padding is last
+    own = (branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])
+    barred = ~own | np.triu(np.ones((len(index), len(index)), dtype=bool), 1)
+    places = np.minimum(np.where(second, index - middles + starts, index), ends - 1)
+    return Forks(*map(torch.from_numpy, (ids, places, barred, np.concatenate([middles, ends], 1) - 1)))
 
 
 def step_indices(

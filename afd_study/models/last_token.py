@@ -9,16 +9,22 @@ W_k and W_v,
 
 where the constant leaves the softmax as it is. The last block so costs a row about what it cost a token.
 Values and gradients are those of the whole pass up to rounding; `applies` says where, and elsewhere
-`scoring.last_hidden` takes the whole pass.
+`scoring.last_hidden` takes the whole pass. Rows may share what stands before them: two responses that fork
+off one prompt (`forked_states`, for training), or many behind prompts read before (`states_behind`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import GPT2Model
+from transformers.cache_utils import Cache
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
 from transformers.pytorch_utils import Conv1D
+
+from afd_study.models.batches import Forks
+from afd_study.models.prefix import SharedPrefix
 
 _PARTS = (GPT2Model, nn.ModuleList, GPT2Block, GPT2Attention, GPT2MLP, Conv1D, nn.LayerNorm, nn.Embedding)
 
@@ -46,26 +52,78 @@ def _plain(part: nn.Module) -> bool:
 
 def last_states(backbone: Any, ids: Tensor, last: Tensor) -> Tensor:
     """Return final hidden states (batch, width) at the positions `last`, (batch,), of right-padded `ids`."""
-    *earlier, block = backbone.h
-    hidden = backbone.wte(ids) + backbone.wpe(torch.arange(ids.shape[1], device=ids.device))
-    for each in earlier:
-        hidden = each(hidden)
+    places = torch.arange(ids.shape[1], device=ids.device)
+    hidden = earlier(backbone, ids, places[None], None)
     rows = torch.arange(len(ids), device=ids.device)
-    state = hidden[rows, last]
-    state = state + block.attn.c_proj(_attended(block.attn, block.ln_1(hidden), block.ln_1(state), last))
-    return backbone.ln_f(state + block.mlp(block.ln_2(state)))
+    return _last_block(backbone, hidden[rows, last], [(hidden, places > last[:, None])])
 
 
-def _attended(attention: Any, states: Tensor, own: Tensor, last: Tensor) -> Tensor:
-    """Return what `own` (batch, width) attends to among `states` (batch, length, width), up to `last`."""
+def forked_states(backbone: Any, forks: Forks) -> Tensor:
+    """Return final hidden states (rows x branches, width) at the end of each branch, row by row."""
+    mask = torch.zeros_like(forks.barred, dtype=backbone.dtype).masked_fill(forks.barred, -torch.inf)
+    hidden = earlier(backbone, forks.ids, forks.places, None, attention_mask=mask[:, None])
+    rows = torch.arange(len(forks.ids), device=forks.ids.device)[:, None]
+    barred = forks.barred[rows, forks.ends].flatten(0, 1)
+    return _last_block(backbone, hidden[rows, forks.ends].flatten(0, 1), [(hidden, barred)])
+
+
+def states_behind(backbone: Any, prefix: SharedPrefix, ids: Tensor, last: Tensor) -> Tensor:
+    """Return final hidden states (rows, width) at the positions `last` of `ids`, which stand behind prompts.
+
+    `prefix` holds what `earlier` made of these prompts; `ids` (rows, tokens) are appended to its rows.
+    """
+    hidden = prefix.read(backbone, ids)
+    rows = torch.arange(len(ids), device=ids.device)
+    later = torch.arange(ids.shape[1], device=ids.device) > last[:, None]
+    padding = torch.arange(prefix.states.shape[1], device=ids.device) >= prefix.lengths[:, None]
+    padding = padding.repeat_interleave(len(ids) // len(padding), 0)
+    return _last_block(backbone, hidden[rows, last], [(prefix.states, padding), (hidden, later)])
+
+
+def earlier(backbone: Any, ids: Tensor, places: Tensor, cache: Cache | None, **kwargs: Any) -> Tensor:
+    """Take `ids` through all blocks but the last; return hidden states (batch, length, width)."""
+    hidden = backbone.wte(ids) + backbone.wpe(places)
+    for block in backbone.h[:-1]:
+        hidden = block(hidden, cache, **kwargs)
+    return hidden
+
+
+def _last_block(backbone: Any, own: Tensor, read: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Take states `own` (rows, width) through the last block and norm; they attend to what they `read`.
+
+    That is sets of states (groups, length, width), each group read by as many rows, in order, and what of
+    them is barred to each row, (rows, length).
+    """
+    block = backbone.h[-1]
+    normed = [(block.ln_1(states), barred) for states, barred in read]
+    own = own + block.attn.c_proj(_attended(block.attn, block.ln_1(own), normed))
+    return backbone.ln_f(own + block.mlp(block.ln_2(own)))
+
+
+def _attended(attention: Any, own: Tensor, read: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return what `own` (rows, width) attends to in the sets that it reads: one softmax over all."""
     by_head = (-1, attention.num_heads, attention.head_dim)
     query, key, value = (weight.view(by_head) for weight in _split(attention, attention.c_attn.weight))
     query_bias, _, value_bias = (bias.view(by_head) for bias in _split(attention, attention.c_attn.bias))
     asked = torch.einsum("bw,whd->bhd", own, query) + query_bias
     asked = torch.einsum("bhd,whd->bhw", asked, key) * attention.scaling
-    later = torch.arange(states.shape[1], device=last.device) > last[:, None]
-    weights = (asked @ states.transpose(1, 2)).masked_fill(later[:, None], -torch.inf).softmax(-1)
-    return (torch.einsum("bhw,whd->bhd", weights @ states, value) + value_bias).flatten(1)
+    logits = [
+        (_by_group(asked, states) @ states.transpose(1, 2))
+        .view(*asked.shape[:2], -1)
+        .masked_fill(barred[:, None], -torch.inf)
+        for states, barred in read
+    ]
+    shares = torch.cat(logits, -1).softmax(-1).split([states.shape[1] for states, _ in read], -1)
+    mixed = sum(
+        (_by_group(share, states) @ states).view(asked.shape)
+        for share, (states, _) in zip(shares, read, strict=True)
+    )
+    return (torch.einsum("bhw,whd->bhd", mixed, value) + value_bias).flatten(1)
+
+
+def _by_group(each: Tensor, states: Tensor) -> Tensor:
+    """Lay (rows, heads, anything) out by the groups of `states`: (groups, rows of one x heads, anything)."""
+    return each.reshape(len(states), -1, each.shape[-1])
 
 
 def _split(attention: Any, joint: Tensor) -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from afd_study.errors import HubError, SpecError, unknown_name
+from afd_study.models.activation import quicken
 from afd_study.models.batches import Batch
 from afd_study.models.scoring import TokenLogprobs, refuse_unfit, response_logprobs
 from afd_study.models.specs import LoRASpec, ModelSpec
@@ -56,7 +57,7 @@ def from_scratch(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, seed: int)
         config = AutoConfig.for_model(spec.architecture, **settings)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            lm = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+            lm = quicken(AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval())
     except (
         ValueError,
         TypeError,
@@ -98,7 +99,7 @@ def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
         lm.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     lm.config.pad_token_id = None  # padding is masked by length alone
-    refuse_unfit(lm)
+    refuse_unfit(quicken(lm))
     return suppress_specials(lm, tokenizer), tokenizer
 
 
@@ -139,7 +140,7 @@ def save_policy(lm: PreTrainedModel, folder: Path) -> None:
 def load_policy(folder: Path) -> PreTrainedModel:
     """Read what `save_policy` wrote, in evaluation mode, on the fastest device at hand."""
     lm = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    return lm.eval().to(device())
+    return quicken(lm.eval()).to(device())
 
 
 def device() -> torch.device:

@@ -9,7 +9,7 @@ With a softmax over two sets of keys, whose own attentions are o1 and o2 and who
 the logarithms s1 and s2, the whole is o1 sigmoid(s1 - s2) + o2 sigmoid(s2 - s1).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -21,20 +21,24 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 NAME = "afd_shared_prefix"
+Pass = Callable[[Any, Tensor, Tensor, Cache], Tensor]  # model, ids, their places, what stands before them
 _reading: ContextVar["SharedPrefix"] = ContextVar("the cache that a pass reads")
 
 
 class _Layer(CacheLayerMixin):
     """Keys and values of prompts (prompts, heads, longest, width) and of rows (rows, heads, room, width)."""
 
-    def __init__(self, keys: Tensor, values: Tensor, draws: int, room: int) -> None:
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
         self.keys: Tensor = keys
         self.values: Tensor = values
-        self.filled = 0
-        shape = (len(keys) * draws, keys.shape[1], room, keys.shape[3])
-        self.own_keys, self.own_values = keys.new_empty(shape), values.new_empty(shape)
         self.is_initialized = True
+
+    def begin(self, draws: int, room: int) -> None:
+        """Set memory aside for `draws` fresh rows a prompt, of up to `room` tokens."""
+        self.filled = 0
+        shape = (len(self.keys) * draws, self.keys.shape[1], room, self.keys.shape[3])
+        self.own_keys, self.own_values = self.keys.new_empty(shape), self.values.new_empty(shape)
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing is left to do."""
@@ -72,24 +76,38 @@ class _Layer(CacheLayerMixin):
 
 
 class SharedPrefix(Cache):
-    """Prompts, read once, and room for `draws` responses of up to `room` tokens to each."""
+    """Prompts, read once, and room for `draws` responses of up to `room` tokens to each.
 
-    def __init__(self, lm: Any, prompts: Sequence[Sequence[int]], *, draws: int, room: int) -> None:
-        """Read the prompts; `last` is the final hidden state at the end of each, (prompts, width)."""
+    `states` are the hidden states of the prompts, (prompts, longest, width), and `last` those at the end of
+    each, (prompts, width): final ones, or what `through` returns.
+    """
+
+    def __init__(
+        self, lm: Any, prompts: Sequence[Sequence[int]], *, draws: int = 1, room: int = 0,
+        through: Pass | None = None,
+    ) -> None:  # fmt: skip
+        """Read the prompts by `through`: all of the model if None."""
         lengths = [len(ids) for ids in prompts]
         longest = max(lengths)
         ids = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts], device=lm.device)
         read: Any = DynamicCache(config=lm.config)
-        hidden = lm.base_model(input_ids=ids, past_key_values=read, use_cache=True).last_hidden_state
-        self.held = [_Layer(each.keys, each.values, draws, room) for each in read.layers]
+        self.through = through or _whole
+        self.states = self.through(lm, ids, torch.arange(longest, device=lm.device)[None], read)
+        self.held = [_Layer(each.keys, each.values) for each in read.layers if each.is_initialized]
         super().__init__(layers=list(self.held))  # the same layers, whose kind transformers need not know
+        self.begin(draws, room)
         self.lengths = torch.tensor(lengths, device=lm.device)
-        self.last = hidden[torch.arange(len(prompts), device=lm.device), self.lengths - 1]
+        self.last = self.states[torch.arange(len(prompts), device=lm.device), self.lengths - 1]
         self.barred: Tensor | None = None  # (prompts, 1, 1, longest): -inf where a shorter prompt is padded
         if min(lengths) < longest:
             padding = torch.arange(longest, device=lm.device) >= self.lengths[:, None]
-            barred = torch.zeros_like(padding, dtype=hidden.dtype).masked_fill(padding, -torch.inf)
+            barred = torch.zeros_like(padding, dtype=self.states.dtype).masked_fill(padding, -torch.inf)
             self.barred = barred[:, None, None]
+
+    def begin(self, draws: int, room: int) -> None:
+        """Forget the rows, and set memory aside for `draws` fresh ones a prompt, of up to `room` tokens."""
+        for layer in self.held:
+            layer.begin(draws, room)
 
     def keep(self, prompts: Tensor, rows: Tensor) -> None:
         """Keep these prompts, and of the rows these: as many for each prompt, prompt by prompt."""
@@ -104,9 +122,14 @@ class SharedPrefix(Cache):
         first = self.lengths.repeat_interleave(draws) + self.held[0].filled
         places = first[:, None] + torch.arange(ids.shape[1], device=ids.device)
         with _attending(lm, self):
-            return lm.base_model(
-                input_ids=ids, position_ids=places, past_key_values=self, use_cache=True
-            ).last_hidden_state
+            return self.through(lm, ids, places, self)
+
+
+def _whole(lm: Any, ids: Tensor, places: Tensor, cache: Cache) -> Tensor:
+    """Take `ids` through all of the model; return final hidden states."""
+    return lm.base_model(
+        input_ids=ids, position_ids=places, past_key_values=cache, use_cache=True
+    ).last_hidden_state
 
 
 class CopiedPrefix:
@@ -172,8 +195,9 @@ def attend(
     on_prompt, weight = (
         each.unflatten(2, (draws, asked)).transpose(1, 2).flatten(0, 1) for each in (on_prompt, weight)
     )
-    later = _later(tokens, key.shape[2], heads // kinds, query) if tokens > 1 else None
-    on_own, other = _attended(apart, key, value, later, scale)
+    fresh = tokens == key.shape[2] and heads == kinds  # then the kernel's own causal order is the right one
+    later = _later(tokens, key.shape[2], heads // kinds, query) if tokens > 1 and not fresh else None
+    on_own, other = _attended(apart, key, value, later, scale, causal=fresh)
     share = (weight - other).sigmoid()[..., None]  # of the prompt in the softmax over both
     found = torch.lerp(on_own, on_prompt, share)
     return found.view(rows, heads, tokens, width).transpose(1, 2), None
@@ -186,17 +210,22 @@ def _later(tokens: int, own: int, sharing: int, like: Tensor) -> Tensor:
 
 
 def _attended(
-    query: Tensor, key: Tensor, value: Tensor, barred: Tensor | None, scale: float
+    query: Tensor, key: Tensor, value: Tensor, barred: Tensor | None, scale: float, *, causal: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Return attention's output, and the logarithm of the sum that its softmax divides by."""
+    """Return attention's output, and the logarithm of the sum that its softmax divides by.
+
+    `causal` is for as many queries as keys.
+    """
     if query.device.type == "cpu" and query.dtype == torch.float32:
         if barred is not None:
             barred = barred.expand(len(query), -1, query.shape[2], -1)
         found, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, value, 0.0, False, attn_mask=barred, scale=scale
+            query, key, value, 0.0, causal, attn_mask=barred, scale=scale
         )
         return found, weight
     logits = query @ key.transpose(-1, -2) * scale
+    if causal:
+        barred = _later(query.shape[2], key.shape[2], 1, query)
     if barred is not None:
         logits = logits + barred
     weight = logits.logsumexp(-1)

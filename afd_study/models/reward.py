@@ -11,7 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from afd_study.models.batches import Batch, Example, in_batches
+from afd_study.models.activation import quicken
+from afd_study.models.batches import Batch, Example, Forks, in_batches
+from afd_study.models.behind import behind_prompts, pays
+from afd_study.models.last_token import applies, earlier, states_behind
 from afd_study.models.scoring import last_hidden
 
 
@@ -26,9 +29,13 @@ class RewardModel(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return rewards, shape (batch,), in float32."""
+    def forward(self, batch: Batch | Forks) -> Tensor:
+        """Return rewards, shape (batch,), in float32: of forks both of a pair, pair by pair."""
         hidden = last_hidden(self.backbone, batch)
+        return self.reward(hidden)
+
+    def reward(self, hidden: Tensor) -> Tensor:
+        """Return the rewards (rows,) of final hidden states (rows, width), in float32."""
         return self.head(hidden.to(self.head.weight.dtype))[:, 0].float()
 
 
@@ -62,11 +69,17 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Rewar
     """Read what `save_reward_model` wrote, in evaluation mode."""
     model = RewardModel(AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True)))
     model.load_state_dict(load_file(folder / "reward_model.safetensors"))
-    return model.eval().to(device)
+    return quicken(model.eval()).to(device)
 
 
 @torch.no_grad()
 def rewards(model: RewardModel, examples: Sequence[Example], *, max_tokens: int = 4096) -> np.ndarray:
     """Return the reward of each example, shape (examples,); independent of batch and padding."""
-    model.eval()
+    backbone: Any = model.eval().backbone
+    if applies(backbone) and pays(backbone, examples):
+        return behind_prompts(
+            backbone, examples,
+            lambda prefix, batch: model.reward(states_behind(backbone, prefix, batch.ids, batch.lengths - 1)),
+            max_tokens=max_tokens, through=earlier,
+        )  # fmt: skip
     return in_batches(examples, model, max_tokens=max_tokens, device=next(model.parameters()).device)

@@ -6,6 +6,7 @@ output embedding.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from afd_study.errors import SpecError
-from afd_study.models.batches import Batch, Example, in_batches
-from afd_study.models.last_token import applies, last_states
+from afd_study.models.batches import Batch, Example, Forks, in_batches
+from afd_study.models.behind import behind_prompts, pays
+from afd_study.models.last_token import applies, forked_states, last_states
+from afd_study.models.prefix import SharedPrefix
 
 
 class TokenLogprobs(NamedTuple):
@@ -102,8 +105,10 @@ def in_parts(
     return TokenLogprobs(values[order], rows[order]), torch.cat(numbers)[torch.cat(places).argsort()]
 
 
-def last_hidden(backbone: nn.Module, batch: Batch) -> Tensor:
+def last_hidden(backbone: nn.Module, batch: Batch | Forks) -> Tensor:
     """Return the hidden state (batch, width) at the last token of each response."""
+    if isinstance(batch, Forks):
+        return forked_states(backbone, batch)
     if applies(backbone):
         return last_states(backbone, batch.ids, batch.lengths - 1)
     rows = torch.arange(len(batch.ids), device=batch.ids.device)
@@ -160,9 +165,23 @@ def sequence_logprobs(
 ) -> np.ndarray:
     """Return the log-probability (nats) of each whole response, shape (examples,), with dropout off."""
     lm.eval()
+    if pays(lm, examples):
+        return behind_prompts(lm, examples, partial(_logprobs_behind, lm), max_tokens=max_tokens)
     return in_batches(
         examples,
         lambda batch: response_logprobs(lm, batch).per_response(len(batch.ids)),
         max_tokens=max_tokens,
         device=lm.device,
     )
+
+
+def _logprobs_behind(lm: PreTrainedModel, prefix: SharedPrefix, batch: Batch) -> Tensor:
+    """Return the log-probability of each response (rows,) behind prompts that have been read."""
+    rows, tokens = batch.ids.shape
+    hidden = prefix.last.repeat_interleave(rows // len(prefix.last), 0)[:, None]
+    if tokens > 1:
+        hidden = torch.cat([hidden, prefix.read(lm, batch.ids[:, :-1])], 1)
+    said = torch.arange(tokens, device=batch.ids.device) < batch.lengths[:, None]
+    logits, chosen = output_logits(lm, hidden[said]), batch.ids[said]
+    values = logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
+    return TokenLogprobs(values, said.nonzero()[:, 0]).per_response(rows)
