@@ -56,7 +56,8 @@ def stock(model: Any) -> Any:
     """Return a copy of a model as transformers makes it, without what the engine puts into its own."""
     fresh = type(model)(copy.deepcopy(model.config)).to(model.device, model.dtype)
     fresh.load_state_dict(model.state_dict())
-    fresh.generation_config = copy.deepcopy(model.generation_config)
+    if hasattr(model, "generation_config"):  # a body alone has none
+        fresh.generation_config = copy.deepcopy(model.generation_config)
     return fresh.train(model.training)
 
 

@@ -106,6 +106,7 @@ class SharedPrefix(Cache):
 
     def begin(self, draws: int, room: int) -> None:
         """Forget the rows, and set memory aside for `draws` fresh ones a prompt, of up to `room` tokens."""
+        self.filled = 0
         for layer in self.held:
             layer.begin(draws, room)
 
@@ -119,8 +120,9 @@ class SharedPrefix(Cache):
     def read(self, lm: Any, ids: Tensor) -> Tensor:
         """Append `ids` (rows, tokens) to the rows; return final hidden states (rows, tokens, width)."""
         draws = len(ids) // len(self.lengths)
-        first = self.lengths.repeat_interleave(draws) + self.held[0].filled
+        first = self.lengths.repeat_interleave(draws) + self.filled
         places = first[:, None] + torch.arange(ids.shape[1], device=ids.device)
+        self.filled += ids.shape[1]
         with _attending(lm, self):
             return self.through(lm, ids, places, self)
 

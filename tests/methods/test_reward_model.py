@@ -125,10 +125,11 @@ def test_an_infinite_reward_stops_its_step_even_where_it_costs_nothing(lm, token
     plain = model.forward
 
     def broken(batch):
-        scores, end = plain(batch), torch.zeros(len(batch.ids))
+        scores = plain(batch)
+        end = torch.zeros_like(scores)
         steps.append(model.training)
         if sum(steps) == 3:  # the third step's high side; minus the logarithm of its sigmoid is 0
-            end[: len(end) // 2] = torch.inf
+            end[::2] = torch.inf
         return scores + end
 
     model.forward = broken
