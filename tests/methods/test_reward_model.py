@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from afd_study.errors import DataError
-from afd_study.methods.reward_model import accuracy, both_sides, fit, pair_loss
-from afd_study.models.batches import Example, Pair
+from afd_study.methods.reward_model import accuracy, both_sides, fit, forks, pair_loss, training_loss
+from afd_study.models.batches import Example, Pair, collate
 from afd_study.models.reward import on_backbone, rewards
 from afd_study.models.specs import LoRASpec
 from afd_study.models.training import TrainingError
@@ -89,6 +89,33 @@ def test_a_reward_model_learns_what_tells_the_sides_apart(lm, tokenizer, spec, t
     best = min(each.validation_loss for each in evaluations)
     high, low = (torch.tensor(side) for side in both_sides(model, easy_pairs(16, seed=1)))
     assert float(pair_loss(loss, high=high, low=low, constant=16)) == pytest.approx(best, abs=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("loss", LOSSES)
+def test_reading_a_prompt_once_for_a_pair_leaves_the_loss_as_it_is(lm, tokenizer, loss):
+    model = on_backbone(lm, tokenizer)
+    torch.nn.init.normal_(model.head.weight)
+    items = easy_pairs(9)
+    assert forks(model, items) is (lm.config.model_type == "gpt2")
+    high, low = (model(collate([pair[side] for pair in items])) for side in (0, 1))
+    expected = float(pair_loss(loss, high=high, low=low, constant=9))
+    assert float(training_loss(loss, model, items, constant=9)) == pytest.approx(expected, abs=1e-5)
+
+
+@torch.no_grad()
+def test_pairs_of_two_prompts_are_read_apart(lm, tokenizer):
+    model = on_backbone(lm, tokenizer)
+    torch.nn.init.normal_(model.head.weight)
+    items = [
+        Pair(high, low) for (high, _), (_, low) in zip(easy_pairs(9), easy_pairs(9, seed=1), strict=True)
+    ]
+    assert not forks(model, items)
+    high, low = (model(collate([pair[side] for pair in items])) for side in (0, 1))
+    expected = float(pair_loss("bradley_terry", high=high, low=low, constant=9))
+    assert float(training_loss("bradley_terry", model, items, constant=9)) == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
 def test_both_sides_are_told_in_their_order(lm, tokenizer):

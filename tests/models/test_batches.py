@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afd_study.errors import DataError
-from afd_study.models.batches import Example, collate, in_batches, join, step_indices
+from afd_study.models.batches import Example, Pair, collate, fork, in_batches, join, step_indices
 
 
 def test_prompt_and_response_are_joined_as_ids():
@@ -31,6 +31,19 @@ def test_padding_is_on_the_right_and_known_by_length_alone():
     batch = collate([Example((5, 0, 0), 1), Example((7,), 1)], padding_id=9)
     assert batch.ids.tolist() == [[5, 0, 0], [7, 9, 9]]
     assert batch.starts.tolist() == [1, 1] and batch.lengths.tolist() == [3, 1]
+
+
+def test_a_forks_tokens_see_their_prompt_and_their_own_branch_alone():
+    forks = fork([
+        Pair(Example((5, 6, 1), 1), Example((5, 7, 8, 1), 1)), Pair(Example((4, 1), 1), Example((4, 9), 1))
+    ], padding_id=2)  # fmt: skip
+    assert forks.ids.tolist() == [[5, 6, 1, 7, 8, 1], [4, 1, 9, 2, 2, 2]]
+    assert forks.places[0].tolist() == [0, 1, 2, 1, 2, 3] and forks.places[1, :3].tolist() == [0, 1, 1]
+    assert forks.ends.tolist() == [[2, 5], [1, 2]]
+    seen = [(~barred).nonzero().tolist() for barred in forks.barred]
+    first = {0: [0], 1: [0, 1], 2: [0, 1, 2], 3: [0, 3], 4: [0, 3, 4], 5: [0, 3, 4, 5]}
+    assert seen[0] == [[token, each] for token, sees in first.items() for each in sees]
+    assert [pair for pair in seen[1] if pair[0] < 3] == [[0, 0], [1, 0], [1, 1], [2, 0], [2, 2]]
 
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=60)

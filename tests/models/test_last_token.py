@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from afd_study.models import scoring
-from afd_study.models.batches import collate, join
-from afd_study.models.last_token import applies, last_states
+from afd_study.models.batches import Pair, collate, fork, join
+from afd_study.models.last_token import applies, forked_states, last_states
 from afd_study.models.policy import with_lora
 from afd_study.models.reward import RewardModel
 from afd_study.models.scoring import hidden_states, last_hidden
@@ -20,6 +20,18 @@ def batch(n=20, seed=0, padding=0):
     prompts = [rng.integers(3, 27, size=rng.integers(1, 7)).tolist() for _ in range(n)]
     responses = [[*rng.integers(3, 27, size=rng.integers(0, 9)).tolist(), EOS] for _ in range(n)]
     return collate(join(prompts, responses, eos_id=None, context=64), padding)
+
+
+def branches(n=12, seed=1):
+    """Pairs of responses of different lengths, some of them the end mark alone."""
+    rng = np.random.default_rng(seed)
+    prompts = [rng.integers(3, 27, size=rng.integers(1, 7)).tolist() for _ in range(n)]
+    sides = [
+        join(prompts, [[*rng.integers(3, 27, size=rng.integers(0, 9)).tolist(), EOS] for _ in range(n)],
+             eos_id=None, context=64)
+        for _ in range(2)
+    ]  # fmt: skip
+    return list(map(Pair, *sides))
 
 
 def whole_pass(backbone, rows):
@@ -57,6 +69,31 @@ def test_values_and_gradients_are_those_of_the_whole_pass(build, settings, train
             fast_gradients[name] / scale, gradient / scale, rtol=1e-5, atol=1e-5, msg=name
         )
     assert all(gradient.abs().max() > 1e-3 for gradient in slow_gradients.values())
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_forks_have_the_values_and_gradients_of_their_branches_alone(build, settings):
+    backbone, pairs = build("gpt2", **settings).base_model, branches()
+    alone = collate([side for pair in pairs for side in pair])
+    found = []
+    for states in (forked_states(backbone, fork(pairs)), whole_pass(backbone, alone)):
+        backbone.zero_grad()
+        (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
+        found.append((states.detach(), [p.grad.clone() for p in backbone.parameters()]))
+    (forked, forked_gradients), (apart, gradients) = found
+    torch.testing.assert_close(forked, apart, rtol=1e-5, atol=1e-5)
+    for mine, theirs in zip(forked_gradients, gradients, strict=True):
+        scale = max(1.0, float(theirs.abs().max()))
+        torch.testing.assert_close(mine / scale, theirs / scale, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_forks_branches_and_padding_do_not_touch_each_other(build):
+    backbone, pairs = build("gpt2").base_model, branches()
+    expected = forked_states(backbone, fork(pairs)).view(len(pairs), 2, -1)
+    assert torch.equal(forked_states(backbone, fork(pairs, padding_id=9)), expected.flatten(0, 1))
+    swapped = forked_states(backbone, fork([Pair(low, high) for high, low in pairs])).view_as(expected)
+    torch.testing.assert_close(swapped, expected.flip(1), rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
