@@ -9,7 +9,7 @@ import torch
 import typer
 
 from afd_study.errors import SpecError, unknown_name
-from benchmarks import records, sampling, scoring, timing
+from benchmarks import evaluation, records, sampling, scoring, study, timing
 
 
 def _trainer(name: str, model: str, device: torch.device) -> timing.Pair:
@@ -31,6 +31,9 @@ BENCHMARKS: dict[str, tuple[Callable[[str, torch.device], timing.Pair], tuple[st
     "scoring_to_maximum": (partial(scoring.scoring, to_maximum=True), SMALL),
     "logprobs": (scoring.logprobs, SMALL),
     "logprobs_to_maximum": (partial(scoring.logprobs, to_maximum=True), SMALL),
+    "divergences": (evaluation.divergences, SMALL),
+    "best_of_n": (evaluation.best_of_n, tuple(evaluation.POOLS)),
+    "study": (study.study, ("cpu",)),
 }
 
 

@@ -16,6 +16,7 @@ class Record(BaseModel):
 
     `ratio` is the median of the repeats' ratios, `ratio_low` and `ratio_high` their range. `share_of_peak` is
     useful FLOPs over ours, as a share of the matrix-product peak probed in the same run.
+    What has no peer has no ratio.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,10 +24,10 @@ class Record(BaseModel):
     model: str
     peer_name: str
     ours: float
-    peer: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
+    peer: float | None
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
     share_of_peak: float | None
     pairs: int
     tokens: int
@@ -40,12 +41,14 @@ def record(
 
     `peak` is in FLOP/s.
     """
-    ratios = np.asarray(peer) / np.asarray(ours)
+    compared: dict[str, float | None] = dict.fromkeys(("peer", "ratio", "ratio_low", "ratio_high"))
+    if peer:
+        ratios = np.asarray(peer) / np.asarray(ours)
+        found = (np.median(peer), np.median(ratios), ratios.min(), ratios.max())
+        compared = dict(zip(compared, map(float, found), strict=True))
     return Record(
-        name=name, model=model, peer_name=peer_name, ours=float(np.median(ours)), peer=float(np.median(peer)),
-        ratio=float(np.median(ratios)), ratio_low=float(ratios.min()), ratio_high=float(ratios.max()),
-        share_of_peak=flops / float(np.median(ours)) / peak if flops else None, pairs=len(ratios),
-        tokens=tokens,
+        name=name, model=model, peer_name=peer_name, ours=float(np.median(ours)), pairs=len(peer),
+        share_of_peak=flops / float(np.median(ours)) / peak if flops else None, tokens=tokens, **compared,
     )  # fmt: skip
 
 
@@ -62,8 +65,11 @@ def table(records: Sequence[Record]) -> str:
     rows = [
         {
             "benchmark": each.name, "model": each.model, "peer": each.peer_name,
-            "ours (s)": f"{each.ours:.3g}", "peer (s)": f"{each.peer:.3g}",
-            "ratio": f"{each.ratio:.2f} [{each.ratio_low:.2f}, {each.ratio_high:.2f}]",
+            "ours (s)": f"{each.ours:.3g}", "peer (s)": "" if each.peer is None else f"{each.peer:.3g}",
+            "ratio": (
+                "" if each.ratio is None
+                else f"{each.ratio:.2f} [{each.ratio_low:.2f}, {each.ratio_high:.2f}]"
+            ),
             "of peak": "" if each.share_of_peak is None else f"{each.share_of_peak:.0%}",
         }
         for each in records

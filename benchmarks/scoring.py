@@ -29,7 +29,7 @@ def scoring(model: str, device: torch.device, *, to_maximum: bool = False) -> Pa
     data, body = _data(model), stock(reward.backbone)
 
     def peer() -> np.ndarray:
-        return _forwards(data, to_maximum, device, lambda ids, seen, part: reward.head(
+        return forwards(data, to_maximum, device, lambda ids, seen, part: reward.head(
             body(input_ids=ids, attention_mask=seen, use_cache=False).last_hidden_state[
                 torch.arange(len(part)), seen.sum(1) - 1
             ]
@@ -53,7 +53,7 @@ def logprobs(model: str, device: torch.device, *, to_maximum: bool = False) -> P
     predicted = sum(len(each.ids) - each.start for each in data)
     return _pair(
         lm, data, lambda: sequence_logprobs(lm, data),
-        lambda: _forwards(data, to_maximum, device, logged), to_maximum, predicted,
+        lambda: forwards(data, to_maximum, device, logged), to_maximum, predicted,
     )  # fmt: skip
 
 
@@ -75,11 +75,11 @@ def _pair(
 
 
 @torch.no_grad()
-def _forwards(
+def forwards(
     data: Sequence[Example], to_maximum: bool, device: torch.device,
     run: Callable[[Tensor, Tensor, Sequence[Example]], Tensor],
 ) -> np.ndarray:  # fmt: skip
-    """Run batches in the order that they come in, with a mask, padded on the right."""
+    """Run batches in the order that they come in, with a mask, padded on the right; return (examples,)."""
     longest = max(len(each.ids) for each in data)
     found = []
     for first in range(0, len(data), BATCH):

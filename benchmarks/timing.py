@@ -12,24 +12,27 @@ class Pair(NamedTuple):
     """The same work by us and by a peer.
 
     `check` raises AssertionError where the two do not do the same; `flops` and `tokens` are what is useful
-    in a run of either.
+    in a run of either. `peer` is None for what nobody else does.
     """
 
     peer_name: str
     ours: Callable[[], object]
-    peer: Callable[[], object]
+    peer: Callable[[], object] | None
     check: Callable[[], None]
     flops: float
     tokens: int
 
 
 def interleave(
-    ours: Callable[[], object], peer: Callable[[], object], *, pairs: int, device: torch.device
+    ours: Callable[[], object], peer: Callable[[], object] | None, *, pairs: int, device: torch.device
 ) -> tuple[list[float], list[float]]:
     """Run both sides once to warm up, then `pairs` times in turns; return their wall times in seconds.
 
-    The side that goes first changes from pair to pair, so that neither always runs on a warmer machine.
+    The side that goes first changes from pair to pair, so that neither always runs on a warmer machine. What
+    has no peer is run once, cold.
     """
+    if peer is None:
+        return [seconds(ours, device)], []
     times: tuple[list[float], list[float]] = ([], [])
     sides = (ours, peer)
     for side in sides:

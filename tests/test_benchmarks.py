@@ -8,7 +8,7 @@ import torch
 
 from afd_study.errors import SpecError
 from benchmarks import __main__ as command
-from benchmarks import records, sampling, scoring, shapes, texts, timing
+from benchmarks import evaluation, records, sampling, scoring, shapes, study, texts, timing
 
 CPU = torch.device("cpu")
 
@@ -50,11 +50,32 @@ def test_sides_take_turns_and_change_places():
     assert timing.matmul_peak(CPU, torch.float32, size=32, repeats=2) > 0
 
 
-@pytest.mark.parametrize("make", [sampling.sampling, scoring.scoring, scoring.logprobs])
+def test_what_has_no_peer_has_a_time_and_no_ratio():
+    found = one(peer=[])
+    assert (found.ours, found.peer, found.ratio, found.pairs) == (2.0, None, None, 0)
+    assert timing.interleave(lambda: None, None, pairs=5, device=CPU)[1] == []
+    assert "2" in records.table([found])
+
+
+MAKERS = [sampling.sampling, scoring.scoring, scoring.logprobs, evaluation.divergences]
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_both_sides_do_the_same_before_any_time_is_taken(make):
     pair = make("mini", CPU)
     pair.check()
     assert pair.flops > 0 and pair.tokens > 0
+
+
+def test_best_of_n_is_what_its_definition_gives():
+    evaluation.best_of_n("500 x 64", CPU).check()
+
+
+@pytest.mark.slow
+def test_the_study_is_timed_with_every_step_computed_once():
+    pair = study.study("smoke", CPU)
+    assert pair.peer is None
+    pair.ours()  # raises where a step was computed twice, or not at all
 
 
 def test_a_check_fails_where_the_sides_differ(monkeypatch):

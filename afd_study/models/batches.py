@@ -118,7 +118,7 @@ def fork(pairs: Sequence[Pair], padding_id: int = 0) -> Forks:
     branch = (index >= starts).astype(np.int8) + second  # 0: the prompt; 1, 2: responses; padding is last
     own = (branch[:, None] == 0) | (branch[:, None] == branch[:, :, None])
     barred = ~own | np.triu(np.ones((len(index), len(index)), dtype=bool), 1)
-    places = np.minimum(np.where(second, index - middles + starts, index), ends - 1)
+    places = np.where(second, np.minimum(index, ends - 1) - middles + starts, index)  # padding stands last
     return Forks(*map(torch.from_numpy, (ids, places, barred, np.concatenate([middles, ends], 1) - 1)))
 
 

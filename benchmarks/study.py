@@ -1,0 +1,29 @@
+"""All steps of the `cpu` study in an empty store, as `make book` runs them; no peer makes the same."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+
+from afd_study.study.execution import execute
+from afd_study.study.store import Store
+from afd_study.study.study import open_study
+from afd_study.worlds.tasks import CONTROLLED
+from benchmarks.timing import Pair
+
+
+def study(model: str, device: torch.device) -> Pair:
+    """Return the study of every controlled world in the profile `model`, at its number of seeds."""
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            store, jobs = Store(Path(folder)), os.cpu_count() or 1
+            studies = [open_study(task, model, store=store, jobs=jobs) for task in CONTROLLED]
+            steps = [
+                step for each in studies for plan in each.plans().values() for step in plan.steps.values()
+            ]
+            count = execute(steps, store, jobs=jobs, threads=studies[0].spec.threads)
+            assert count == len({key for step in steps for key in step.closure()})
+
+    return Pair("", ours, None, lambda: None, flops=0, tokens=0)
