@@ -17,8 +17,7 @@ held-out demonstrations and the evaluation's samples), discriminator_loss (nats;
 mean_abs_logit (before clipping) and clipped (share of logits at the clip or beyond). A saturated
 discriminator warns and goes on.
 
-What is left out: gradient penalties, spectral norms, discriminating prefixes, several processes (the
-discriminator is trained on the samples of its own process).
+What is left out: gradient penalties, spectral norms, discriminating prefixes.
 """
 
 import copy
@@ -38,6 +37,7 @@ from afd_study.errors import DataError, SpecError
 from afd_study.methods.policy_gradient import Prompts, Score, optimise, responses, stream
 from afd_study.methods.reward_model import accuracy, training_loss
 from afd_study.models.batches import Example, Pair, refuse_empty
+from afd_study.models.ranks import dealt, shared
 from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import AdversarialSpec
@@ -87,8 +87,8 @@ def imitate(
         progress: called with the step and a note after each of the policy's optimiser steps.
 
     Raises:
-        SpecError: both or neither of `discriminator` and `true_log_demo`, or several processes. DataError: a
-        prompt without demonstrations, none held out. TrainingError: a logit, loss or gradient of either
+        SpecError: both or neither of `discriminator` and `true_log_demo`. DataError: a prompt
+        without demonstrations, none held out. TrainingError: a logit, loss or gradient of either
         player is no number; what it was given is kept in the workspace.
     """
     refuse_empty(validation_demonstrations=validation_demonstrations)
@@ -149,7 +149,7 @@ class Learner:
                 shown = self.demonstrations[prompt_id]
                 pairs.append(Pair(high=shown[int(rng.integers(len(shown)))], low=sampled))
             self.run.module.train()
-            take_step(self.run, pairs, loss, settings, self.updates, self.workspace)
+            take_step(self.run, pairs[dealt()], loss, settings, self.updates, self.workspace)
             self.updates += 1
 
     def warm_up(self) -> None:
@@ -200,7 +200,7 @@ class Arm:
 
     def measure(self, step: int, examples: Sequence[Example]) -> dict[str, float]:
         """Return how the discriminator does on held-out demonstrations against samples; warn if saturated."""
-        demo, policy = self.logits(self.held_out), self.logits(examples)
+        demo, policy = (shared(each, self.logits) for each in (self.held_out, examples))
         both = np.abs(np.concatenate([demo, policy]))
         found = {
             "accuracy": accuracy("discriminator_bce", high=demo, low=policy),
@@ -248,6 +248,4 @@ def _learner(
             f"{len(bare)} prompts have no demonstration, '{bare[0]}' among them: take them out of prompts"
         )
     run = prepared(discriminator, spec.discriminator(), seed, betas=spec.betas)
-    if run.accelerator.num_processes > 1:
-        raise SpecError("adversarial imitation with a learned discriminator runs in one process: start one")
     return Learner(run, demonstrations, names, draw, spec, seed, workspace / "discriminator")

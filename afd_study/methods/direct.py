@@ -12,6 +12,7 @@ term beside the loss.
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from afd_study.models.batches import Example, Pair, collate, refuse_empty
 from afd_study.models.policy import Policy, with_lora
+from afd_study.models.ranks import is_main, shared
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.training import Evaluation, train
@@ -73,7 +75,8 @@ def fit(
         assert isinstance(policy, Policy)  # train hands back the module it was given
         found = _both_sides(policy.lm, held_out)
         value = float(_dpo(torch.from_numpy(found), held_out, beta, len(held_out)))
-        _append(sides, value, found)
+        if is_main():
+            _append(sides, value, found)
         return value
 
     _, evaluations = train(
@@ -85,8 +88,9 @@ def fit(
 
 def referred(lm: Any, pairs: Sequence[Pair]) -> list[Referred]:
     """Return the pairs with the log-probabilities that `lm` has for both responses."""
-    found = sequence_logprobs(lm, [pair.high for pair in pairs] + [pair.low for pair in pairs]).tolist()
-    return [Referred(*pair, *both) for pair, both in zip(pairs, _in_two(found), strict=True)]
+    both = [pair.high for pair in pairs] + [pair.low for pair in pairs]
+    found = shared(both, partial(sequence_logprobs, lm)).tolist()
+    return [Referred(*pair, *sides) for pair, sides in zip(pairs, _in_two(found), strict=True)]
 
 
 def _in_two(values: Sequence[float]) -> list[tuple[float, float]]:
@@ -96,7 +100,8 @@ def _in_two(values: Sequence[float]) -> list[tuple[float, float]]:
 
 def _both_sides(lm: Any, items: Sequence[Referred]) -> np.ndarray:
     """Log-probabilities of all preferred responses, then of all rejected ones: shape (2 pairs,)."""
-    return sequence_logprobs(lm, [item.preferred for item in items] + [item.rejected for item in items])
+    both = [item.preferred for item in items] + [item.rejected for item in items]
+    return shared(both, partial(sequence_logprobs, lm))
 
 
 def _dpo(logprobs: Tensor, items: Sequence[Referred], beta: float, constant: float) -> Tensor:

@@ -38,6 +38,7 @@ from afd_study.errors import SpecError
 from afd_study.models.batches import Batch, Example, collate, in_batches, refuse_empty, step_indices
 from afd_study.models.decoding import Request, sample
 from afd_study.models.policy import with_lora
+from afd_study.models.ranks import shared
 from afd_study.models.scoring import TokenLogprobs, entropies, in_parts, response_laws, response_logprobs
 from afd_study.models.specs import LoRASpec, PolicyGradientSpec
 from afd_study.models.training import Persistent, descend, refuse_infinite
@@ -214,7 +215,7 @@ class _Run:
             self.rows.append(_row(self, 0))
         if step % self.spec.epochs == 0:  # as at every checkpoint, which therefore need not hold them
             now = step // self.spec.epochs
-            self.groups = _collect(self, self.steps[now][share], now)
+            self.groups = _collect(self, self.steps[now], now, share)
         return self.groups
 
     def evaluate(self, module: nn.Module, step: int) -> float:
@@ -237,7 +238,7 @@ def responses(
 ) -> list[Example]:  # fmt: skip
     """Return `draws` responses to each prompt that is named, in the names' order, at temperature 1."""
     requests = [Request(name, tuple(prompts[name]), draw) for name in names for draw in range(draws)]
-    drawn = sample(lm, requests, seed=seed, eos_id=eos_id, max_new_tokens=max_new_tokens)
+    drawn = shared(requests, partial(sample, lm, seed=seed, eos_id=eos_id, max_new_tokens=max_new_tokens))
     return [Example((*r.ids, *d.ids), len(r.ids)) for r, d in zip(requests, drawn, strict=True)]
 
 
@@ -246,15 +247,15 @@ def stream(seed: int, *place: int) -> int:
     return int(np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0])
 
 
-def _collect(run: _Run, names: Sequence[str], step: int) -> list[Group]:
-    """Draw and score a step's responses."""
+def _collect(run: _Run, names: Sequence[str], step: int, share: slice) -> list[Group]:
+    """Draw and score a step's responses, all processes together; return this one's share of the groups."""
     draws = run.spec.draws
     examples = run.draw(run.prompts, names, draws=draws, seed=stream(run.seed, 1, step))
     if run.opponent is not None:
         run.opponent.observe(step, [name for name in names for _ in range(draws)], examples)
     rewards = _scored(run, examples, step)
     cuts = [slice(i, i + draws) for i in range(0, len(examples), draws)]
-    groups = [Group(tuple(examples[cut]), tuple(rewards[cut].tolist())) for cut in cuts]
+    groups = [Group(tuple(examples[cut]), tuple(rewards[cut].tolist())) for cut in cuts[share]]
     return groups if run.spec.algorithm == "rloo" else [_remembered(run, group) for group in groups]
 
 
@@ -271,24 +272,23 @@ def _remembered(run: _Run, group: Group) -> Group:
 @torch.no_grad()
 def _row(run: _Run, step: int) -> dict[str, float]:
     """Return a row of the trajectory after `step` steps."""
-    run.module.eval()
+    module = run.module.eval()
     draws, seed = run.spec.evaluation_draws, stream(run.seed, 2)  # the same at every evaluation
     examples = run.draw(run.validation, sorted(run.validation), draws=draws, seed=seed)
-    sums = partial(in_batches, examples, max_tokens=MAX_TOKENS, device=run.module.lm.device)
-    row = {
-        "step": step,
-        "proxy": float(_scored(run, examples, step).mean()),
-        "kl": float(sums(lambda batch: run.module(batch)[1]).mean()),
-        "length": float(np.mean([len(example.ids) - example.start for example in examples])),
-        "entropy": float(sums(lambda batch: entropies(run.module.lm, batch)).mean()),
-    }
-    return row if run.opponent is None else row | run.opponent.measure(step, examples)
+    sums = partial(in_batches, max_tokens=MAX_TOKENS, device=module.lm.device)
+    kls = shared(examples, partial(sums, run=lambda batch: module(batch)[1]))
+    entropy = shared(examples, partial(sums, run=partial(entropies, module.lm)))
+    length = np.mean([len(example.ids) - example.start for example in examples])
+    row = {"step": step, "proxy": _scored(run, examples, step).mean(), "kl": kls.mean()}
+    row |= {"length": length, "entropy": entropy.mean()}
+    found = {name: float(value) for name, value in row.items()} | {"step": step}
+    return found if run.opponent is None else found | run.opponent.measure(step, examples)
 
 
 def _scored(run: _Run, examples: Sequence[Example], step: int) -> np.ndarray:
     """Return rewards, (examples,); TrainingError with the examples kept if one is not finite."""
     with torch.no_grad():
-        rewards = np.asarray(run.score(examples), dtype=np.float64)
+        rewards = np.asarray(shared(examples, run.score), dtype=np.float64)
     if rewards.shape != (len(examples),):
         raise SpecError(
             f"score gave shape {rewards.shape} for {len(examples)} examples: return one number each"

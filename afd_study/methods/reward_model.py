@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from afd_study.models.batches import Pair, collate, fork, refuse_empty
 from afd_study.models.last_token import applies
 from afd_study.models.policy import with_lora
+from afd_study.models.ranks import shared
 from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.training import Evaluation, train
@@ -88,7 +89,8 @@ def fit(
 
 def both_sides(model: nn.Module, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
     """Return the rewards of the high and of the low responses, each shape (pairs,)."""
-    scores = rewards(model, [pair.high for pair in pairs] + [pair.low for pair in pairs])  # type: ignore[arg-type]
+    both = [pair.high for pair in pairs] + [pair.low for pair in pairs]
+    scores = shared(both, partial(rewards, model))  # type: ignore[arg-type]
     return scores[: len(pairs)], scores[len(pairs) :]
 
 

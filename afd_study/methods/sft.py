@@ -8,6 +8,7 @@ What is left out: packing, prompt loss masking by roles (the loss begins at `sta
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from afd_study.models.batches import Example, collate, refuse_empty
 from afd_study.models.policy import Policy, with_lora
+from afd_study.models.ranks import shared
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.training import Evaluation, train
@@ -48,6 +50,7 @@ def fine_tune(
     adapters = with_lora(lm, lora, seed=seed)
     mean_length = sum(map(response_tokens, demonstrations)) / len(demonstrations)
     constant = training.batch_size * mean_length
+    n_tokens = sum(map(response_tokens, validation))
 
     def loss(policy: nn.Module, examples: Sequence[Example]) -> Tensor:
         batch = collate(examples).to(next(policy.parameters()).device)
@@ -56,7 +59,7 @@ def fine_tune(
 
     def evaluate(policy: nn.Module) -> float:
         assert isinstance(policy, Policy)  # train hands back the module it was given
-        return -float(sequence_logprobs(policy.lm, validation).sum()) / sum(map(response_tokens, validation))
+        return -float(shared(validation, partial(sequence_logprobs, policy.lm)).sum()) / n_tokens
 
     _, evaluations = train(
         Policy(lm), demonstrations, loss=loss, length=lambda e: len(e.ids), spec=training,

@@ -16,6 +16,11 @@ class Example(NamedTuple):
     ids: tuple[int, ...]
     start: int
 
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """The ids before the response."""
+        return self.ids[: self.start]
+
 
 class Pair(NamedTuple):
     """Two responses to one prompt, of which the first is to score higher."""

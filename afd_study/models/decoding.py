@@ -33,6 +33,11 @@ class Request(NamedTuple):
     ids: tuple[int, ...]
     draw: int
 
+    @property
+    def prompt(self) -> tuple[int, ...]:
+        """All of its ids."""
+        return self.ids
+
 
 class Drawn(NamedTuple):
     """A response: ids with the end mark where it was reached, and log-probability at temperature 1 (nats).

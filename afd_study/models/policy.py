@@ -18,6 +18,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from afd_study.errors import HubError, SpecError, unknown_name
+from afd_study.models import ranks
 from afd_study.models.activation import quicken
 from afd_study.models.batches import Batch
 from afd_study.models.scoring import TokenLogprobs, refuse_unfit, response_logprobs
@@ -133,8 +134,9 @@ def context_length(lm: PreTrainedModel) -> int:
 
 
 def save_policy(lm: PreTrainedModel, folder: Path) -> None:
-    """Write weights (safetensors), config and generation config."""
-    lm.save_pretrained(folder, safe_serialization=True)
+    """Write weights (safetensors), config and generation config; the main process alone does."""
+    if ranks.is_main():
+        lm.save_pretrained(folder, safe_serialization=True)
 
 
 def load_policy(folder: Path) -> PreTrainedModel:
@@ -144,8 +146,8 @@ def load_policy(folder: Path) -> PreTrainedModel:
 
 
 def device() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return the GPU where there is one (under a launch this process's), else the CPU."""
+    return torch.device("cuda" if ranks.on_gpu() else "cpu")
 
 
 def n_parameters(module: nn.Module) -> int:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
+from afd_study.models import ranks
 from afd_study.models.activation import quicken
 from afd_study.models.batches import Batch, Example, Forks, in_batches
 from afd_study.models.behind import behind_prompts, pays
@@ -56,7 +57,9 @@ def on_backbone(lm: PreTrainedModel, reader: PreTrainedTokenizerBase) -> RewardM
 
 
 def save_reward_model(model: RewardModel, folder: Path) -> None:
-    """Write backbone config, weights (safetensors) and nothing else."""
+    """Write backbone config, weights (safetensors) and nothing else; the main process alone does."""
+    if not ranks.is_main():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     config = model.backbone.config.to_dict()
     config.pop("_name_or_path", None)  # where its body was read from: a path of this machine

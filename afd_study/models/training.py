@@ -1,47 +1,34 @@
 """The only optimiser loop: AdamW over fixed steps, early stopping, checkpoints that resume to the same bits.
 
 A step's loss is a *sum* over its examples divided by a constant that the caller has fixed, so gradients do
-not depend on how a step is cut into micro-batches or shared between processes. Devices, mixed precision and
-several processes are accelerate's business.
+not depend on how a step is cut into micro-batches or shared between processes. Devices, mixed precision, DDP
+and FSDP are accelerate's business. Whatever decides how training goes on (a loss, a gradient's norm, an
+evaluation) is one number in all processes, so that they go on, stop or fail together.
 """
 
+import copy
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
+from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
 from afd_study.errors import AfdError, SpecError
+from afd_study.models import ranks
 from afd_study.models.batches import step_indices
+from afd_study.models.checkpoints import Evaluation, Persistent, Run
 from afd_study.models.specs import TrainingSpec
-
-
-class Evaluation(NamedTuple):
-    """What was known at an evaluation: step, mean training loss since the last one, validation loss."""
-
-    step: int
-    training_loss: float
-    validation_loss: float
 
 
 class TrainingError(AfdError, RuntimeError):
     """Training went wrong in a way that more steps cannot mend (a loss that is not a number)."""
-
-
-class Persistent(Protocol):
-    """What changes beside the module from step to step, and so belongs in a checkpoint."""
-
-    def save(self, folder: Path) -> None:
-        """Write everything that the next step depends on into the folder, which exists."""
-
-    def load(self, folder: Path) -> None:
-        """Restore what `save` wrote."""
 
 
 Loss = Callable[[nn.Module, Sequence[Any]], Tensor]
@@ -117,11 +104,10 @@ def descend(
     """
     run = prepared(module, spec, seed)
     beside = beside or {}
-    first = _resume(run, workspace, beside)
-    share = slice(run.accelerator.process_index, None, run.accelerator.num_processes)
+    first = run.resume(workspace, beside)
     losses: list[float] = []
     for step in range(first, spec.steps):
-        mine = batch(step, share)
+        mine = batch(step, ranks.dealt())
         run.module.train()
         losses.append(take_step(run, mine, loss, spec, step, workspace))
         last = step + 1 == spec.steps
@@ -132,8 +118,8 @@ def descend(
                 break
         progress(step + 1, f"loss {run.evaluations[-1].validation_loss:.3f}" if run.evaluations else "")
         if (step + 1) % spec.checkpoint_every == 0 and not last:  # an evaluation too: the spec sees to that
-            _checkpoint(run, workspace, step + 1, beside)
-    plain = run.accelerator.unwrap_model(run.module)
+            run.checkpoint(workspace, step + 1, beside)
+    plain = run.whole()
     if keep == "best":
         plain.load_state_dict(run.best, strict=False)
     return plain.eval(), run.evaluations
@@ -149,93 +135,79 @@ def rate(step: int, spec: TrainingSpec) -> float:
     ]
 
 
-class Run:
-    """What persists from step to step: the module, its optimiser, the best weights so far."""
-
-    def __init__(
-        self, module: nn.Module, optimizer: Any, accelerator: Accelerator,
-        evaluations: list[Evaluation], best: dict[str, Tensor], stale: int,
-    ) -> None:  # fmt: skip
-        self.module, self.optimizer, self.accelerator = module, optimizer, accelerator
-        self.evaluations, self.best, self.stale = evaluations, best, stale
-
-    def trained(self) -> dict[str, Tensor]:
-        """The weights that training moves, by name."""
-        plain = self.accelerator.unwrap_model(self.module)
-        return {name: value.detach() for name, value in plain.named_parameters() if value.requires_grad}
-
-    def save(self, folder: Path) -> None:
-        """Write the trained weights and the optimiser's moments."""
-        state = self.optimizer.state_dict()["state"]
-        moments = {f"{i}.{name}": value for i, entry in state.items() for name, value in entry.items()}
-        _save(self.trained(), folder / "weights.safetensors")
-        _save(moments, folder / "moments.safetensors")
-
-    def load(self, folder: Path) -> None:
-        """Restore what `save` wrote."""
-        plain = self.accelerator.unwrap_model(self.module)
-        plain.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in load_file(folder / "moments.safetensors").items():
-            number, name = key.split(".", 1)
-            state.setdefault(int(number), {})[name] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
 def prepared(
     module: nn.Module, spec: TrainingSpec, seed: int, *, betas: tuple[float, float] = (0.9, 0.999)
 ) -> Run:
     """Hand module and optimiser to accelerate: device, precision, processes. `seed` fixes dropout.
 
-    Raises SpecError for a batch that the processes cannot share evenly.
+    Raises SpecError for a batch that the processes cannot share evenly, and for a first version's FSDP.
     """
-    accelerator = Accelerator(mixed_precision="bf16" if torch.cuda.is_available() else "no")
-    if spec.batch_size % accelerator.num_processes:
-        raise SpecError(
-            f"batch_size={spec.batch_size} must be a multiple of {accelerator.num_processes} processes"
-        )
+    accelerator = Accelerator(mixed_precision="bf16" if ranks.on_gpu() else "no")
+    if spec.batch_size % ranks.count():
+        raise SpecError(f"batch_size={spec.batch_size} must be a multiple of {ranks.count()} processes")
+    plain = module
+    if accelerator.distributed_type == DistributedType.FSDP:
+        if not accelerator.is_fsdp2:
+            raise SpecError(
+                "FSDP is used in its second version: set fsdp_version: 2 (study/accelerate/fsdp.yaml)"
+            )
+        plain = plain.to(accelerator.device)
+        module = copy.deepcopy(plain)  # is put in shards for good, and the caller's must be whole in the end
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         weights, lr=spec.learning_rate, betas=betas, weight_decay=spec.weight_decay, fused=True
     )
-    torch.manual_seed(seed)  # dropout draws from the global generator; nothing else does
     module, optimizer = accelerator.prepare(module, optimizer)
-    return Run(module, optimizer, accelerator, [], {}, 0)
+    return Run(module, plain, optimizer, accelerator, seed)
 
 
 def take_step(
     run: Run, mine: Sequence[Any], loss: Loss, spec: TrainingSpec, step: int, workspace: Path
 ) -> float:
-    """Take optimiser step `step` (from 0) on this process's items and return their loss.
+    """Take optimiser step `step` (from 0) on this process's items; return the loss of all processes'.
 
-    Raises TrainingError, with the items kept in the workspace, before what is not finite reaches the weights.
+    Raises TrainingError in every process, with the step's items kept in the workspace, before what is not
+    finite reaches the weights.
     """
     for group in run.optimizer.param_groups:
         group["lr"] = spec.learning_rate * rate(step, spec)
+    # dropout alone draws from the global generator, and afresh: a resumed run needs no more than the step
+    torch.manual_seed(int(np.random.SeedSequence([run.seed, step, ranks.index()]).generate_state(1)[0]))
     size = spec.micro_batch_size or len(mine)
     parts = [mine[i : i + size] for i in range(0, len(mine), size)]
     total = 0.0
     for number, part in enumerate(parts):
-        # gradients meet once a step; DDP averages over processes what is meant to be a sum
-        with run.accelerator.no_sync(run.module) if number < len(parts) - 1 else run.accelerator.autocast():
+        last = number == len(parts) - 1
+        with nullcontext() if last else run.accelerator.no_sync(run.module):  # gradients meet once a step
             value = loss(run.module, part)
-            run.accelerator.backward(value * run.accelerator.num_processes)
+            run.accelerator.backward(value * ranks.count())  # they are averaged, and meant to be a sum
         total += value.item()
-    refuse_infinite("loss", total, mine, step, workspace)
+    total = ranks.summed(total)
+    _refuse_step("loss", total, mine, step, workspace)
     norm = run.accelerator.clip_grad_norm_(run.module.parameters(), spec.max_grad_norm)
-    refuse_infinite("gradient's norm", float(norm), mine, step, workspace)  # before it reaches the weights
+    _refuse_step("gradient's norm", float(norm), mine, step, workspace)  # before it reaches the weights
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     return total
 
 
-def refuse_infinite(what: str, value: float, mine: Sequence[Any], step: int, workspace: Path) -> None:
-    """Raise TrainingError for a value that is no finite number, with the step's items kept."""
+def _refuse_step(what: str, value: float, mine: Sequence[Any], step: int, workspace: Path) -> None:
+    """Refuse a value that is the same in every process, with the items of all of them."""
     if not math.isfinite(value):
-        workspace.mkdir(parents=True, exist_ok=True)
+        refuse_infinite(what, value, ranks.together(mine), step, workspace)
+
+
+def refuse_infinite(what: str, value: float, items: Sequence[Any], step: int, workspace: Path) -> None:
+    """Raise TrainingError for a value that is no finite number, with the step's items kept.
+
+    `value` and `items` are those of all processes.
+    """
+    if not math.isfinite(value):
         kept = workspace / f"batch-{step}.json"
-        kept.write_text(json.dumps(mine))
+        if ranks.is_main():
+            workspace.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps(items))
+        ranks.wait()  # the first to fail may end them all
         raise TrainingError(
             f"the {what} is {value} at step {step}: lower learning_rate or look at the batch kept in {kept}"
         )
@@ -244,9 +216,8 @@ def refuse_infinite(what: str, value: float, mine: Sequence[Any], step: int, wor
 def _note_evaluation(
     run: Run, evaluate: Callable[[nn.Module, int], float], step: int, training: float
 ) -> None:
-    plain = run.accelerator.unwrap_model(run.module)
-    plain.eval()
-    found = Evaluation(step, training, evaluate(plain, step))
+    plain = run.whole().eval()
+    found = Evaluation(step, training, ranks.from_main(evaluate(plain, step)))
     if not math.isfinite(found.validation_loss):
         raise TrainingError(
             f"the validation loss is {found.validation_loss} after step {step}: lower learning_rate, or look "
@@ -257,43 +228,3 @@ def _note_evaluation(
     run.stale = 0 if better else run.stale + 1
     if better:
         run.best = {name: value.clone() for name, value in run.trained().items()}
-
-
-def _checkpoint(run: Run, workspace: Path, step: int, beside: Mapping[str, Persistent]) -> None:
-    """Write everything that the next step depends on, beside the old checkpoint, then rename."""
-    if not run.accelerator.is_main_process:
-        return
-    fresh, kept = workspace / "checkpoint.new", workspace / "checkpoint"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    run.save(fresh)
-    _save(run.best, fresh / "best.safetensors")
-    save_file({"cpu": torch.get_rng_state()}, fresh / "random.safetensors")
-    for name, other in beside.items():
-        (fresh / name).mkdir()
-        other.save(fresh / name)
-    record = {"step": step, "stale": run.stale, "evaluations": run.evaluations}
-    (fresh / "state.json").write_text(json.dumps(record))
-    shutil.rmtree(kept, ignore_errors=True)
-    fresh.rename(kept)
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    save_file({key: value.cpu().contiguous() for key, value in tensors.items()}, path)
-
-
-def _resume(run: Run, workspace: Path, beside: Mapping[str, Persistent]) -> int:
-    """Restore a checkpoint if there is one; return the step to go on from."""
-    kept = workspace / "checkpoint"
-    if not (kept / "state.json").exists():
-        return 0
-    record = json.loads((kept / "state.json").read_text())
-    run.load(kept)
-    device = run.accelerator.device
-    run.best = {key: value.to(device) for key, value in load_file(kept / "best.safetensors").items()}
-    for name, other in beside.items():
-        other.load(kept / name)
-    torch.set_rng_state(load_file(kept / "random.safetensors")["cpu"])
-    run.evaluations = [Evaluation(*entry) for entry in record["evaluations"]]
-    run.stale = record["stale"]
-    return int(record["step"])

@@ -11,6 +11,7 @@ import typer
 
 from afd_study.errors import AfdError, SpecError, unknown_name
 from afd_study.evaluation.claims import RESULT_COLUMNS
+from afd_study.models import ranks
 from afd_study.study import freezing, ledger
 from afd_study.study.cells import map_cells
 from afd_study.study.execution import execute
@@ -129,7 +130,9 @@ def _processes(jobs: int) -> int:
 def main() -> None:
     """Run the command line; a fault that the user can mend is a message, never a traceback."""
     try:
-        app(standalone_mode=False)
+        with ranks.only_main_speaks():
+            app(standalone_mode=False)
+        ranks.leave()
     except AfdError as fault:
         sys.exit(f"afd: {fault}")
     except UsageFault as fault:

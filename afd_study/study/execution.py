@@ -1,4 +1,9 @@
-"""Running steps: each once, in the order of what they need, on as many processes as asked for."""
+"""Running steps: each once, in the order of what they need, on as many processes as asked for.
+
+Under `accelerate launch` all processes run every step together, one step at a time (models.ranks): what
+trains, draws or scores is shared out, the rest is computed by each, which costs no more than waiting for it.
+The main process claims the step, keeps its artefact and reports; the others' goes to waste.
+"""
 
 import ctypes
 import inspect
@@ -9,8 +14,9 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import nullcontext
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +25,8 @@ from typing import Any
 from safetensors import SafetensorError
 from tqdm import tqdm
 
+from afd_study.errors import StoreError
+from afd_study.models import ranks
 from afd_study.study.store import Step, Store, unwritable
 
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -38,8 +46,10 @@ def execute(
     Progress and an estimate of what is left go to stderr: a bar on a terminal, with `lines` a line a step
     elsewhere, nothing if `quiet`. An interruption (or the death of this process)
     leaves finished steps in the store and unfinished ones with their last checkpoint.
+
+    Raises StoreError where the store cannot be written, or is not the same in all processes of a launch.
     """
-    todo = missing(wanted, store)
+    todo = _todo(list(wanted), store)
     if not todo:
         return 0
     try:  # before minutes of work, and before libraries are loaded
@@ -48,8 +58,8 @@ def execute(
         raise unwritable(store.root, fault) from fault
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    with _Bar(todo, store, quiet, lines) as bar:
-        if jobs <= 1 or len(todo) == 1:
+    with _Bar(todo, store, quiet or not ranks.is_main(), lines) as bar:
+        if jobs <= 1 or len(todo) == 1 or ranks.launched():
             for step in todo.values():
                 _run(step, store, threads, bar.report)
                 bar.done(step)
@@ -79,13 +89,29 @@ def missing(wanted: Iterable[Step], store: Store) -> dict[str, Step]:
     return todo
 
 
+def _todo(wanted: Sequence[Step], store: Store) -> dict[str, Step]:
+    """Return the steps that have to be run: under a launch those that its main process misses."""
+    if not ranks.launched():
+        return missing(wanted, store)
+    found = missing(wanted, store) if ranks.is_main() else {}
+    keys, root = ranks.from_main(([*found], store.root))
+    known = {key: step for each in wanted for key, step in each.closure().items()} if keys else {}
+    if root != store.root or not known.keys() >= set(keys):
+        raise StoreError(
+            f"the main process of this launch has the store {root} and process {ranks.index()} {store.root}: "
+            "all need the same store (AFD_STORE), code and library versions"
+        )
+    return {key: known[key] for key in keys}
+
+
 def _run(step: Step, store: Store, threads: int, report: Any) -> None:
     """Run one step in this process and keep its artefact, unless another process is at it: then wait."""
-    with store.claimed(step):
-        if store.manifest(step) is None:
+    with store.claimed(step) if ranks.is_main() else nullcontext():
+        if ranks.from_main(ranks.is_main() and store.manifest(step) is None):
             _compute(step, store, threads, report)
-        else:
+        elif ranks.is_main():
             shutil.rmtree(store.workspace(step), ignore_errors=True)
+    ranks.wait()  # the artefact is there
 
 
 def _compute(step: Step, store: Store, threads: int, report: Any) -> None:
@@ -100,7 +126,7 @@ def _compute(step: Step, store: Store, threads: int, report: Any) -> None:
     module, name = step.function.split(":")
     function = getattr(import_module(module), name)
     workspace = store.workspace(step)
-    out = workspace / "out"
+    out = workspace / ("out" if ranks.is_main() else f"out-{ranks.index()}")
     try:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -119,7 +145,9 @@ def _compute(step: Step, store: Store, threads: int, report: Any) -> None:
         if "os error" in str(fault):
             raise unwritable(out, OSError(str(fault))) from fault
         raise
-    store.keep(step, out, seconds=time.perf_counter() - started, cost=context.cost)
+    ranks.wait()  # nobody writes any more
+    if ranks.is_main():
+        store.keep(step, out, seconds=time.perf_counter() - started, cost=context.cost)
 
 
 @cache

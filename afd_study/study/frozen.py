@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from afd_study.errors import StoreError, unknown_name
+from afd_study.models import ranks
 from afd_study.study.store import commit, unwritable
 from afd_study.study.versions import ROOT, library_versions
 
@@ -59,6 +60,8 @@ def freeze(name: str, tables: Mapping[str, pd.DataFrame], **about: Any) -> Path:
     Raises StoreError where the folder cannot be written.
     """
     folder = results_folder() / name
+    if not ranks.is_main():
+        return folder
     fresh = folder.with_name(f".{folder.name}-fresh")
     try:
         shutil.rmtree(fresh, ignore_errors=True)

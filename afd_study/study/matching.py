@@ -4,6 +4,7 @@ A style that SFT absorbs may also weaken it, and a reward model learned from a w
 model. At matched gain only the style differs.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 from afd_study.methods.sft import fine_tune
 from afd_study.models.decoding import Request, sample
 from afd_study.models.policy import context_length, load_policy, n_parameters, save_policy
+from afd_study.models.ranks import shared
 from afd_study.models.specs import LoRASpec, SamplingSpec, TrainingSpec
 from afd_study.models.tokenizers import decode, load_tokenizer
 from afd_study.study.context import Context, derived_seed
@@ -77,10 +79,10 @@ def _score(
     chosen = asked[asked["split"] == "validation"]
     ids = encoded_prompts(chosen, tokenizer, sampling)
     requests = [Request(name, ids[name], draw) for name in chosen["prompt_id"] for draw in range(DRAWS)]
-    drawn = sample(
-        lm, requests, seed=seed, eos_id=tokenizer.eos_token_id, max_new_tokens=sampling.max_new_tokens,
+    drawn = shared(requests, partial(
+        sample, lm, seed=seed, eos_id=tokenizer.eos_token_id, max_new_tokens=sampling.max_new_tokens,
         temperature=sampling.temperature,
-    )  # fmt: skip
+    ))  # fmt: skip
     count_draws(context, requests, drawn, parameters=n_parameters(lm))
     texts = pd.DataFrame({
         "prompt_id": [request.prompt_id for request in requests],

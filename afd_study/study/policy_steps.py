@@ -1,6 +1,7 @@
 """Steps that make and measure policies beyond picking (methods.arms). Each reads its inputs' folders."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from afd_study.methods.reward_pairs import Contrast, pairs
 from afd_study.methods.selection import JUDGE
 from afd_study.models.decoding import Extrapolation, Request, sample
 from afd_study.models.policy import context_length, device, load_policy, n_parameters, save_policy
+from afd_study.models.ranks import shared
 from afd_study.models.reward import load_reward_model, rewards
 from afd_study.models.scoring import response_kl
 from afd_study.models.specs import LoRASpec, PolicyGradientSpec, SamplingSpec, TrainingSpec
@@ -121,10 +123,10 @@ def extrapolated(
     asked = read_table(prompts, "prompts").query("split == 'test'")
     ids = encoded_prompts(asked, tokenizer, sampling)
     requests = [Request(name, ids[name], draw) for name in asked["prompt_id"] for draw in range(draws)]
-    drawn = sample(
-        lm, requests, seed=derived_seed(seed, source, "test"), eos_id=tokenizer.eos_token_id,
+    drawn = shared(requests, partial(
+        sample, lm, seed=derived_seed(seed, source, "test"), eos_id=tokenizer.eos_token_id,
         max_new_tokens=sampling.max_new_tokens, extrapolation=Extrapolation(first, strength),
-    )  # fmt: skip
+    ))  # fmt: skip
     count_draws(context, requests, drawn, parameters=n_parameters(lm), models=2)
     frame = samples_table(requests, drawn, source=source, tokenizer=tokenizer)
     write_table(out, "samples", frame)
@@ -143,7 +145,7 @@ def kls(
     )
     examples = list(rows["example"])
     context.spend(tokens=2 * sum(len(e.ids) for e in examples), parameters=n_parameters(lm), passes=1)
-    write_table(out, "kls", drawn[ROW].assign(kl=response_kl(lm, other, examples)))
+    write_table(out, "kls", drawn[ROW].assign(kl=shared(examples, partial(response_kl, lm, other))))
 
 
 def arms(

@@ -1,5 +1,6 @@
 """Steps that look inside: densities under both laws, covering and seeking, and what reward models learned."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from afd_study.evaluation.effects import SIZES
 from afd_study.evaluation.outcomes import best_of_n_outcomes
 from afd_study.methods.reward_pairs import Contrast
 from afd_study.models.policy import context_length, device, load_policy, n_parameters
+from afd_study.models.ranks import shared
 from afd_study.models.reward import load_reward_model, rewards
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import SamplingSpec
@@ -49,7 +51,7 @@ def densities(
     examples = list(rows["example"])
     context.spend(tokens=sum(len(e.ids) for e in examples), parameters=n_parameters(lm), passes=1)
     ids = pd.Series([example.ids[example.start :] for example in examples], dtype=object)
-    shown = shown.assign(token_ids=ids.to_numpy(), logprob=sequence_logprobs(lm, examples))
+    shown = shown.assign(token_ids=ids.to_numpy(), logprob=shared(examples, partial(sequence_logprobs, lm)))
     both = pd.concat([drawn[drawn["source"] == source], shown])[[*ROW, "text", "token_ids", "logprob"]]
     both = both.merge(
         read_table(judged, "components")[[*ROW, "value"]], on=ROW, how="left", validate="one_to_one"
@@ -110,7 +112,7 @@ def edit_scores(
     rows = examples_from(table, read_table(prompts, "prompts"), reader, sampling, context=10**9)
     examples = list(rows["example"])
     context.spend(tokens=sum(len(e.ids) for e in examples), parameters=n_parameters(model), passes=1)
-    values = rewards(model, examples)
+    values = shared(examples, partial(rewards, model))
     refuse_infinite(values, table, scorer, context)
     found = table[[*ROW, "edit"]].assign(scorer=scorer, reward=values)
     write_table(out, "edit_scores", found)

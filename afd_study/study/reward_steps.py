@@ -1,5 +1,6 @@
 """Steps that make reward models, scores and outcomes. Each reads its inputs' folders and writes its own."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from afd_study.methods.reward_pairs import Contrast, label_preferences, pairs
 from afd_study.methods.selection import JUDGE, scores_of
 from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, device, from_scratch, load_policy, n_parameters
+from afd_study.models.ranks import shared
 from afd_study.models.reward import load_reward_model, on_backbone, rewards, save_reward_model
 from afd_study.models.specs import LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
 from afd_study.models.tokenizers import decode, load_tokenizer
@@ -130,7 +132,7 @@ def scores(
     for source, folder in texts.items():
         table = _texts(folder, source)
         rows = examples_from(table, asked, reader, sampling, context=10**9)
-        values = rewards(model, list(rows["example"]))
+        values = shared(list(rows["example"]), partial(rewards, model))
         refuse_infinite(values, table, scorer, context)
         context.spend(
             tokens=sum(len(e.ids) for e in rows["example"]), parameters=n_parameters(model), passes=1

@@ -1,6 +1,7 @@
 """Steps that make texts and policies. Each reads its inputs' folders and writes its own."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from afd_study.models.policy import (
     pretrained,
     save_policy,
 )
+from afd_study.models.ranks import shared
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
 from afd_study.models.tokenizers import decode, load_tokenizer, save_tokenizer, train_bpe, word_tokenizer
@@ -199,11 +201,11 @@ def samples(
     ids = encoded_prompts(asked.loc[counts.index].reset_index(), tokenizer, sampling)
     named = [(str(prompt), int(count)) for prompt, count in counts.items()]
     requests = [Request(prompt, ids[prompt], draw) for prompt, count in named for draw in range(count)]
-    drawn = sample(
-        lm, requests, seed=derived_seed(seed, source, purpose), eos_id=tokenizer.eos_token_id,
+    drawn = shared(requests, lambda mine: sample(
+        lm, mine, seed=derived_seed(seed, source, purpose), eos_id=tokenizer.eos_token_id,
         max_new_tokens=sampling.max_new_tokens, temperature=sampling.temperature,
-        progress=lambda done: context.progress(done / len(requests), f"{done} of {len(requests)} responses"),
-    )  # fmt: skip
+        progress=lambda done: context.progress(done / len(mine), f"{done} of {len(mine)} responses"),
+    ))  # fmt: skip
     count_draws(context, requests, drawn, parameters=n_parameters(lm))
     write_table(out, "samples", samples_table(requests, drawn, source=source, tokenizer=tokenizer))
 
@@ -238,7 +240,7 @@ def logprobs(
         drawn, read_table(prompts, "prompts"), tokenizer, sampling, context=context_length(lm)
     )
     context.spend(tokens=sum(len(e.ids) for e in rows["example"]), parameters=n_parameters(lm), passes=1)
-    found = sequence_logprobs(lm, list(rows["example"]))
+    found = shared(list(rows["example"]), partial(sequence_logprobs, lm))
     write_table(out, "logprobs", drawn[["prompt_id", "source", "draw"]].assign(logprob_init=found))
 
 
