@@ -9,7 +9,8 @@ import torch
 import typer
 
 from afd_study.errors import SpecError, unknown_name
-from benchmarks import evaluation, records, sampling, scoring, study, timing
+from afd_study.study.frozen import freeze
+from benchmarks import evaluation, growth, records, sampling, scoring, study, timing
 
 
 def _trainer(name: str, model: str, device: torch.device) -> timing.Pair:
@@ -38,35 +39,57 @@ BENCHMARKS: dict[str, tuple[Callable[[str, torch.device], timing.Pair], tuple[st
 
 
 def main(
-    name: Annotated[str, typer.Argument(help="a benchmark, or `all`")],
+    name: Annotated[str, typer.Argument(help="a benchmark, `all` of them, or `growth`")],
     json: Annotated[Path | None, typer.Option(help="write the records here")] = None,
     model: Annotated[str | None, typer.Option(help="one model's shape instead of all")] = None,
     pairs: Annotated[int, typer.Option(help="interleaved repeats")] = 5,
     threads: Annotated[int, typer.Option(help="of the CPU; 0: as torch has it")] = 0,
 ) -> None:
-    """Check that both sides do the same, time them in turns, print a table and write records."""
-    if name != "all" and name not in BENCHMARKS:
-        raise unknown_name("benchmark", name, BENCHMARKS)
+    """Check that both sides do the same, time them in turns, print a table and write records.
+
+    `growth` has no peer: it times work along axes and freezes what it found in book/results/growth.
+    """
+    if name not in ("all", "growth", *BENCHMARKS):
+        raise unknown_name("benchmark", name, [*BENCHMARKS, "growth", "all"])
     if threads:
         torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "growth":
+        return _grow(device, pairs)
     found, peaks = [], []
     for each in BENCHMARKS if name == "all" else [name]:
-        make, models = BENCHMARKS[each]
-        for shape in [model] if model else models:
-            pair = make(shape, device)
-            pair.check()
-            peaks.append(timing.matmul_peak(device, torch.float32))
-            ours, peer = timing.interleave(pair.ours, pair.peer, pairs=pairs, device=device)
-            peaks.append(timing.matmul_peak(device, torch.float32))
-            found.append(records.record(
-                name=each, model=shape, peer_name=pair.peer_name, ours=ours, peer=peer, flops=pair.flops,
-                tokens=pair.tokens, peak=max(peaks[-2:]),
-            ))  # fmt: skip
-            print(records.table(found[-1:]), flush=True)
+        for shape in [model] if model else BENCHMARKS[each][1]:
+            record, peak = _compare(each, shape, device, pairs)
+            print(records.table([record]), flush=True)
+            found.append(record)
+            peaks.append(peak)
     print(records.table(found))
     if json is not None:
         records.write(found, json, peak=max(peaks), threads=torch.get_num_threads())
+
+
+def _compare(name: str, model: str, device: torch.device, pairs: int) -> tuple[records.Record, float]:
+    """Return a benchmark's record, and the peak probed before and after it, in FLOP/s."""
+    pair = BENCHMARKS[name][0](model, device)
+    pair.check()
+    before = timing.matmul_peak(device, torch.float32)
+    ours, peer = timing.interleave(pair.ours, pair.peer, pairs=pairs, device=device)
+    peak = max(before, timing.matmul_peak(device, torch.float32))
+    found = records.record(
+        name=name, model=model, peer_name=pair.peer_name, ours=ours, peer=peer, flops=pair.flops,
+        tokens=pair.tokens, peak=peak,
+    )  # fmt: skip
+    return found, peak
+
+
+def _grow(device: torch.device, repeats: int) -> None:
+    measured = growth.measure(device, repeats)
+    found = growth.exponents(measured)
+    print(found.round(2).to_string(index=False))
+    freeze(
+        "growth", {"growth": measured, "exponents": found}, repeats=repeats, base=growth.BASE._asdict(),
+        threads=torch.get_num_threads(),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -44,12 +44,16 @@ def build(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> An
     """Return a model of the shape `name`, with random weights; SpecError for an unknown one."""
     if name not in SHAPES:
         raise unknown_name("benchmark model", name, SHAPES)
-    shape = SHAPES[name]
+    return made(SHAPES[name], seed).to(dtype)
+
+
+def made(shape: Shape, seed: int = 0) -> Any:
+    """Return a model of a shape, with random weights."""
     lm: Any = from_scratch(
         ModelSpec(architecture=shape.architecture, config=shape.config), tokenizer(shape), seed
     )
     lm.generation_config.suppress_tokens = None  # the peers know nothing of it
-    return lm.to(dtype)
+    return lm
 
 
 def stock(model: Any) -> Any:

@@ -3,12 +3,13 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from afd_study.errors import SpecError
 from benchmarks import __main__ as command
-from benchmarks import evaluation, records, sampling, scoring, shapes, study, texts, timing
+from benchmarks import evaluation, growth, records, sampling, scoring, shapes, study, texts, timing
 
 CPU = torch.device("cpu")
 
@@ -105,6 +106,25 @@ def test_flops_of_a_pass_by_hand():
     assert shapes.matrix_parameters(lm) == 2 * 12 * 16**2
     found = shapes.forward_flops(lm, read=[3], predicted=1)
     assert found == 2 * 2 * 12 * 16**2 * 3 + 2 * 3 * 4 * 16 * 2 + 2 * 16 * 40
+
+
+def test_growth_is_measured_along_each_axis(monkeypatch):
+    monkeypatch.setattr(growth, "BASE", growth.Point(32, 4, 2, 2, 40))
+    small = {"width": (32, 64), "tokens": (4, 8), "draws": (1, 3), "prompts": (1, 3), "vocabulary": (40, 80)}
+    monkeypatch.setattr(growth, "AXES", small)
+    found = growth.measure(CPU, 1)
+    assert len(found) == 2 * sum(map(len, growth.GROWS.values())) and (found["seconds"] > 0).all()
+    parameters = found.query("work == 'training' and axis == 'parameters'")["value"].tolist()
+    assert parameters == [4 * 12 * 32**2, 4 * 12 * 64**2]
+
+
+def test_a_power_law_has_its_exponent():
+    value = np.array([1.0, 2, 4, 8])
+    part = {"work": "training", "axis": "tokens", "value": value}
+    found = growth.exponents(pd.DataFrame({**part, "seconds": 3 * value**1.5})).iloc[0]
+    np.testing.assert_allclose(found[["exponent", "low", "high", "last"]].to_numpy(float), 1.5)
+    late = growth.exponents(pd.DataFrame({**part, "seconds": 10 + value})).iloc[0]
+    assert late["low"] < late["exponent"] < late["last"] < 1
 
 
 def test_unknown_names_are_refused_with_the_nearest():
