@@ -5,16 +5,19 @@
 # JOBS      how many steps and notebooks run at once (default: the cores)
 # WHAT      of the frozen results: all (default), chapters, map, ledger, arms or ablations
 # ONLY      of the ablations one by its name (afd_study/study/ablations.yaml)
+# SWEEP     a sweep's file (book/sweeps/example.yaml); ON=slurm runs it on a cluster
 # PY        a Python that already has the packages (conda users: PY=python); without it .venv is made
 PROFILE ?= cpu
 HH_RLHF ?=
 WHAT ?= all
 ONLY ?=
+SWEEP ?= book/sweeps/example.yaml
+ON ?= default
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book read results smoke test lint format notebooks browser constraints clean clean-all
+.PHONY: help book read results sweep smoke test lint format notebooks browser constraints clean clean-all
 
 ifeq ($(origin PY), undefined)
 PY := .venv/bin/python
@@ -37,6 +40,9 @@ read: $(READY) ## the whole book from frozen tables, without any training, in mi
 
 results: $(READY) ## recompute what is frozen in book/results (WHAT=ledger, map, arms, ablations, chapters or all): hours; resumes
 	$(PY) -m afd_study.study results --what $(WHAT) $(if $(ONLY),--only $(ONLY)) --jobs $(JOBS)
+
+sweep: $(READY) ## notebooks over tasks, seeds and settings (SWEEP=file, ON=slurm), tables joined: needs the extra `sweep`
+	@$(PY) book/sweep.py $(SWEEP) --on $(ON) $(if $(filter default,$(ON)),--cores $(JOBS))
 
 smoke: $(READY) ## the whole book in minutes with tiny settings, beside the real one
 	@$(PUBLISH) --profile smoke --workspace book/_build/smoke

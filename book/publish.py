@@ -104,7 +104,7 @@ def gather_pages(workspace: Path) -> None:
     """Copy the book's pages into a workspace other than the book; drop what the book no longer has."""
     if workspace == BOOK:
         return
-    skip = ("_build", "chapters", "results", "__pycache__")
+    skip = ("_build", "chapters", "results", "sweeps", "__pycache__")
     for top in BOOK.iterdir():
         if top.name in skip or top.suffix in (".py", ".sh"):
             continue

@@ -31,6 +31,7 @@ except ImportError:  # no Unix: two runs of the same step at once are then the u
     fcntl = None  # type: ignore[assignment]
 
 MANIFEST = "manifest.json"
+CLAIM = "claim"  # the file of a workspace that its holder has locked
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,8 @@ class Store:
         while handle is None:
             try:
                 workspace.mkdir(parents=True, exist_ok=True)
-                handle = os.open(workspace, os.O_RDONLY) if fcntl is not None else -1
+                # a file open for writing: NFS locks a folder on one node alone
+                handle = os.open(workspace / CLAIM, os.O_RDWR | os.O_CREAT) if fcntl is not None else -1
             except FileNotFoundError:
                 continue  # its holder was done, and removed it
             except OSError as fault:

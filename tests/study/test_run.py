@@ -290,12 +290,13 @@ def descendants(process):
     """All processes below one, by Linux's own account."""
     found, todo = [], [process]
     while todo:
-        try:
-            children = Path(f"/proc/{todo[-1]}/task/{todo.pop()}/children").read_text().split()
+        try:  # any thread may have begun one
+            threads = list(Path(f"/proc/{todo.pop()}/task").glob("*/children"))
+            children = [int(word) for thread in threads for word in thread.read_text().split()]
         except OSError:
             continue
-        found += map(int, children)
-        todo += map(int, children)
+        found += children
+        todo += children
     return found
 
 

@@ -17,7 +17,7 @@ from afd_study.models.specs import TrainingSpec
 from afd_study.study import steps as step_functions
 from afd_study.study import store as stores
 from afd_study.study.execution import execute, missing
-from afd_study.study.store import MANIFEST, Step, Store, default_store, plain
+from afd_study.study.store import CLAIM, MANIFEST, Step, Store, default_store, plain
 
 WORLD = {"name": "harmless", "n_validation": 20, "n_test": 10}
 KNOBS = {**WORLD, "stray": 0.02, "n_good_answers": 4, "max_words": 24, "demonstration_quality": 0.5,
@@ -244,7 +244,8 @@ def test_a_claim_is_exclusive_and_ends_with_its_process(store):
         order.append("first")
     other.join(10)
     assert order == ["first", "second"]
-    held = f"import fcntl, os; fcntl.flock(os.open({str(store.workspace(step))!r}, 0), 2); os._exit(9)"
+    claim = str(store.workspace(step) / CLAIM)
+    held = f"import fcntl, os; fcntl.flock(os.open({claim!r}, os.O_RDWR), 2); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", held], check=False).returncode == 9
     with store.claimed(step):
         assert store.workspace(step).is_dir()
