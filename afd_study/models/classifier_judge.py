@@ -7,12 +7,11 @@ tokenizer puts around a text (and between two, where it is an encoder's).
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
@@ -25,20 +24,10 @@ from transformers import (
 from afd_study.errors import DataError, HubError, SpecError, unknown_name
 from afd_study.models.batches import Batch, Example, in_batches
 from afd_study.models.policy import context_length, device
-from afd_study.models.specs import Frozen
+from afd_study.models.specs import ClassifierSpec
 from afd_study.models.tokenizers import encode
 
 PROBE = "a"  # any text: what stands around its ids are the special tokens
-
-
-class ClassifierSpec(Frozen):
-    """Which classifier judges, which of its outputs is the score, and how much of a text it reads."""
-
-    name_or_path: str = Field(min_length=1)
-    label: str | None = Field(None, description="the label whose output is the score; None: the only one")
-    score: Literal["logit", "log_odds"] = Field("logit", description="log_odds: label against all others")
-    max_tokens: int = Field(512, ge=8, description="a longer text loses its beginning")
-    allow_download: bool = Field(False, description="fetch name_or_path from the hub if it is no folder")
 
 
 class Frame(NamedTuple):
@@ -60,10 +49,11 @@ class Classifier(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Rewards (n,), and which texts (n,) were longer than `max_tokens` and lost their beginning."""
+    """Rewards, which texts were longer than `max_tokens` and lost their beginning, tokens read: (n,) each."""
 
     rewards: NDArray[np.float64]
     cut: NDArray[np.bool_]
+    tokens: NDArray[np.int64]
 
 
 def load_classifier(spec: ClassifierSpec) -> Classifier:
@@ -104,7 +94,7 @@ def load_classifier(spec: ClassifierSpec) -> Classifier:
 def judge_texts(
     judge: Classifier, prompts: Sequence[str], responses: Sequence[str], *, max_batch_tokens: int = 16384
 ) -> Judged:
-    """Score each response to its prompt, both (n,): rewards and cuts, (n,) each.
+    """Score each response to its prompt, both (n,): rewards, cuts and tokens, (n,) each.
 
     A text of more than `max_tokens` loses its beginning, so that the response is kept. At most
     `max_batch_tokens` tokens, padding included, go through the model at once.
@@ -128,7 +118,8 @@ def judge_texts(
     values = in_batches(
         examples, lambda batch: _scores(judge, batch), max_tokens=max_batch_tokens, device=judge.model.device
     )
-    return Judged(values, np.array(cut, dtype=bool))
+    lengths = np.array([len(example.ids) for example in examples], dtype=np.int64)
+    return Judged(values, np.array(cut, dtype=bool), lengths)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ that a sample does not depend on what shares its batch; finished rows are droppe
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from afd_study.errors import DataError, SpecError
 from afd_study.models.prefix import CopiedPrefix, SharedPrefix, applies
 from afd_study.models.scoring import output_logits
+from afd_study.models.stopping import Stop
 
 COMPACT_BELOW = 0.85  # share of live rows under which dropping the finished ones pays
 SHORT = (
@@ -72,19 +73,24 @@ def sample(
     max_new_tokens: int,
     temperature: float = 1.0,
     extrapolation: Extrapolation | None = None,
+    stop: Stop | None = None,
     max_rows: int = 1024,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Drawn]:
     """Draw one response a request, in the requests' order; at `temperature` 0 the likeliest token each time.
 
     With `extrapolation` responses are drawn from the tilted law, and their log-probabilities are that law's.
+    A response that writes a text of `stop` ends there; it is cut before that text and given the end mark, and
+    its log-probability is that of the ids as they then stand.
     `progress` is called with the number of responses that have been finished.
 
     Raises DataError where a prompt and `max_new_tokens` exceed the context, SpecError for settings out of
-    range.
+    range, and for an extrapolation with a stop.
     """
     if max_new_tokens < 1 or temperature < 0:
         raise SpecError(f"max_new_tokens={max_new_tokens} must be >= 1 and temperature={temperature} >= 0")
+    if stop is not None and extrapolation is not None:
+        raise SpecError("a response of an extrapolation ends at its end mark alone: leave stop out")
     context = getattr(lm.config.get_text_config(), "max_position_embeddings", None)
     longest = max((len(request.ids) for request in requests), default=0)
     if context is not None and longest + max_new_tokens > context:
@@ -100,12 +106,23 @@ def sample(
     for table in _tables(requests, max_rows, mixed=shared):
         for source in sources:
             source.prefill(prefix, table, max_new_tokens)
-        drawn = _sample_table(sources, table, requests, seed, eos_id, max_new_tokens, temperature)
+        drawn = _sample_table(sources, table, requests, seed, eos_id, max_new_tokens, temperature, stop)
         for row, response in drawn.items():
             results[row] = response
         done += len(drawn)
         progress(done)
-    return results  # type: ignore[return-value]  # every row was in exactly one batch
+    every = cast(list[Drawn], results)  # for every row was in exactly one batch
+    return every if stop is None else _cut(lm, requests, every, stop, eos_id)
+
+
+def _cut(
+    lm: PreTrainedModel, requests: Sequence[Request], drawn: Sequence[Drawn], stop: Stop, eos_id: int
+) -> list[Drawn]:
+    """Return what was drawn, with the responses that hold a stop text cut before it."""
+    kept, prompts = list(drawn), [request.ids for request in requests]
+    for row, (ids, logprob) in stop.cut(lm, prompts, [each.ids for each in drawn], eos_id).items():
+        kept[row] = Drawn(ids, logprob)
+    return kept
 
 
 def uniforms(seed: int, prompt_id: str, draw: int, n: int) -> np.ndarray:
@@ -203,7 +220,7 @@ def _next_law(sources: Sequence[_Source]) -> tuple[Tensor, Tensor | None]:
 
 def _sample_table(
     sources: Sequence[_Source], table: _Table, requests: Sequence[Request], seed: int, eos_id: int,
-    horizon: int, temperature: float,
+    horizon: int, temperature: float, stop: Stop | None,
 ) -> dict[int, Drawn]:  # fmt: skip
     """Return the response to each request of the table, which sources have read, by its row among all."""
     where = sources[0].lm.device
@@ -218,6 +235,9 @@ def _sample_table(
         token = _draw(law, drawn.noise[rows.flatten(), t], temperature)
         drawn.note(t, token, law, kl, rows.flatten(), ~ended.flatten())
         ended = ended | (token == eos_id).view_as(ended)
+        if stop is not None:
+            said, live = drawn.tokens[:, : t + 1], ~ended.flatten()
+            ended = ended | stop.met(said, rows.flatten(), live).view_as(ended)
         if t == horizon - 1 or bool(ended.all()):
             break
         live = (~ended).sum(1)

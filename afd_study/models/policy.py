@@ -88,7 +88,7 @@ def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local, trust_remote_code=False)
         lm = AutoModelForCausalLM.from_pretrained(
-            where, local_files_only=local, trust_remote_code=False, use_safetensors=True, dtype="auto"
+            where, local_files_only=local, trust_remote_code=False, use_safetensors=True, dtype=spec.dtype
         )
     except (OSError, ValueError) as fault:
         raise HubError(

@@ -105,6 +105,15 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[lis
     return [list(ids) for ids in read["input_ids"]]
 
 
+def opening_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return what the tokenizer's authors put before every text: the begin mark, or nothing.
+
+    A model that was trained with a begin mark (Gemma) says little worth reading without it.
+    """
+    begin = tokenizer.bos_token_id
+    return (begin,) if begin is not None and tokenizer("a")["input_ids"][:1] == [begin] else ()
+
+
 def decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[Sequence[int]]) -> list[str]:
     """Return the text of each sequence without padding, EOS and BOS; <unk> stays, for it is a fault."""
     framing = {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id}

@@ -24,6 +24,7 @@ from afd_study.errors import AfdError, SpecError
 from afd_study.models import ranks
 from afd_study.models.batches import step_indices
 from afd_study.models.checkpoints import Evaluation, Persistent, Run
+from afd_study.models.memory import recompute
 from afd_study.models.specs import TrainingSpec
 
 
@@ -97,7 +98,7 @@ def descend(
         workspace: folder for checkpoints.
         keep: return the weights of the lowest validation loss, or the last.
         beside: what else a checkpoint has to hold, by the name of its folder there.
-        progress: called with the step and a note after each step.
+        progress: as in `train`.
 
     Raises:
         SpecError, TrainingError: as `train`.
@@ -130,9 +131,8 @@ def rate(step: int, spec: TrainingSpec) -> float:
     if step < spec.warmup_steps:
         return (step + 1) / spec.warmup_steps
     done = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
-    return {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[
-        spec.schedule
-    ]
+    shapes = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+    return shapes[spec.schedule]
 
 
 def prepared(
@@ -153,6 +153,7 @@ def prepared(
             )
         plain = plain.to(accelerator.device)
         module = copy.deepcopy(plain)  # is put in shards for good, and the caller's must be whole in the end
+    recompute(module, spec.gradient_checkpointing)
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         weights, lr=spec.learning_rate, betas=betas, weight_decay=spec.weight_decay, fused=True

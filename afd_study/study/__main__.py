@@ -38,9 +38,17 @@ Jobs = Annotated[int, typer.Option(help="Steps at once; 0: one a core.", min=0)]
 def run(
     task: Task = "harmless", profile: Profile = "cpu", seed: Seed = 0, jobs: Jobs = 0, settings: Set = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome table as JSON records.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take; run nothing.")] = False,
+    device: Annotated[str, typer.Option(help="Of a dry run's estimates: H100 or H200.")] = "H100",
+    price: Annotated[float | None, typer.Option(help="Of the device: dollars an hour.")] = None,
 ) -> None:  # fmt: skip
     """Compute one seed of a study and print its outcome table; what the store holds is not computed again."""
     study = open_study(task, profile, seed, 1, overrides=_overrides(settings or []), jobs=_processes(jobs))
+    if dry_run:
+        from afd_study.study.dry_run import report  # waits for transformers, as nothing else here does
+
+        print("\n".join(report(study, device=device, price=price)))
+        return
     count = study.run(lines=True)
     table = "summary" if study.has("summary") else "all_scores"
     print(f"{count} steps computed; the tables lie in {study.folder(table)}", file=sys.stderr)

@@ -11,7 +11,9 @@ from afd_study.worlds import hh_rlhf, own_data
 from afd_study.worlds.controlled import DEPENDS
 from afd_study.worlds.reading import digest
 
-TEXTS, REWARDS, PROBES = (f"afd_study.study.{name}" for name in ("steps", "reward_steps", "probe_steps"))
+TEXTS, REWARDS, PROBES, PUBLISHED = (
+    f"afd_study.study.{name}" for name in ("steps", "reward_steps", "probe_steps", "published_steps")
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def lengths(spec: StudySpec) -> Any:
     What is learned from is drawn at temperature 1, from a policy's own law: else the best discriminator's
     logit would not be log pi_SFT - log pi_init.
     """
-    shape = spec.sampling.model_dump(include={"max_new_tokens", "max_prompt_tokens"})
+    shape = spec.sampling.model_dump(include={"max_new_tokens", "max_prompt_tokens", "stop"})
     return type(spec.sampling)(**shape)
 
 
@@ -133,16 +135,23 @@ def corpus_texts(spec: StudySpec, steps: dict[str, Step]) -> Texts:
             f"corpus_{kind}", f"{TEXTS}:corpus_texts", {"part": part, "kind": kind}, {"corpus": corpus}
         )
 
-    pretraining, demonstrations, held_out = texts("pretraining"), texts("demonstrations"), texts("held_out")
     tokenizers = Step(
         "tokenizers", f"{TEXTS}:tokenizers",
         {"world": None, "model": _named(spec), "vocabulary": spec.vocabulary},
-        {"prompts": corpus, "texts": pretraining},
+        {"prompts": corpus, "texts": texts("pretraining")},
     )  # fmt: skip
-    steps |= {"corpus": corpus, "judge_pretraining": texts("pretraining", "judge")}
+    steps["corpus"] = corpus
+    if spec.sampling.long_prompts == "leave_out":
+        bound = {"max_prompt_tokens": spec.sampling.max_prompt_tokens}
+        inputs = {"corpus": corpus, "tokenizers": tokenizers}
+        corpus = steps["fitting"] = Step("fitting", f"{PUBLISHED}:fitting", bound, inputs)
+    if spec.judge is not None:
+        steps["judge_pretraining"] = texts("pretraining", "judge")
+    demonstrations, held_out = texts("demonstrations"), texts("held_out")
     return Texts(
-        prompts=corpus, tokenizers=tokenizers, pretraining=pretraining, demonstrations=demonstrations,
-        shown=demonstrations, held_out=held_out, held_out_shown=held_out, whole=True,
+        prompts=corpus, tokenizers=tokenizers, pretraining=texts("pretraining"),
+        demonstrations=demonstrations, shown=demonstrations,
+        held_out=held_out, held_out_shown=held_out, whole=True,
     )  # fmt: skip
 
 

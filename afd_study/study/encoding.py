@@ -9,17 +9,24 @@ from transformers import PreTrainedTokenizerBase
 
 from afd_study.models.batches import Example, Pair, join
 from afd_study.models.specs import SamplingSpec
-from afd_study.models.tokenizers import encode
+from afd_study.models.tokenizers import encode, opening_ids
 from afd_study.worlds.grammar import EOS
 
 
 def encoded_prompts(
     prompts: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, sampling: SamplingSpec
 ) -> Mapping[str, tuple[int, ...]]:
-    """Return each prompt's ids, the last `max_prompt_tokens` of them."""
-    keep = sampling.max_prompt_tokens or 2**31
+    """Return each prompt's ids behind the tokenizer's begin mark (if it has one), as many as are allowed.
+
+    Of a prompt that is longer than `max_prompt_tokens` with its mark, the last ids are kept.
+    """
+    begin = opening_ids(tokenizer)
+    room = (sampling.max_prompt_tokens or 2**31) - len(begin)
     encoded = encode(tokenizer, prompts["text"].tolist())
-    return {name: tuple(ids[-keep:]) for name, ids in zip(prompts["prompt_id"], encoded, strict=True)}
+    return {
+        name: (*begin, *ids[max(0, len(ids) - room) :])
+        for name, ids in zip(prompts["prompt_id"], encoded, strict=True)
+    }
 
 
 def response_ids(

@@ -46,6 +46,7 @@ def pi_sft_matched(
         read_table(demonstrations, "demonstrations"), asked, tokenizer, sampling, context=context_length(lm)
     )
     train, validation = split_examples(rows)
+    training = training.over(len(train))
     target, tried, best = score(load_policy(reference)), list[dict[str, Any]](), np.inf
     for place, share in enumerate(SHARES):
         steps = max(1, round(share * training.steps))

@@ -9,6 +9,7 @@ from afd_study.models.specs import TrainingSpec
 from afd_study.study.arms import add_arms
 from afd_study.study.beginnings import (
     PROBES,
+    PUBLISHED,
     REWARDS,
     TEXTS,
     Texts,
@@ -50,6 +51,8 @@ TABLES: dict[str, tuple[str, str]] = {
     "report": ("corpus", "report"),
     "preferences": ("preferences", "preferences"),
     "judge_accuracy": ("judge", "judge_accuracy"),
+    "judge_reading": ("published_judge", "judge_reading"),
+    "left_out": ("fitting", "left_out"),
     "all_scores": ("scored", "scores"),
 } | {
     name: (step, name)
@@ -84,18 +87,9 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
     labelled = any(REWARD_DATA[kind].high == "preferred" for kind in spec.reward.kinds)
     if labelled or (spec.arms is not None and spec.arms.names):
         steps["preferences"] = _preferences(spec, seed, steps, texts)
-    if controlled:
-        steps["judged"] = Step(
-            "judged", f"{REWARDS}:judged", {"world": knobs(spec, "judge")},
-            {"prompts": texts.prompts, "demonstrations": texts.held_out, **tested},
-        )  # fmt: skip
-    elif spec.judge is not None:
-        steps["judge"] = _judge(spec, spec.judge, seed, texts, steps)
-        everything = tested | {"demonstrations": texts.held_out_shown}
-        steps["judge_scores"] = scores(spec, "judge", steps["judge"], texts, everything)
+    verdicts = _verdicts(spec, seed, texts, steps, tested)
     scored = _scored(spec, seed, texts, steps, tested)
     pooled = {name: steps[name] for name in ("pool", "init_logprobs")}
-    verdicts = steps.get("judged") or steps.get("judge_scores")
     if verdicts is not None:
         pooled["judged"] = verdicts
         settings = {
@@ -107,11 +101,31 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
         steps["outcomes"] = Step("outcomes", f"{REWARDS}:outcomes", settings, pooled | scored, weight=6)
         if controlled and spec.sampling.temperature == 1:  # else samples are of another law than the policy's
             _covering(spec, task, seed, texts, steps)
-        _probes(spec, task, seed, texts, steps)
+        _probes(spec, task, seed, texts, steps, verdicts)
         add_arms(spec, task, seed, texts, steps)
     else:
         steps["scored"] = Step("scored", f"{REWARDS}:all_scores", {}, pooled | scored)
     return Plan(steps)
+
+
+def _verdicts(
+    spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step], tested: Mapping[str, Step]
+) -> Step | None:
+    """Add what the judge says of all test texts, and return it: the world's, a fitted or a published one."""
+    if isinstance(spec.world, ControlledSpec):
+        name, asked = "judged", {"prompts": texts.prompts, "demonstrations": texts.held_out, **tested}
+        steps[name] = Step("judged", f"{REWARDS}:judged", {"world": knobs(spec, "judge")}, asked)
+        return steps[name]
+    everything = {**tested, "demonstrations": texts.held_out_shown}
+    if spec.judge is not None:
+        name, steps["judge"] = "judge_scores", _judge(spec, spec.judge, seed, texts, steps)
+        steps[name] = scores(spec, "judge", steps["judge"], texts, everything)
+    elif spec.judge_model is not None:
+        name, asked = "published_judge", {"prompts": texts.prompts, **everything}
+        steps[name] = Step(name, f"{PUBLISHED}:judged", {"judge": spec.judge_model}, asked, weight=20)
+    else:
+        return None
+    return steps[name]
 
 
 def _samples(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -> None:
@@ -121,7 +135,7 @@ def _samples(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -
     wanted = [REWARD_DATA[kind] for kind in spec.reward.kinds]
     for name, changes in spec.policies.items():
         if any(name in contrast[:2] for contrast in wanted):
-            training = TrainingSpec(**(spec.sft.model_dump() | changes))
+            training = TrainingSpec(**(spec.sft.model_dump(exclude_unset=True) | changes))
             other = spec.model_copy(update={"sft": training})
             steps[name] = pi_sft(other, seed, texts, steps["pi_init"])
     policies = [name for name in ("pi_init", "pi_sft", *spec.policies) if name in steps]
@@ -161,7 +175,7 @@ def _preferences(spec: StudySpec, seed: int, steps: Mapping[str, Step], texts: T
             "corpus_preferences",
             f"{TEXTS}:corpus_preferences",
             {"part": "policy"},
-            {"corpus": steps["corpus"]},
+            {"corpus": texts.prompts},
         )
     labels = knobs(spec, "preferences")
     settings = {
@@ -248,7 +262,9 @@ def _covering(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[s
     steps["coverage"] = Step("coverage", f"{PROBES}:coverage", settings, measured, weight=3)
 
 
-def _probes(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str, Step]) -> None:
+def _probes(
+    spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str, Step], verdicts: Step
+) -> None:
     """Add what reward models have learned: on samples, on edited samples, against exact log ratios."""
     world = knobs(spec, "judge") if "judged" in steps else None
     shared = {"prompts": texts.prompts}
@@ -264,9 +280,14 @@ def _probes(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str
             "edit_scores", f"{PROBES}:edit_scores", {"scorer": scorer, "sampling": lengths(spec)},
             {"reward_model": model, "tokenizers": texts.tokenizers, "edits": steps["edits"], **shared},
         )  # fmt: skip
+    if spec.judge_model is not None:
+        asked["edited_judge"] = Step(
+            "edit_scores", f"{PUBLISHED}:judged_edits", {"judge": spec.judge_model},
+            {"edits": steps["edits"], **shared},
+        )  # fmt: skip
     data = {kind: REWARD_DATA[kind] for kind in spec.reward.kinds}
     inputs = {name: steps[name] for name in ("pool", "pool_init", "init_logprobs", "outcomes", "edits")}
-    inputs |= {"shown": texts.held_out_shown, "judged": steps.get("judged") or steps["judge_scores"]}
+    inputs |= {"shown": texts.held_out_shown, "judged": verdicts}
     if "densities_pi_sft" in steps:
         inputs["densities"] = steps["densities_pi_sft"]
     settings = {"task": task, "seed": seed, "world": world, "data": data}

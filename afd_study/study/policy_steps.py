@@ -44,6 +44,7 @@ def direct_policy(
         rows, ("high", "low"), asked, tokenizer, sampling, context=context_length(lm)
     )
     train, validation = ([both[i] for i in np.flatnonzero(split == part)] for part in ("train", "validation"))
+    training = training.over(len(train))
     fitted, history = direct.fit(
         lm, train, validation=validation, beta=beta, training=training, lora=lora,
         seed=derived_seed(seed, "arm", name), workspace=context.workspace,

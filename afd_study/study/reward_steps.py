@@ -96,6 +96,7 @@ def reward_model(
     rows = pairs(data, responses_of(sources), counted)
     both, split = paired_examples(rows, ("high", "low"), asked, reader, sampling, context=context_length(lm))
     train, validation = ([both[i] for i in np.flatnonzero(split == name)] for name in ("train", "validation"))
+    training = training.over(len(train))
     fitted, evaluations = fit(
         on_backbone(lm, reader), train, validation=validation, loss=data.loss, training=training,
         seed=derived_seed(seed, "reward", kind), workspace=context.workspace, lora=lora,
@@ -155,6 +156,7 @@ def fitted_judge(
     own = asked.set_index("prompt_id")["part"].reindex(prefer["prompt_id"]).to_numpy() == "judge"
     train = [both[i] for i in np.flatnonzero(own & (split == "train"))]
     validation = [both[i] for i in np.flatnonzero(own & (split == "validation"))]
+    training = training.over(len(train))
     model, evaluations = fit(
         on_backbone(lm, reader), train, validation=validation, loss="bradley_terry", training=training,
         seed=derived_seed(seed, "judge"), workspace=context.workspace,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from afd_study.errors import SpecError, unknown_name
 from afd_study.models.specs import (
     AdversarialSpec,
+    ClassifierSpec,
     Frozen,
     LoRASpec,
     ModelSpec,
@@ -92,6 +93,9 @@ class StudySpec(Frozen):
     reward: RewardSpec
     arms: ArmsSpec | None = Field(None, description="policies made beyond picking (controlled worlds)")
     judge: TrainingSpec | None = Field(None, description="how to fit a judge, where the world has none")
+    judge_model: ClassifierSpec | None = Field(
+        None, description="a published judge, by name or path, where the world has none"
+    )
     judge_share: float = Field(
         0.5, ge=0, lt=1, description="share of a data set's prompts that the judge learns from"
     )
@@ -123,12 +127,23 @@ class StudySpec(Frozen):
                 raise unknown_name(f"setting of policy {name}", key, TrainingSpec.model_fields)
         if self.reward.backbone not in BACKBONES:
             raise unknown_name("backbone", self.reward.backbone, BACKBONES)
-        if self.arms is not None and self.arms.names and not isinstance(self.world, ControlledSpec):
-            raise ValueError(f"arms need a world with a judge, and '{self.world.name}' has none")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_world(self) -> "StudySpec":
+        controlled, name = isinstance(self.world, ControlledSpec), self.world.name
+        if self.arms is not None and self.arms.names and not controlled:
+            raise ValueError(f"arms need a world with a judge, and '{name}' has none")
         if self.arms is not None and self.arms.names and self.sampling.temperature != 1:
             raise ValueError("arms are drawn at temperature 1, and so must be the pool they stand beside")
-        if self.matched_style is not None and not isinstance(self.world, ControlledSpec):
-            raise ValueError(f"matched_style needs a world with a judge, and '{self.world.name}' has none")
+        if self.matched_style is not None and not controlled:
+            raise ValueError(f"matched_style needs a world with a judge, and '{name}' has none")
+        if self.judge_model is not None and controlled:
+            raise ValueError(f"judge_model is for a data set, and '{name}' has a judge of its own")
+        if self.judge_model is not None and self.judge is not None:
+            raise ValueError("judge_model stands in place of a fitted judge: set judge to null")
+        if controlled and (self.sampling.stop or self.sampling.long_prompts != "cut"):
+            raise ValueError(f"sampling.stop and long_prompts are of dialogues, and '{name}' has none")
         return self
 
 

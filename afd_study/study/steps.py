@@ -23,6 +23,7 @@ from afd_study.models.policy import (
 from afd_study.models.ranks import shared
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
+from afd_study.models.stopping import Stop
 from afd_study.models.tokenizers import decode, load_tokenizer, save_tokenizer, train_bpe, word_tokenizer
 from afd_study.models.training import Evaluation
 from afd_study.study.context import Context, derived_seed
@@ -153,6 +154,7 @@ def pi_init(
             context=context_length(lm), whole=whole,
         )  # fmt: skip
         train, validation = split_examples(rows)
+        training = training.over(len(train))
         lm, evaluations = fine_tune(
             lm, train, validation=validation[:1000], training=training, workspace=context.workspace,
             seed=derived_seed(seed, "pretraining"), progress=context.steps(training.steps),
@@ -173,6 +175,7 @@ def pi_sft(
         context=context_length(lm),
     )  # fmt: skip
     train, validation = split_examples(rows)
+    training = training.over(len(train))
     lm, evaluations = fine_tune(
         lm, train, validation=validation, training=training, seed=derived_seed(seed, "sft"),
         workspace=context.workspace, lora=lora, progress=context.steps(training.steps),
@@ -204,6 +207,7 @@ def samples(
     drawn = shared(requests, lambda mine: sample(
         lm, mine, seed=derived_seed(seed, source, purpose), eos_id=tokenizer.eos_token_id,
         max_new_tokens=sampling.max_new_tokens, temperature=sampling.temperature,
+        stop=Stop(tokenizer, sampling.stop) if sampling.stop else None,
         progress=lambda done: context.progress(done / len(mine), f"{done} of {len(mine)} responses"),
     ))  # fmt: skip
     count_draws(context, requests, drawn, parameters=n_parameters(lm))

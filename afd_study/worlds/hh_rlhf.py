@@ -2,7 +2,8 @@
 
 Bai et al. 2022 (arXiv 2204.05862). A line holds two whole dialogues, `chosen` and `rejected`, that share
 everything up to the right-most assistant turn: that is the prompt. The chosen answer serves as the
-demonstration, and both together as the preference.
+demonstration, and both together as the preference. Demonstrations may also come from a file of other
+responses to the same prompts, such as a stronger model's.
 
 The data come from a folder in Anthropic's own layout, or from the hub if the spec says so, and then only.
 Some of the text is offensive. None of it is trusted: it is text to learn from, never markup or code.
@@ -26,6 +27,7 @@ from afd_study.worlds.corpus import (
     content_fault,
     unit_hash,
 )
+from afd_study.worlds.own_data import read_entries
 from afd_study.worlds.reading import read_rows
 
 Subset = Literal["harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled"]
@@ -35,6 +37,7 @@ FILES = ("train.jsonl.gz", "train.jsonl", "test.jsonl.gz", "test.jsonl")
 NO_TURN = "no assistant turn"
 OTHER_PROMPT = "the dialogues don't share a prompt"
 BEYOND_MAX_ROWS = "beyond max_rows"
+UNKNOWN_PROMPT = "its prompt is none of the data set's"
 
 
 class HHRLHFSpec(BaseModel):
@@ -51,6 +54,11 @@ class HHRLHFSpec(BaseModel):
     revision: str | None = Field(
         None, description="commit of the data set on the hub; the newest if not given"
     )
+    demonstrations: Path | None = Field(
+        None, description="JSONL or CSV with other responses to the same prompts, in place of the chosen ones"
+    )
+    prompt_column: str = Field("prompt", min_length=1, description="of demonstrations")
+    response_column: str = Field("response", min_length=1, description="of demonstrations")
     subsets: tuple[Subset, ...] = Field(("harmless-base",), min_length=1)
     validation: float = Field(0.1, gt=0, lt=1, description="share for validation")
     test: float = Field(
@@ -87,13 +95,36 @@ def load(spec: HHRLHFSpec) -> Corpus:
     entries = list(_from_folder(spec) if spec.hub is None else _from_hub(spec))
     if spec.max_rows is not None:
         entries = _fewer(entries, rows=spec.max_rows, seed=spec.split_seed)
+    if spec.demonstrations is not None:
+        columns = (spec.prompt_column, spec.response_column)
+        entries = shown_by(entries, list(read_entries(spec.demonstrations, columns)))
     return assemble(
         entries, validation=spec.validation, test=spec.test, split_seed=spec.split_seed, source=source
     )
 
 
 def files(spec: HHRLHFSpec) -> list[Path]:
-    """Return the local files that `load` reads (none for the hub); reading.digest of them keys a step."""
+    """Return the local files that `load` reads (of the hub's none); reading.digest of them keys a step."""
+    given = [] if spec.demonstrations is None else [spec.demonstrations.expanduser()]
+    return given + _data_files(spec)
+
+
+def shown_by(entries: list[Entry], others: list[Entry]) -> list[Entry]:
+    """Return entries with the demonstrations of others in place of their own: responses to the same prompts.
+
+    Others to a prompt that no entry has are dropped; those to a prompt of a test file are for testing.
+    """
+    tested = {entry.prompt: entry.from_test for entry in sorted(entries, key=lambda entry: entry.from_test)}
+    known = [
+        replace(other, from_test=tested[other.prompt])
+        if other.prompt in tested
+        else other.dropped(other.reason or UNKNOWN_PROMPT)
+        for other in others
+    ]
+    return [replace(entry, demonstration="") for entry in entries] + known
+
+
+def _data_files(spec: HHRLHFSpec) -> list[Path]:
     if spec.folder is None:
         return []
     folder = spec.folder.expanduser()
@@ -124,7 +155,7 @@ def entry_of(*, chosen: str, rejected: str, file: str, line: int, from_test: boo
 
 
 def _from_folder(spec: HHRLHFSpec) -> Iterator[Entry]:
-    for path in files(spec):
+    for path in _data_files(spec):
         file = f"{path.parent.name}/{path.name}"
         for row in read_rows(path, COLUMNS):
             if row.fields is None:

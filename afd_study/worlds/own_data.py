@@ -99,10 +99,17 @@ def _entries(spec: OwnDataSpec) -> Iterator[Entry]:
     }
     for role, wanted in columns.items():
         path = getattr(spec, role)
-        if path is None:
-            continue
-        for row in read_rows(path.expanduser(), wanted):
-            yield _entry(Entry(file="/".join(path.parts[-2:]), line=row.line), row.fields)
+        if path is not None:
+            yield from read_entries(path, wanted)
+
+
+def read_entries(path: Path, columns: tuple[str, ...]) -> Iterator[Entry]:
+    """Yield the entries of one file: of columns for prompt; prompt, response; or prompt, preferred, rejected.
+
+    Raises DataError where the file is missing or damaged, or lacks a column.
+    """
+    for row in read_rows(path.expanduser(), columns):
+        yield _entry(Entry(file="/".join(path.parts[-2:]), line=row.line), row.fields)
 
 
 def _entry(entry: Entry, fields: tuple[str, ...] | None) -> Entry:

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModelForSequenceClassification, BertConfig, PreTrainedTokenizerFast
 
 from afd_study.errors import DataError, HubError, SpecError
-from afd_study.models.classifier_judge import ClassifierSpec, judge_texts, load_classifier
+from afd_study.models.classifier_judge import judge_texts, load_classifier
+from afd_study.models.specs import ClassifierSpec
 from afd_study.models.tokenizers import encode
 
 WORDS = [f"w{number}" for number in range(24)]

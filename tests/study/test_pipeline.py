@@ -56,12 +56,13 @@ def test_every_table_lies_in_a_step_of_the_plan_or_is_not_to_be_had(profile, tas
     judged |= {"regression", "rank_correlations", "conditional_auc", "calibration", "calibration_curve"}
     judged |= {"edit_effects", "remedies"}
     covering = {"coverage", "distinct_good"}
+    published = judged | {"report", "left_out", "judge_reading"}
     assert (
         there - {"preferences"}
         == common
         | {
-            "harmless": judged | covering | {"components"},
-            "helpful": judged | covering | {"components"},
+            "harmless": published if profile == "paper" else judged | covering | {"components"},
+            "helpful": published if profile == "paper" else judged | covering | {"components"},
             "hh_rlhf": judged | {"report", "judge_accuracy"},
             "own_data": {"report", "all_scores"},
         }[task]
@@ -108,6 +109,7 @@ REACH = {
     "policy.architecture": ("llama", EVERY - {"prompts", "shown", "held_out"}),
     "policy.lora": ({"r": 4}, SFT - {"shown"}),
     "policy.name_or_path": ("gpt2", EVERY - {"prompts", "shown", "held_out"}),
+    "policy.dtype": ("bfloat16", EVERY - {"prompts", "shown", "held_out"}),
     "policy.allow_download": (True, EVERY - {"prompts", "shown", "held_out"}),
     "pretraining": ({"steps": 50}, EVERY - {"prompts", "shown", "held_out"}),
     "sft": ({"steps": 30}, SFT - {"shown"}),
@@ -135,6 +137,25 @@ NO_REACH = {
     "policies": {"early": {"steps": 3}},  # until a reward model learns from one
     "arms": {"direct": {"steps": 5}},  # until one is named
 }
+
+
+OF_DATA_SETS = {"judge_model", "sampling.stop", "sampling.long_prompts"}  # refused elsewhere; see below
+
+
+def test_settings_of_data_sets_reach_what_depends_on_them(given):
+    def steps(more):
+        return steps_of({**given["hh_rlhf"], "judge": None, **more}, task="hh_rlhf")
+
+    judged = {"judge_model.name_or_path": "a"}
+    before, other = steps(judged), steps({"judge_model.name_or_path": "b"})
+    assert changed(before, other) == {"published_judge", "outcomes", "probes"}
+    stopped = steps({**judged, "sampling.stop": ["Human"]})
+    assert {"pool", "pool_init", "training_pi_init", "reward_init_sft"} <= changed(before, stopped)
+    short = steps({**judged, "sampling.long_prompts": "leave_out"})
+    assert set(short) - set(before) == {"fitting"} and short["corpus"].key == before["corpus"].key
+    assert all(short[name].key != before[name].key for name in set(before) - {"corpus"})
+    longer = steps({**judged, "sampling.long_prompts": "leave_out", "sampling.max_prompt_tokens": 65})
+    assert "fitting" in changed(short, longer)
 
 
 @pytest.mark.parametrize("setting", REACH)
@@ -174,6 +195,7 @@ def leaves(model, path=""):
 def test_no_setting_goes_unkeyed():
     """A new setting must say here which steps it reaches."""
     known = set(REACH) | set(NO_REACH) | {"world.name", "reward.kinds", "sampling.temperature"}
+    known |= OF_DATA_SETS
     assert set(leaves(StudySpec)) == known
 
 

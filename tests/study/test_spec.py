@@ -1,5 +1,7 @@
 """Settings: profiles are valid, single values can be replaced, and what is wrong is named."""
 
+import re
+
 import pytest
 import yaml
 
@@ -9,7 +11,7 @@ from afd_study.study.study import open_settings, open_study
 
 
 def test_profiles_are_those_of_the_package_and_have_tasks():
-    assert {"smoke", "cpu"} <= set(profile_names())
+    assert {"smoke", "cpu", "gpu", "paper"} == set(profile_names())
     for profile in profile_names():
         assert "harmless" in task_names(profile)
 
@@ -17,11 +19,13 @@ def test_profiles_are_those_of_the_package_and_have_tasks():
 @pytest.mark.parametrize("profile, task", [(p, t) for p in profile_names() for t in task_names(p)])
 def test_every_task_of_every_profile_is_valid_in_every_setting(profile, task, given):
     spec = load_spec(task, profile, given[task])
-    assert isinstance(spec, StudySpec) and spec.world.name == task
+    assert isinstance(spec, StudySpec) and spec.world.name == ("hh_rlhf" if profile == "paper" else task)
     for values in spec.settings.values():
         assert load_spec(task, profile, {**given[task], **values}) != spec or values in spec.settings.values()
     studies = open_settings(task, profile, overrides=given[task])
     assert list(studies) == list(spec.settings or {"as given": {}})
+    if spec.policy.name_or_path is not None:
+        return
     # a response of the horizon and any prompt fit the context of a policy from scratch
     most = spec.policy.config["n_positions"]
     assert spec.sampling.max_new_tokens + (spec.sampling.max_prompt_tokens or 20) <= most
@@ -78,6 +82,12 @@ FAULTS = {
         {"arms.names": ["spin"], "sampling.temperature": 0.5}, "arms are drawn at temperature 1",
     ),
     "no preferences": ({"reward.n_preferences": 0}, "'reward.n_preferences' = 0: .*greater than or equal"),
+    "two lengths": ({"sft.data_epochs": 2}, "'sft' = .*either steps or data_epochs, and not both"),
+    "no length": ({"sft": {"batch_size": 8}}, "either steps or data_epochs, and not both"),
+    "no bound": ({"sampling.long_prompts": "leave_out"}, "long_prompts=leave_out needs max_prompt_tokens"),
+    "an empty stop": ({"sampling.stop": [""]}, "stop holds an empty text"),
+    "a stop where no dialogues are": ({"sampling.stop": ["Human"]}, "stop and long_prompts are of dialogues"),
+    "a second judge": ({"judge_model.name_or_path": "gpt2"}, "judge_model is for a data set"),
     "name and config": ({"policy.name_or_path": "gpt2"}, "not both"),
 }  # fmt: skip
 
@@ -142,3 +152,11 @@ def test_profiles_are_plain_data():
     for name in profile_names():
         text = files("afd_study.study").joinpath("profiles", f"{name}.yaml").read_text()
         assert set(yaml.safe_load(text)) == {"tasks"}
+
+
+def test_every_value_of_the_paper_profile_says_where_it_is_from(root):
+    lines = (root / "afd_study/study/profiles/paper.yaml").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        code, _, comment = line.partition("#")
+        if code.strip() and not code.rstrip().endswith(":") and "<<" not in code and "tasks" not in code:
+            assert re.search("paper|code|ours|above", comment) or "&" in code, line

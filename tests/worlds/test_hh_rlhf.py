@@ -1,5 +1,6 @@
 """HH-RLHF: split at the right-most assistant turn, and nothing dropped without a line number and a reason."""
 
+import csv
 import gzip
 import json
 import os
@@ -295,3 +296,30 @@ def test_the_published_file():
     assert not any(
         "\n\nAssistant:" in text.removesuffix("\n\nAssistant:")[-12:] for text in found.prompts["text"]
     )
+
+
+def test_demonstrations_of_a_file_stand_in_for_the_chosen_responses(tmp_path):
+    """Such as a stronger model's: of training and of test prompts; preferences stay as people gave them."""
+    write(tmp_path, [*pairs(40), pair("more", before="\n\nHuman: first\n\nAssistant: yes")])
+    write(tmp_path, pairs(5, " of a test"), name="test.jsonl")
+    prompts = [each["chosen"].rpartition(corpora.ASSISTANT)[0] + corpora.ASSISTANT for each in pairs(40)]
+    prompts += ["\n\nHuman: first\n\nAssistant: yes\n\nHuman: more\n\nAssistant:"]
+    rows = [(prompt, f"shown {number}") for number, prompt in enumerate(prompts)]
+    rows += [(f"question {number} of a test", "shown for testing") for number in range(5)]  # not laid out
+    rows += [("a question that nobody asked", "shown in vain"), (prompts[0], "shown twice")]
+    shown = tmp_path / "shown.csv"
+    with shown.open("w", newline="") as file:
+        csv.writer(file).writerows([("query", "answer"), *rows])
+    spec = HHRLHFSpec(folder=tmp_path, demonstrations=shown, prompt_column="query", response_column="answer")
+    found, plain = load(spec), load(HHRLHFSpec(folder=tmp_path))
+    text = found.prompts.set_index("prompt_id")["text"]
+    asked = zip(found.demonstrations["prompt_id"].map(text), found.demonstrations["text"], strict=True)
+    laid = {f"\n\nHuman: {rows[i][0]}\n\nAssistant:": rows[i][1] for i in range(41, 46)}
+    expected = {*rows[:41], *laid.items(), (prompts[0], "shown twice")}
+    assert set(asked) == expected and len(found.demonstrations) == len(expected)
+    split = found.prompts.set_index("prompt_id")["split"]
+    tested = found.demonstrations["prompt_id"].map(split) == "test"
+    assert set(found.demonstrations.loc[tested, "text"]) == {"shown for testing"}
+    assert list(found.preferences["preferred"]) == list(plain.preferences["preferred"])
+    assert hh_rlhf.UNKNOWN_PROMPT in set(found.report["reason"])
+    assert shown in hh_rlhf.files(spec)
