@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import torch
 import typer
 
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, tuple[Callable[[str, torch.device], timing.Pair], tuple[st
 def main(
     name: Annotated[str, typer.Argument(help="a benchmark, `all` of them, or `growth`")],
     json: Annotated[Path | None, typer.Option(help="write the records here")] = None,
+    frozen: Annotated[str | None, typer.Option(help="freeze them so in book/results: benchmarks")] = None,
     model: Annotated[str | None, typer.Option(help="one model's shape instead of all")] = None,
     pairs: Annotated[int, typer.Option(help="interleaved repeats")] = 5,
     threads: Annotated[int, typer.Option(help="of the CPU; 0: as torch has it")] = 0,
@@ -66,6 +68,10 @@ def main(
     print(records.table(found))
     if json is not None:
         records.write(found, json, peak=max(peaks), threads=torch.get_num_threads())
+    if frozen is not None:
+        table = pd.DataFrame([each.model_dump() for each in found])
+        about = {"threads": torch.get_num_threads(), "peak_gflops": round(max(peaks) / 1e9, 1)}
+        freeze(frozen, {"records": table}, **about)
 
 
 def _compare(name: str, model: str, device: torch.device, pairs: int) -> tuple[records.Record, float]:

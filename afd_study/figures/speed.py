@@ -1,0 +1,58 @@
+"""Figures of how costs grow."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from afd_study.figures.style import INK, Plate, legend_below, need, plate, theme
+
+AXES = {
+    "parameters": "parameters in matrix products", "tokens": "tokens a response", "draws": "draws a prompt",
+    "prompts": "prompts", "vocabulary": "vocabulary",
+}  # fmt: skip
+WORKS = {
+    "training": ("-", "o"),
+    "sampling": ("--", "s"),
+    "scoring": (":", "^"),
+}  # works are no methods: no colour
+SEEN = ("work", "axis", "value", "seconds", "low", "high")
+
+
+def growth(table: pd.DataFrame) -> Plate:
+    """Draw seconds relative to each line's first point against what grows, both log, a panel an axis.
+
+    `table`: work, axis, value, seconds, low, high. The grey rule is proportional growth.
+    """
+    need(table, SEEN, what="growth")
+    names = [name for name in AXES if name in set(table["axis"])]
+    with theme():
+        figure, grid = plate(2, 3, height=5.0)
+        panels = grid.flatten()
+        for axes, name in zip(panels, names, strict=False):
+            _panel(axes, table[table["axis"] == name], AXES[name])
+        for axes in panels[len(names) :]:
+            axes.set_visible(False)
+        for row in grid:
+            row[0].set_ylabel("times the first point")
+        legend_below(figure, columns=4)
+    figure.caption = "Seconds relative to the smallest size, one axis at a time. Bars: range of repeats."
+    figure.data = table
+    return figure
+
+
+def _panel(axes: Axes, part: pd.DataFrame, label: str) -> None:
+    first, last = part["value"].min(), part["value"].max()
+    axes.plot(
+        [first, last], [1, last / first], label="proportional", color="#666666", linewidth=0.8, zorder=0
+    )
+    for work, (line, marker) in WORKS.items():
+        rows = part[part["work"] == work].sort_values("value")
+        if rows.empty:
+            continue
+        unit = rows["seconds"].iloc[0]
+        bars = np.abs(rows[["low", "high"]].to_numpy() - rows[["seconds"]].to_numpy()).T / unit
+        axes.errorbar(
+            rows["value"], rows["seconds"] / unit, bars, linestyle=line, marker=marker, color=INK, label=work,
+            markersize=4, elinewidth=0.8,
+        )  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel=label)

@@ -1,0 +1,53 @@
+"""What chapter 11 shows of speed: frozen benchmarks beside other libraries, and how costs grow."""
+
+from typing import Any
+
+import pandas as pd
+
+from afd_study.study.frozen import is_frozen, read_frozen, read_manifest
+
+WORK = {
+    "sft": "SFT", "reward_model": "reward model", "sampling": "sampling", "scoring": "scoring",
+    "scoring_to_maximum": "scoring", "logprobs": "log-probabilities",
+    "logprobs_to_maximum": "log-probabilities", "divergences": "KL of two policies",
+    "best_of_n": "Best-of-n curves", "study": "the whole study",
+}  # fmt: skip
+
+
+def manifest(name: str = "benchmarks") -> dict[str, Any]:
+    """Return what benchmarks were run on: commit, hardware, libraries, threads, the probed peak."""
+    return read_manifest(name)
+
+
+def compared(name: str = "benchmarks") -> pd.DataFrame:
+    """Return columns work, model, peer, seconds, peer_seconds, ratio, range, share_of_peak; a row a pair.
+
+    Raises StoreError where nothing is frozen under that name.
+    """
+    found = read_frozen(name, "records")
+    spread = [
+        "" if pd.isna(low) else f"{low:.2f} to {high:.2f}"
+        for low, high in zip(found["ratio_low"], found["ratio_high"], strict=True)
+    ]
+    return pd.DataFrame({
+        "work": found["name"].map(WORK), "model": found["model"], "peer": found["peer_name"].fillna("none"),
+        "seconds": found["ours"], "peer_seconds": found["peer"], "ratio": found["ratio"], "range": spread,
+        "share_of_peak": found["share_of_peak"],
+    })  # fmt: skip
+
+
+def growth() -> pd.DataFrame:
+    """Return columns work, axis, value, seconds, low, high: medians and ranges of repeats."""
+    return read_frozen("growth", "growth")
+
+
+def exponents() -> pd.DataFrame:
+    """Return columns work, axis, exponent, low, high (95 %), last (of the last step alone)."""
+    return read_frozen("growth", "exponents")
+
+
+def on_gpu() -> pd.DataFrame:
+    """Return what was measured on a GPU, as `compared`; no row where nothing has been."""
+    if is_frozen("gpu/benchmarks"):
+        return compared("gpu/benchmarks")
+    return pd.DataFrame(columns=list(compared().columns))
