@@ -58,7 +58,9 @@ def made(shape: Shape, seed: int = 0) -> Any:
 
 def stock(model: Any) -> Any:
     """Return a copy of a model as transformers makes it, without what the engine puts into its own."""
-    fresh = type(model)(copy.deepcopy(model.config)).to(model.device, model.dtype)
+    config = copy.deepcopy(model.config)
+    config._attn_implementation = "sdpa"
+    fresh = type(model)(config).to(model.device, model.dtype)
     fresh.load_state_dict(model.state_dict())
     if hasattr(model, "generation_config"):  # a body alone has none
         fresh.generation_config = copy.deepcopy(model.generation_config)

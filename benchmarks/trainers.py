@@ -30,7 +30,8 @@ from benchmarks import texts
 from benchmarks.shapes import SHAPES, build, forward_flops, stock, tokenizer
 from benchmarks.timing import Pair
 
-STEPS, BATCH, RATE = 16, 32, 1e-4
+BATCH, RATE = 32, 1e-4
+STEPS = {"1M": 16, "10M": 6}  # of a run; 4 of other models
 CHECKED = 4  # steps whose losses are compared, each on one and the same batch of BATCH
 SLACK = 2e-4  # nats: float32, summed in another order
 _BEST = {
@@ -41,9 +42,10 @@ _BEST = {
 
 
 def sft(model: str, device: torch.device) -> Pair:
-    """Return SFT on STEPS batches of BATCH examples."""
-    lm, data = build(model).to(device), texts.examples(STEPS * BATCH, SHAPES[model].vocabulary, seed=1)
-    trainer = _sft_trainer(stock(lm), data, model, STEPS)
+    """Return SFT on some batches of BATCH examples."""
+    lm, steps = build(model).to(device), STEPS.get(model, 4)
+    data = texts.examples(steps * BATCH, SHAPES[model].vocabulary, seed=1)
+    trainer = _sft_trainer(stock(lm), data, model, steps)
     lengths, predicted = [len(each.ids) for each in data], sum(map(response_tokens, data))
 
     def check() -> None:
@@ -53,16 +55,16 @@ def sft(model: str, device: torch.device) -> Pair:
         np.testing.assert_allclose(found, expected, atol=SLACK)
 
     return Pair(
-        "TRL SFTTrainer", partial(_losses, fine_tune, lm, data), trainer.train, check,
+        "TRL SFTTrainer", partial(_losses, fine_tune, lm, data, steps), trainer.train, check,
         flops=3 * forward_flops(lm, read=lengths, predicted=predicted), tokens=sum(lengths),
     )  # fmt: skip
 
 
 def reward_model(model: str, device: torch.device) -> Pair:
-    """Return Bradley-Terry reward training on STEPS batches of BATCH pairs."""
-    body = build(model).to(device).base_model
-    data = texts.pairs(STEPS * BATCH, SHAPES[model].vocabulary, seed=2)
-    trainer = _reward_trainer(stock(body), data, model, STEPS)
+    """Return Bradley-Terry reward training on some batches of BATCH pairs."""
+    body, steps = build(model).to(device).base_model, STEPS.get(model, 4)
+    data = texts.pairs(steps * BATCH, SHAPES[model].vocabulary, seed=2)
+    trainer = _reward_trainer(stock(body), data, model, steps)
     own = RewardModel(copy.deepcopy(body)).to(device)
     train = partial(_losses, partial(fit, loss="bradley_terry"))
     lengths = [len(each.ids) for pair in data for each in pair]
@@ -74,7 +76,7 @@ def reward_model(model: str, device: torch.device) -> Pair:
         np.testing.assert_allclose(found, expected, atol=SLACK)
 
     return Pair(
-        "TRL RewardTrainer", partial(train, own, data), trainer.train, check,
+        "TRL RewardTrainer", partial(train, own, data, steps), trainer.train, check,
         flops=3 * forward_flops(own.backbone, read=lengths, predicted=0), tokens=sum(lengths),
     )  # fmt: skip
 
@@ -87,12 +89,13 @@ def _spec(steps: int, every: int) -> TrainingSpec:
 
 
 def _losses(
-    fit: Callable[..., tuple[Any, list[Evaluation]]], model: Any, data: Sequence[Any], steps: int = STEPS,
-    every: int = STEPS) -> list[float]:  # fmt: skip
-    """Train on `data` and return the mean loss of every `every` steps."""
+    fit: Callable[..., tuple[Any, list[Evaluation]]], model: Any, data: Sequence[Any], steps: int,
+    every: int | None = None) -> list[float]:  # fmt: skip
+    """Train on `data` and return the mean loss of every `every` steps, or of all."""
     with tempfile.TemporaryDirectory() as folder:
         _, found = fit(
-            model, data, validation=data[:1], training=_spec(steps, every), seed=0, workspace=Path(folder),
+            model, data, validation=data[:1], training=_spec(steps, every or steps), seed=0,
+            workspace=Path(folder),
         )  # fmt: skip
     return [each.training_loss for each in found]
 

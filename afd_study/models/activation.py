@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
-from transformers.activations import GELUTanh
 
 _LINEAR = 2 * math.sqrt(2 / math.pi)
 _CUBIC = _LINEAR * 0.044715
@@ -40,12 +39,3 @@ class FastGelu(nn.Module):
         if x.device.type != "cpu" or x.dtype != torch.float32:
             return nn.functional.gelu(x, approximate="tanh")
         return _GeluTanh.apply(x)
-
-
-def quicken(model: Any) -> Any:
-    """Put FastGelu wherever the model has GELU's tanh form, in place, and return the model."""
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if type(child) is GELUTanh:
-                setattr(module, name, FastGelu())
-    return model

@@ -23,9 +23,11 @@ from transformers.cache_utils import Cache
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
 from transformers.pytorch_utils import Conv1D
 
+from afd_study.models import short_attention
 from afd_study.models.batches import Forks
 from afd_study.models.prefix import SharedPrefix
 
+ATTENTIONS = ("sdpa", short_attention.NAME)
 _PARTS = (GPT2Model, nn.ModuleList, GPT2Block, GPT2Attention, GPT2MLP, Conv1D, nn.LayerNorm, nn.Embedding)
 
 
@@ -34,7 +36,7 @@ def applies(backbone: nn.Module) -> bool:
 
     Adapters, hooks, half precision, gradient checkpointing and other attention than `sdpa` are not.
     """
-    if type(backbone) is not GPT2Model or backbone.config._attn_implementation != "sdpa":
+    if type(backbone) is not GPT2Model or backbone.config._attn_implementation not in ATTENTIONS:
         return False
     if torch.is_autocast_enabled(backbone.device.type) or backbone.dtype != torch.float32:
         return False

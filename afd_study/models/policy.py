@@ -19,8 +19,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from afd_study.errors import HubError, SpecError, unknown_name
 from afd_study.models import ranks
-from afd_study.models.activation import quicken
 from afd_study.models.batches import Batch
+from afd_study.models.quickening import quicken
 from afd_study.models.scoring import TokenLogprobs, refuse_unfit, response_logprobs
 from afd_study.models.specs import LoRASpec, ModelSpec
 

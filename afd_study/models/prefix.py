@@ -20,6 +20,8 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from afd_study.models import short_attention
+
 NAME = "afd_shared_prefix"
 Pass = Callable[[Any, Tensor, Tensor, Cache], Tensor]  # model, ids, their places, what stands before them
 _reading: ContextVar["SharedPrefix"] = ContextVar("the cache that a pass reads")
@@ -158,7 +160,8 @@ def applies(lm: Any) -> bool:
     config = lm.config.get_text_config()
     odd = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size")
     plain = not any(getattr(config, name, None) for name in odd)
-    named = config._attn_implementation in ("sdpa", "eager") and lm._can_set_attn_implementation()
+    known = ("sdpa", "eager", short_attention.NAME)
+    named = config._attn_implementation in known and lm._can_set_attn_implementation()
     return plain and named and not getattr(config, "scale_attn_by_inverse_layer_idx", False)
 
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from afd_study.models import ranks
-from afd_study.models.activation import quicken
 from afd_study.models.batches import Batch, Example, Forks, in_batches
 from afd_study.models.behind import behind_prompts, pays
 from afd_study.models.last_token import applies, earlier, states_behind
+from afd_study.models.quickening import quicken
 from afd_study.models.scoring import last_hidden
 
 
@@ -72,7 +72,8 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Rewar
     """Read what `save_reward_model` wrote, in evaluation mode."""
     model = RewardModel(AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True)))
     model.load_state_dict(load_file(folder / "reward_model.safetensors"))
-    return quicken(model.eval()).to(device)
+    quicken(model.backbone)
+    return model.eval().to(device)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from afd_study.errors import SpecError
@@ -57,7 +58,7 @@ def hidden_states(backbone: nn.Module, ids: Tensor) -> Tensor:
 def response_logprobs(lm: PreTrainedModel, batch: Batch) -> TokenLogprobs:
     """Return the log-probability of every response token given all that stands before it."""
     logits, chosen, rows = _at_responses(lm, batch)
-    return TokenLogprobs(logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1), rows)
+    return TokenLogprobs(-cross_entropy(logits, chosen, reduction="none"), rows)
 
 
 def response_laws(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, TokenLogprobs]:
@@ -183,5 +184,5 @@ def _logprobs_behind(lm: PreTrainedModel, prefix: SharedPrefix, batch: Batch) ->
         hidden = torch.cat([hidden, prefix.read(lm, batch.ids[:, :-1])], 1)
     said = torch.arange(tokens, device=batch.ids.device) < batch.lengths[:, None]
     logits, chosen = output_logits(lm, hidden[said]), batch.ids[said]
-    values = logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
+    values = -cross_entropy(logits, chosen, reduction="none")
     return TokenLogprobs(values, said.nonzero()[:, 0]).per_response(rows)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from afd_study.models.activation import FastGelu, quicken
+from afd_study.models.activation import FastGelu
+from afd_study.models.quickening import quicken
 
 PLACES = torch.cat([torch.linspace(-12, 12, 2001), torch.tensor([0.0, -100.0, 100.0])])
 
