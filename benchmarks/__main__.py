@@ -11,7 +11,7 @@ import typer
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.study.frozen import freeze
-from benchmarks import evaluation, growth, records, sampling, scoring, study, timing
+from benchmarks import evaluation, growth, records, sampling, scoring, shapes, study, timing
 
 
 def _trainer(name: str, model: str, device: torch.device) -> timing.Pair:
@@ -24,11 +24,13 @@ def _trainer(name: str, model: str, device: torch.device) -> timing.Pair:
     return make(model, device)
 
 
-SMALL, MORE = ("1M", "10M"), ("1M", "10M", "124M")
+SMALL, MORE, ON_GPU = ("1M", "10M"), ("1M", "10M", "124M"), ("124M", "gemma-2b")
 BENCHMARKS: dict[str, tuple[Callable[[str, torch.device], timing.Pair], tuple[str, ...]]] = {
     "sft": (partial(_trainer, "sft"), SMALL),
     "reward_model": (partial(_trainer, "reward_model"), SMALL),
     "sampling": (sampling.sampling, MORE),
+    "one_prompt": (partial(sampling.sampling, prompts=1), SMALL),
+    "equal_batch": (partial(sampling.sampling, prompts=50, draws=1), SMALL),
     "scoring": (scoring.scoring, SMALL),
     "scoring_to_maximum": (partial(scoring.scoring, to_maximum=True), SMALL),
     "logprobs": (scoring.logprobs, SMALL),
@@ -60,7 +62,7 @@ def main(
         return _grow(device, pairs)
     found, peaks = [], []
     for each in BENCHMARKS if name == "all" else [name]:
-        for shape in [model] if model else BENCHMARKS[each][1]:
+        for shape in [model] if model else _models(each, device):
             record, peak = _compare(each, shape, device, pairs)
             print(records.table([record]), flush=True)
             found.append(record)
@@ -74,13 +76,19 @@ def main(
         freeze(frozen, {"records": table}, **about)
 
 
+def _models(name: str, device: torch.device) -> tuple[str, ...]:
+    """Return the models that a benchmark runs with where it is run."""
+    of_models = set(BENCHMARKS[name][1]) <= set(shapes.SHAPES)
+    return ON_GPU if of_models and device.type == "cuda" else BENCHMARKS[name][1]
+
+
 def _compare(name: str, model: str, device: torch.device, pairs: int) -> tuple[records.Record, float]:
     """Return a benchmark's record, and the peak probed before and after it, in FLOP/s."""
     pair = BENCHMARKS[name][0](model, device)
     pair.check()
-    before = timing.matmul_peak(device, torch.float32)
+    before = timing.matmul_peak(device, shapes.precision(device))
     ours, peer = timing.interleave(pair.ours, pair.peer, pairs=pairs, device=device)
-    peak = max(before, timing.matmul_peak(device, torch.float32))
+    peak = max(before, timing.matmul_peak(device, shapes.precision(device)))
     found = records.record(
         name=name, model=model, peer_name=pair.peer_name, ours=ours, peer=peer, flops=pair.flops,
         tokens=pair.tokens, peak=peak,

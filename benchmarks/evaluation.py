@@ -11,8 +11,8 @@ from torch.nn.functional import kl_div
 from afd_study.models.scoring import response_kl
 from afd_study.theory.best_of_n import expected_best
 from benchmarks import texts
-from benchmarks.scoring import BATCH, SLACK, forwards
-from benchmarks.shapes import SHAPES, build, forward_flops, stock
+from benchmarks.scoring import BATCH, forwards, slack
+from benchmarks.shapes import SHAPES, build, forward_flops, precision, stock
 from benchmarks.timing import Pair
 
 POOLS = {"500 x 64": (500, 64), "500 x 256": (500, 256)}  # prompts, draws a prompt
@@ -57,7 +57,7 @@ def divergences(model: str, device: torch.device) -> Pair:
 
     The peer takes logits at every position and PyTorch's `kl_div`, as distillation losses are written.
     """
-    lm, other = (build(model, seed=seed).to(device).eval() for seed in (0, 1))
+    lm, other = (build(model, seed=seed, dtype=precision(device)).to(device).eval() for seed in (0, 1))
     data = texts.examples(8 * BATCH, SHAPES[model].vocabulary, seed=7)
     usual = [stock(each) for each in (lm, other)]
     lengths, predicted = [len(each.ids) for each in data], sum(len(e.ids) - e.start for e in data)
@@ -75,6 +75,6 @@ def divergences(model: str, device: torch.device) -> Pair:
     ours, peer = partial(response_kl, lm, other, data), partial(forwards, data, False, device, apart)
     return Pair(
         "kl_div of padded logits", ours, peer,
-        lambda: np.testing.assert_allclose(ours(), peer(), atol=SLACK, rtol=1e-3),
+        lambda: np.testing.assert_allclose(ours(), peer(), **slack(lm)),
         flops=2 * forward_flops(lm, read=lengths, predicted=predicted), tokens=sum(lengths),
     )  # fmt: skip

@@ -14,7 +14,7 @@ import torch
 
 from afd_study.models.decoding import Request, sample
 from benchmarks import texts
-from benchmarks.shapes import SHAPES, build, ending, forward_flops, stock
+from benchmarks.shapes import SHAPES, build, ending, forward_flops, precision, stock
 from benchmarks.timing import Pair, seconds
 
 DRAWS, LENGTH, EOS = 50, 80, 1
@@ -22,21 +22,23 @@ PROMPTS = {"1M": 16, "10M": 8, "124M": 2}
 BATCHINGS = (1, 2, 4, 8, 16)  # prompts at a time
 
 
-def sampling(model: str, device: torch.device) -> Pair:
-    """Return DRAWS responses to each prompt."""
-    lm = ending(build(model), EOS, mean_length=45).to(device).eval()
-    peer = stock(lm)
-    asked = texts.prompts(PROMPTS.get(model, 4), SHAPES[model].vocabulary, seed=3)
-    requests = [Request(str(i), ids, draw) for i, ids in enumerate(asked) for draw in range(DRAWS)]
-    sizes = [size for size in BATCHINGS if size <= len(asked)]
-    times = {size: seconds(partial(_generate, peer, asked, size), device) for size in sizes}
+def sampling(
+    model: str, device: torch.device, *, prompts: int | None = None, draws: int | None = None
+) -> Pair:
+    """Return as many responses to each of so many prompts: DRAWS to each of PROMPTS if None."""
+    lm = ending(build(model, dtype=precision(device)), EOS, mean_length=45).to(device).eval()
+    peer, draws = stock(lm), draws or DRAWS
+    asked = texts.prompts(prompts or PROMPTS.get(model, 4), SHAPES[model].vocabulary, seed=3)
+    requests = [Request(str(i), ids, draw) for i, ids in enumerate(asked) for draw in range(draws)]
+    sizes = [size for size in (*BATCHINGS, len(asked)) if size <= len(asked)]
+    times = {size: seconds(partial(_generate, peer, asked, size, draws), device) for size in sizes}
     best = min(times, key=times.__getitem__)
 
     def ours() -> None:
         sample(lm, requests, seed=0, eos_id=EOS, max_new_tokens=LENGTH)
 
     def check() -> None:
-        """Greedy decoding says the same."""
+        """Greedy decoding says the same; in half precision logits that are nearly equal may change places."""
         once = [Request(str(i), ids, 0) for i, ids in enumerate(asked)]
         drawn = sample(lm, once, seed=0, eos_id=EOS, max_new_tokens=LENGTH, temperature=0)
         for ids, own in zip(asked, drawn, strict=True):
@@ -45,19 +47,20 @@ def sampling(model: str, device: torch.device) -> Pair:
                 prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=LENGTH,
                 eos_token_id=EOS, pad_token_id=0,
             )  # fmt: skip
-            assert said[0, len(ids) :].tolist() == list(own.ids)
+            alike = [a == b for a, b in zip(said[0, len(ids) :].tolist(), own.ids, strict=False)]
+            assert all(alike) if lm.dtype == torch.float32 else all(alike[:8])
 
     drawn = sample(lm, requests, seed=0, eos_id=EOS, max_new_tokens=LENGTH)
     written = sum(len(each.ids) for each in drawn)
     read = [len(request.ids) + len(each.ids) for request, each in zip(requests, drawn, strict=True)]
-    spared = forward_flops(lm, read=[len(ids) for ids in asked], predicted=0) * (DRAWS - 1)
+    spared = forward_flops(lm, read=[len(ids) for ids in asked], predicted=0) * (draws - 1)
     return Pair(
-        f"generate, {best} prompts at a time", ours, lambda: _generate(peer, asked, best), check,
+        f"generate, {best} prompts at a time", ours, lambda: _generate(peer, asked, best, draws), check,
         flops=forward_flops(lm, read=read, predicted=written) - spared, tokens=written,
     )  # fmt: skip
 
 
-def _generate(lm: Any, asked: Sequence[tuple[int, ...]], size: int) -> None:
+def _generate(lm: Any, asked: Sequence[tuple[int, ...]], size: int, draws: int) -> None:
     """Draw with `generate`, `size` prompts at a time, prompts of similar length together."""
     order = sorted(asked, key=len)
     for first in range(0, len(order), size):
@@ -69,5 +72,5 @@ def _generate(lm: Any, asked: Sequence[tuple[int, ...]], size: int) -> None:
         )
         lm.generate(
             ids, attention_mask=seen, do_sample=True, top_k=0, top_p=1.0, temperature=1.0,
-            num_return_sequences=DRAWS, max_new_tokens=LENGTH, eos_token_id=EOS, pad_token_id=0,
+            num_return_sequences=draws, max_new_tokens=LENGTH, eos_token_id=EOS, pad_token_id=0,
         )  # fmt: skip

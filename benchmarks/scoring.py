@@ -15,7 +15,7 @@ from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.scoring import sequence_logprobs
 from benchmarks import texts
 from benchmarks.sampling import DRAWS, PROMPTS
-from benchmarks.shapes import SHAPES, build, forward_flops, stock
+from benchmarks.shapes import SHAPES, build, forward_flops, precision, stock
 from benchmarks.timing import Pair
 
 BATCH = 50
@@ -24,7 +24,7 @@ SLACK = 2e-3  # float32, summed in another order, over 80 tokens
 
 def scoring(model: str, device: torch.device, *, to_maximum: bool = False) -> Pair:
     """Return rewards of DRAWS responses to each prompt."""
-    reward = RewardModel(build(model).base_model).to(device).eval()
+    reward = RewardModel(build(model, dtype=precision(device)).base_model).to(device).eval()
     torch.nn.init.normal_(reward.head.weight, generator=torch.Generator(device).manual_seed(0))
     data, body = _data(model), stock(reward.backbone)
 
@@ -40,7 +40,7 @@ def scoring(model: str, device: torch.device, *, to_maximum: bool = False) -> Pa
 
 def logprobs(model: str, device: torch.device, *, to_maximum: bool = False) -> Pair:
     """Return log-probabilities of DRAWS responses to each prompt."""
-    lm, data = build(model).to(device).eval(), _data(model)
+    lm, data = build(model, dtype=precision(device)).to(device).eval(), _data(model)
     usual = stock(lm)
 
     def logged(ids: Tensor, seen: Tensor, part: Sequence[Example]) -> Tensor:
@@ -57,6 +57,11 @@ def logprobs(model: str, device: torch.device, *, to_maximum: bool = False) -> P
     )  # fmt: skip
 
 
+def slack(lm: Any) -> dict[str, Any]:
+    """Return how far the sides may differ: rounding of float32, or of bfloat16 with its two digits."""
+    return {"atol": SLACK, "rtol": 1e-3} if lm.dtype == torch.float32 else {"atol": 1.0, "rtol": 5e-2}
+
+
 def _data(model: str) -> list[Example]:
     asked = texts.prompts(PROMPTS.get(model, 4), SHAPES[model].vocabulary, seed=4)
     return texts.responses(asked, DRAWS, SHAPES[model].vocabulary, seed=5)
@@ -69,7 +74,7 @@ def _pair(
     lengths = [len(each.ids) for each in data]
     return Pair(
         f"forward padded to the {'maximum' if to_maximum else 'batch'}", ours, peer,
-        lambda: np.testing.assert_allclose(ours(), peer(), atol=SLACK, rtol=1e-4),
+        lambda: np.testing.assert_allclose(ours(), peer(), **slack(lm)),
         flops=forward_flops(lm, read=lengths, predicted=predicted), tokens=sum(lengths),
     )  # fmt: skip
 

@@ -67,6 +67,17 @@ def stock(model: Any) -> Any:
     return fresh.train(model.training)
 
 
+def precision(device: torch.device) -> torch.dtype:
+    """Return the type that models compute in, and that the peak is probed in: bfloat16 on a GPU."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def kept(model: str, device: torch.device) -> torch.dtype:
+    """Return the type that weights in training are kept in: float32, where moments leave a GPU room."""
+    large = SHAPES[model].architecture != "gpt2"
+    return precision(device) if large else torch.float32
+
+
 def matrix_parameters(lm: PreTrainedModel) -> int:
     """Count the weights of matrix products in the body: without embeddings, norms and biases."""
     apart = [module.weight for module in lm.modules() if isinstance(module, torch.nn.Embedding)]

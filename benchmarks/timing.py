@@ -58,8 +58,11 @@ def _finish(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def matmul_peak(device: torch.device, dtype: torch.dtype, *, size: int = 1024, repeats: int = 12) -> float:
+def matmul_peak(
+    device: torch.device, dtype: torch.dtype, *, size: int | None = None, repeats: int = 12
+) -> float:
     """Return the fastest of `repeats` square matrix products, in FLOP/s: what no model can pass."""
+    size = size or (8192 if device.type == "cuda" else 1024)
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = min(seconds(lambda: left @ right, device) for _ in range(repeats))
     return 2 * size**3 / best

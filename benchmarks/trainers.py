@@ -1,9 +1,9 @@
 """SFT and reward models: our loop beside TRL's trainers at their best.
 
 TRL's defaults (bf16, gradient checkpointing, no sorting by length) are several times slower on a CPU: the
-peer runs in float32 without checkpointing, with batches of similar length and fused AdamW, and its data set
-is prepared before the clock starts. Both sides train the same weights for as many steps on the same examples,
-each in its own order.
+peer runs in float32 (mixed with bfloat16 on a GPU, as ours does) without checkpointing, with batches of
+similar length and fused AdamW, and its data set is prepared before the clock starts. Both sides train the
+same weights for as many steps on the same examples, each in its own order.
 """
 
 import copy
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import GPT2ForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
 from afd_study.methods.reward_model import fit
@@ -27,7 +27,7 @@ from afd_study.models.reward import RewardModel
 from afd_study.models.specs import TrainingSpec
 from afd_study.models.training import Evaluation
 from benchmarks import texts
-from benchmarks.shapes import SHAPES, build, forward_flops, stock, tokenizer
+from benchmarks.shapes import SHAPES, build, forward_flops, kept, stock, tokenizer
 from benchmarks.timing import Pair
 
 BATCH, RATE = 32, 1e-4
@@ -43,7 +43,7 @@ _BEST = {
 
 def sft(model: str, device: torch.device) -> Pair:
     """Return SFT on some batches of BATCH examples."""
-    lm, steps = build(model).to(device), STEPS.get(model, 4)
+    lm, steps = build(model, dtype=kept(model, device)).to(device), STEPS.get(model, 4)
     data = texts.examples(steps * BATCH, SHAPES[model].vocabulary, seed=1)
     trainer = _sft_trainer(stock(lm), data, model, steps)
     lengths, predicted = [len(each.ids) for each in data], sum(map(response_tokens, data))
@@ -52,7 +52,7 @@ def sft(model: str, device: torch.device) -> Pair:
         few = data[:BATCH]
         found = _losses(fine_tune, copy.deepcopy(lm), few, CHECKED, every=1)
         expected = _logged(_sft_trainer(stock(lm), few, model, CHECKED))
-        np.testing.assert_allclose(found, expected, atol=SLACK)
+        np.testing.assert_allclose(found, expected, atol=SLACK if device.type == "cpu" else 2e-2)
 
     return Pair(
         "TRL SFTTrainer", partial(_losses, fine_tune, lm, data, steps), trainer.train, check,
@@ -62,7 +62,7 @@ def sft(model: str, device: torch.device) -> Pair:
 
 def reward_model(model: str, device: torch.device) -> Pair:
     """Return Bradley-Terry reward training on some batches of BATCH pairs."""
-    body, steps = build(model).to(device).base_model, STEPS.get(model, 4)
+    body, steps = build(model, dtype=kept(model, device)).to(device).base_model, STEPS.get(model, 4)
     data = texts.pairs(steps * BATCH, SHAPES[model].vocabulary, seed=2)
     trainer = _reward_trainer(stock(body), data, model, steps)
     own = RewardModel(copy.deepcopy(body)).to(device)
@@ -73,7 +73,7 @@ def reward_model(model: str, device: torch.device) -> Pair:
         few = data[:BATCH]
         found = train(RewardModel(copy.deepcopy(body)), few, CHECKED, every=1)
         expected = _logged(_reward_trainer(stock(body), few, model, CHECKED))
-        np.testing.assert_allclose(found, expected, atol=SLACK)
+        np.testing.assert_allclose(found, expected, atol=SLACK if device.type == "cpu" else 2e-2)
 
     return Pair(
         "TRL RewardTrainer", partial(train, own, data, steps), trainer.train, check,
@@ -104,7 +104,7 @@ def _config(kind: type, lm: Any, steps: int, **more: Any) -> Any:
     return kind(
         output_dir=str(Path(tempfile.gettempdir()) / "afd-benchmarks"), max_steps=steps,
         per_device_train_batch_size=BATCH, logging_steps=1 if steps == CHECKED else steps,
-        use_cpu=lm.device.type == "cpu", **_BEST, **more,
+        use_cpu=lm.device.type == "cpu", **_BEST | {"bf16": lm.device.type == "cuda"}, **more,
     )  # fmt: skip
 
 
@@ -125,8 +125,8 @@ def _reward_trainer(body: Any, data: Sequence[Responses], model: str, steps: int
     })  # fmt: skip
     config = copy.deepcopy(body.config)
     config.num_labels, config.pad_token_id = 1, 0
-    judge = GPT2ForSequenceClassification(config).to(body.device)
-    judge.transformer = body
+    judge: Any = AutoModelForSequenceClassification.from_config(config).to(body.device, body.dtype)
+    setattr(judge, judge.base_model_prefix, body)
     torch.nn.init.zeros_(judge.score.weight)  # as ours starts
     settings = _config(RewardConfig, body, steps, remove_unused_columns=False)
     return RewardTrainer(judge, settings, train_dataset=rows, processing_class=tokenizer(SHAPES[model]))

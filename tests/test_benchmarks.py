@@ -127,6 +127,32 @@ def test_a_power_law_has_its_exponent():
     assert late["low"] < late["exponent"] < late["last"] < 1
 
 
+def test_a_gpu_runs_larger_shapes_in_half_precision():
+    gpu = torch.device("cuda")  # named, not used
+    assert command._models("sft", gpu) == ("124M", "gemma-2b") and command._models("sft", CPU) == (
+        "1M",
+        "10M",
+    )
+    assert command._models("best_of_n", gpu) == tuple(evaluation.POOLS)
+    assert shapes.precision(gpu) == shapes.kept("gemma-2b", gpu) == torch.bfloat16
+    assert shapes.kept("124M", gpu) == shapes.precision(CPU) == torch.float32
+
+
+@pytest.mark.parametrize("make", [sampling.sampling, scoring.scoring, scoring.logprobs])
+def test_other_architectures_do_the_same_on_both_sides(make, monkeypatch):
+    sizes = {
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 160,
+    }  # fmt: skip
+    monkeypatch.setitem(shapes.SHAPES, "mini", shapes.Shape("gemma", 40, sizes))
+    make("mini", CPU).check()
+
+
+@pytest.mark.parametrize("asked", [{"prompts": 1}, {"prompts": 5, "draws": 1}])
+def test_one_prompt_and_equal_batches_are_checked_too(asked):
+    sampling.sampling("mini", CPU, **asked).check()
+
+
 def test_unknown_names_are_refused_with_the_nearest():
     with pytest.raises(SpecError, match="sampling"):
         command.main("samplin")
