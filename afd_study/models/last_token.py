@@ -1,4 +1,4 @@
-"""A GPT-2's last hidden state at one position a row, without the rest of its last block.
+"""A GPT-2's last hidden states where they are asked for, without the rest of its last block.
 
 A reward reads nothing but the state at the response's last token. In the last block the other positions count
 only as what that token attends to: their queries, outputs and MLP are never read. Nor are their keys and
@@ -18,13 +18,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import GPT2Model
 from transformers.cache_utils import Cache
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2Block
 from transformers.pytorch_utils import Conv1D
 
 from afd_study.models import short_attention
-from afd_study.models.batches import Forks
+from afd_study.models.batches import Batch, Forks
 from afd_study.models.prefix import SharedPrefix
 
 ATTENTIONS = ("sdpa", short_attention.NAME)
@@ -67,6 +68,42 @@ def forked_states(backbone: Any, forks: Forks) -> Tensor:
     rows = torch.arange(len(forks.ids), device=forks.ids.device)[:, None]
     barred = forks.barred[rows, forks.ends].flatten(0, 1)
     return _last_block(backbone, hidden[rows, forks.ends].flatten(0, 1), [(hidden, barred)])
+
+
+def response_states(backbone: Any, batch: Batch) -> Tensor:
+    """Return final hidden states (tokens, width) where a response's tokens are chosen, row by row.
+
+    In the last block prompts and padding are attended to and no more: they need neither query nor MLP.
+    """
+    places = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+    hidden = earlier(backbone, batch.ids, places[None], None)
+    block, sizes = backbone.h[-1], (batch.lengths - batch.starts)[:, None]
+    chosen = (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
+    answered = torch.arange(int(sizes.max()), device=places.device)
+    barred = places > (answered + batch.starts[:, None] - 1)[..., None]
+    bias = torch.zeros_like(barred, dtype=hidden.dtype).masked_fill(barred, -torch.inf)[:, None]
+    attended = _responses_attended(block.attn, block.ln_1(hidden), chosen, answered < sizes, bias)
+    own = hidden[chosen] + block.attn.c_proj(attended)
+    return backbone.ln_f(own + block.mlp(block.ln_2(own)))
+
+
+def _responses_attended(attention: Any, states: Tensor, chosen: Tensor, real: Tensor, bias: Tensor) -> Tensor:
+    """Return (tokens, width) that the states `chosen` attend to in their own row.
+
+    `chosen` (batch, length) are as many as are `real` (batch, longest response), row by row; `bias` (batch,
+    1, longest response, length).
+    """
+    width, by_head = states.shape[-1], (attention.num_heads, attention.head_dim)
+    weight, offset = attention.c_attn.weight, attention.c_attn.bias
+    query = states.new_zeros(*real.shape, width)
+    query[real] = torch.addmm(offset[:width], states[chosen], weight[:, :width])
+    key, value = (states @ weight[:, width:] + offset[width:]).split(width, -1)
+    query, key, value = (each.unflatten(-1, by_head).transpose(1, 2) for each in (query, key, value))
+    if short_attention.pays(query, key):
+        found = short_attention.plainly(query, key, value, bias, attention.scaling)
+    else:
+        found = scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=attention.scaling)
+    return found.transpose(1, 2).flatten(2)[real]
 
 
 def states_behind(backbone: Any, prefix: SharedPrefix, ids: Tensor, last: Tensor) -> Tensor:

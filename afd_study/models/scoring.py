@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from afd_study.errors import SpecError
 from afd_study.models.batches import Batch, Example, Forks, in_batches
 from afd_study.models.behind import behind_prompts, pays
-from afd_study.models.last_token import applies, forked_states, last_states
+from afd_study.models.last_token import applies, forked_states, last_states, response_states
 from afd_study.models.prefix import SharedPrefix
 
 
@@ -86,7 +86,10 @@ def _at_responses(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor, Te
     """Return logits (tokens, vocabulary) where a response token was chosen, that token, and its row."""
     places = torch.arange(batch.ids.shape[1] - 1, device=batch.ids.device)
     predicts = (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
-    hidden = hidden_states(lm.base_model, batch.ids)[:, :-1][predicts]
+    if applies(lm.base_model):
+        hidden = response_states(lm.base_model, batch)
+    else:
+        hidden = hidden_states(lm.base_model, batch.ids)[:, :-1][predicts]
     return output_logits(lm, hidden), batch.ids[:, 1:][predicts], predicts.nonzero()[:, 0]
 
 

@@ -26,26 +26,31 @@ def attend(
 
     `query`, `key` and `value` are (batch, heads, tokens, width). Returns (batch, tokens, heads, width).
     """
-    if not _pays(query, key, dropout):
+    if dropout > 0 or query.shape != key.shape or not pays(query, key):
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    batch, heads, tokens, width = query.shape
-    if attention_mask is None:
-        bias = _causal(tokens).expand(batch * heads, tokens, tokens)
-    else:
-        bias = attention_mask.expand(batch, heads, tokens, tokens).flatten(0, 1)
-    queries, keys, values = (each.reshape(batch * heads, tokens, width) for each in (query, key, value))
-    scale = width**-0.5 if scaling is None else scaling
+    bias = _causal(query.shape[2]) if attention_mask is None else attention_mask
+    scale = query.shape[3] ** -0.5 if scaling is None else scaling
+    return plainly(query, key, value, bias, scale).transpose(1, 2), None
+
+
+def plainly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Return softmax(scale query key^T + bias) value: (batch, heads, queries, width).
+
+    `bias` spreads to (batch, heads, queries, keys).
+    """
+    batch, heads, asked, _ = query.shape
+    bias = bias.expand(batch, heads, asked, key.shape[2]).flatten(0, 1)
+    queries, keys, values = (each.flatten(0, 1) for each in (query, key, value))
     found = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=scale).softmax(-1) @ values
-    return found.view(batch, heads, tokens, width).transpose(1, 2), None
+    return found.unflatten(0, (batch, heads))
 
 
-def _pays(query: Tensor, key: Tensor, dropout: float) -> bool:
-    """Tell whether this is training of short texts by the plain formula in float32 on a CPU."""
+def pays(query: Tensor, key: Tensor) -> bool:
+    """Tell whether this is training on short texts in float32 on a CPU."""
     trains = query.requires_grad and torch.is_grad_enabled()
-    plain = query.device.type == "cpu" and query.dtype == torch.float32 and dropout == 0
-    return trains and plain and query.shape == key.shape and query.shape[2] <= LONGEST
+    return trains and query.device.type == "cpu" and query.dtype == torch.float32 and key.shape[2] <= LONGEST
 
 
 @lru_cache(maxsize=LONGEST)

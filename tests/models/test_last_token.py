@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from afd_study.models import scoring
+from afd_study.models import scoring, short_attention
 from afd_study.models.batches import Pair, collate, fork, join
-from afd_study.models.last_token import applies, forked_states, last_states
+from afd_study.models.last_token import applies, forked_states, last_states, response_states
 from afd_study.models.policy import with_lora
 from afd_study.models.reward import RewardModel
 from afd_study.models.scoring import hidden_states, last_hidden
@@ -69,6 +69,28 @@ def test_values_and_gradients_are_those_of_the_whole_pass(build, settings, train
             fast_gradients[name] / scale, gradient / scale, rtol=1e-5, atol=1e-5, msg=name
         )
     assert all(gradient.abs().max() > 1e-3 for gradient in slow_gradients.values())
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("longest", [160, 0])  # by plain products, and by the fused kernel
+def test_states_of_responses_have_the_values_and_gradients_of_the_whole_pass(
+    build, settings, longest, monkeypatch
+):
+    monkeypatch.setattr(short_attention, "LONGEST", longest)
+    backbone, rows = build("gpt2", **settings).base_model, batch()
+    places = torch.arange(rows.ids.shape[1])
+    chosen = (places >= rows.starts[:, None] - 1) & (places < rows.lengths[:, None] - 1)
+    found = []
+    for states in (response_states(backbone, rows), hidden_states(backbone, rows.ids)[chosen]):
+        backbone.zero_grad()
+        (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
+        found.append((states.detach(), [p.grad.clone() for p in backbone.parameters()]))
+    (fast, fast_gradients), (slow, slow_gradients) = found
+    assert len(fast) == int((rows.lengths - rows.starts).sum())
+    torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-5)
+    for mine, theirs in zip(fast_gradients, slow_gradients, strict=True):
+        scale = max(1.0, float(theirs.abs().max()))
+        torch.testing.assert_close(mine / scale, theirs / scale, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
