@@ -25,7 +25,7 @@ from afd_study.models.specs import TrainingSpec
 from benchmarks import shapes
 from benchmarks.timing import seconds
 
-EOS, PROMPT, STEPS, BATCH = 1, 32, 4, 32
+EOS, PROMPT, STEPS, BATCH = 1, 32, 2, 32
 
 
 class Point(NamedTuple):
@@ -40,8 +40,8 @@ class Point(NamedTuple):
 
 BASE = Point()
 AXES: dict[str, tuple[int, ...]] = {
-    "width": (64, 128, 256, 512), "tokens": (32, 64, 128, 256), "draws": (4, 16, 64, 256),
-    "prompts": (4, 16, 64, 256), "vocabulary": (1024, 4096, 16_384, 65_536),
+    "width": (64, 128, 256, 384), "tokens": (32, 64, 128, 256), "draws": (4, 16, 64, 128),
+    "prompts": (4, 16, 64, 128), "vocabulary": (1024, 4096, 16_384, 32_768),
 }  # fmt: skip
 GROWS = {  # which work an axis makes grow
     "training": ("width", "tokens", "vocabulary"),
