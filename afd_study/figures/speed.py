@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from afd_study.figures.style import INK, Plate, legend_below, need, plate, theme
 
@@ -56,3 +57,14 @@ def _panel(axes: Axes, part: pd.DataFrame, label: str) -> None:
             markersize=4, elinewidth=0.8,
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel=label)
+    axes.set_xticks(sorted(set(part["value"])))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: _short(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float) -> str:
+    """Write 196608 as 197 k and 3145728 as 3.15 M."""
+    for size, unit in ((1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}" if value < 100 * size else f"{value / size:.0f}{unit}"
+    return f"{value:g}"

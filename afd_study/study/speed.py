@@ -20,7 +20,7 @@ def manifest(name: str = "benchmarks") -> dict[str, Any]:
 
 
 def compared(name: str = "benchmarks") -> pd.DataFrame:
-    """Return columns work, model, peer, seconds, peer_seconds, ratio, range, share_of_peak; a row a pair.
+    """Return columns work, model, peer, ms, peer_ms, ratio, range, share_of_peak; a row a pair.
 
     Raises StoreError where nothing is frozen under that name.
     """
@@ -31,7 +31,7 @@ def compared(name: str = "benchmarks") -> pd.DataFrame:
     ]
     return pd.DataFrame({
         "work": found["name"].map(WORK), "model": found["model"], "peer": found["peer_name"].fillna("none"),
-        "seconds": found["ours"], "peer_seconds": found["peer"], "ratio": found["ratio"], "range": spread,
+        "ms": 1e3 * found["ours"], "peer_ms": 1e3 * found["peer"], "ratio": found["ratio"], "range": spread,
         "share_of_peak": found["share_of_peak"],
     })  # fmt: skip
 
