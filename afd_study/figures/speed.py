@@ -63,8 +63,8 @@ def _panel(axes: Axes, part: pd.DataFrame, label: str) -> None:
 
 
 def _short(value: float) -> str:
-    """Write 196608 as 197 k and 3145728 as 3.15 M."""
+    """Write 196608 as 197 k and 3145728 as 3.1 M."""
     for size, unit in ((1e6, " M"), (1e3, " k")):
         if value >= size:
-            return f"{value / size:.3g}{unit}" if value < 100 * size else f"{value / size:.0f}{unit}"
+            return f"{value / size:.{3 if value >= 100 * size else 2}g}{unit}"
     return f"{value:g}"
