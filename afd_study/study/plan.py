@@ -29,6 +29,9 @@ class Setting(NamedTuple):
 
 
 MILLION = Setting()
+MODELS = {
+    "GPT-2 (124 M)": "gpt2", "Gemma (2 B)": "google/gemma-2b", "Llama 2 (7 B)": "meta-llama/Llama-2-7b-hf",
+}  # fmt: skip
 
 
 class Stage(NamedTuple):

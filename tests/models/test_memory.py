@@ -70,4 +70,7 @@ def test_the_loop_takes_the_setting(build, tmp_path):
         assert counted(module) == 1 + wanted
         found[wanted] = module.state_dict()
     for name, value in found[False].items():
-        torch.testing.assert_close(found[True][name], value)
+        mine, theirs = found[True][name], value
+        if name.endswith("c_attn.bias"):  # the keys' part has no gradient but rounding, whose sign Adam takes
+            mine, theirs = (torch.cat([each.chunk(3)[0], each.chunk(3)[2]]) for each in (mine, theirs))
+        torch.testing.assert_close(mine, theirs, atol=5e-5, rtol=0)
