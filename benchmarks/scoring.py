@@ -46,9 +46,7 @@ def logprobs(model: str, device: torch.device, *, to_maximum: bool = False) -> P
     def logged(ids: Tensor, seen: Tensor, part: Sequence[Example]) -> Tensor:
         logits = usual(input_ids=ids, attention_mask=seen, use_cache=False).logits[:, :-1].float()
         chosen = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
-        place = torch.arange(1, ids.shape[1], device=device)
-        starts = torch.tensor([each.start for each in part], device=device)
-        return (chosen * ((place >= starts[:, None]) & (seen[:, 1:] > 0))).sum(1)
+        return (chosen * in_response(seen, part)).sum(1)
 
     predicted = sum(len(each.ids) - each.start for each in data)
     return _pair(
@@ -57,9 +55,16 @@ def logprobs(model: str, device: torch.device, *, to_maximum: bool = False) -> P
     )  # fmt: skip
 
 
-def slack(lm: Any) -> dict[str, Any]:
+def in_response(seen: Tensor, part: Sequence[Example]) -> Tensor:
+    """Tell of each token but the first whether it is a response's: (batch, length - 1)."""
+    place = torch.arange(1, seen.shape[1], device=seen.device)
+    starts = torch.tensor([each.start for each in part], device=seen.device)
+    return (place >= starts[:, None]) & (seen[:, 1:] > 0)
+
+
+def slack(lm: Any, rtol: float = 1e-4) -> dict[str, Any]:
     """Return how far the sides may differ: rounding of float32, or of bfloat16 with its two digits."""
-    return {"atol": SLACK, "rtol": 1e-3} if lm.dtype == torch.float32 else {"atol": 1.0, "rtol": 5e-2}
+    return {"atol": SLACK, "rtol": rtol} if lm.dtype == torch.float32 else {"atol": 1.0, "rtol": 5e-2}
 
 
 def _data(model: str) -> list[Example]:

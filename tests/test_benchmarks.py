@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from afd_study.errors import SpecError
+from afd_study.study import speed
 from benchmarks import __main__ as command
 from benchmarks import evaluation, growth, records, sampling, scoring, shapes, study, texts, timing
 
@@ -125,6 +126,10 @@ def test_a_power_law_has_its_exponent():
     np.testing.assert_allclose(found[["exponent", "low", "high", "last"]].to_numpy(float), 1.5)
     late = growth.exponents(pd.DataFrame({**part, "seconds": 10 + value})).iloc[0]
     assert late["low"] < late["exponent"] < late["last"] < 1
+
+
+def test_every_benchmark_has_a_name_on_the_page():
+    assert set(speed.WORK) == set(command.BENCHMARKS)
 
 
 def test_a_gpu_runs_larger_shapes_in_half_precision():

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from afd_study.figures.style import INK, Plate, legend_below, need, plate, theme
+from afd_study.figures.style import INK, RULE, Plate, legend_below, need, plate, theme
 
 AXES = {
     "parameters": "parameters in matrix products", "tokens": "tokens a response", "draws": "draws a prompt",
@@ -43,9 +43,7 @@ def growth(table: pd.DataFrame) -> Plate:
 
 def _panel(axes: Axes, part: pd.DataFrame, label: str) -> None:
     first, last = part["value"].min(), part["value"].max()
-    axes.plot(
-        [first, last], [1, last / first], label="proportional", color="#666666", linewidth=0.8, zorder=0
-    )
+    axes.plot([first, last], [1, last / first], label="proportional", **RULE)
     for work, (line, marker) in WORKS.items():
         rows = part[part["work"] == work].sort_values("value")
         if rows.empty:

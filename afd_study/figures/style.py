@@ -97,7 +97,7 @@ VERDICTS = {
 WIDTH = 7.5  # inches: the text width of a book page
 DPI = 144
 INK = "#222222"
-RULE = {"color": "#666666", "linewidth": 0.8, "zorder": 0}
+RULE: dict[str, Any] = {"color": "#666666", "linewidth": 0.8, "zorder": 0}
 
 
 def look(method: str) -> Look:

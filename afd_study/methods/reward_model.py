@@ -46,9 +46,7 @@ def training_loss(name: str, module: nn.Module, items: Sequence[Pair], *, consta
 def forks(module: Any, items: Sequence[Pair]) -> bool:
     """Tell whether to read a prompt once for both responses: where the model and every pair allow it."""
     backbone = getattr(module, "module", module).backbone  # within what several processes wrap it in
-    return applies(backbone) and all(
-        pair.high.ids[: pair.high.start] == pair.low.ids[: pair.low.start] for pair in items
-    )
+    return applies(backbone) and all(pair.high.prompt == pair.low.prompt for pair in items)
 
 
 def fit(
@@ -72,6 +70,7 @@ def fit(
     adapters = with_lora(model.backbone, lora, seed=seed)
 
     def evaluate(module: nn.Module) -> float:
+        assert isinstance(module, RewardModel)  # train hands back the module it was given
         high, low = both_sides(module, validation)
         return float(
             pair_loss(loss, high=torch.tensor(high), low=torch.tensor(low), constant=len(validation))
@@ -87,10 +86,10 @@ def fit(
     return model, evaluations
 
 
-def both_sides(model: nn.Module, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+def both_sides(model: RewardModel, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
     """Return the rewards of the high and of the low responses, each shape (pairs,)."""
     both = [pair.high for pair in pairs] + [pair.low for pair in pairs]
-    scores = shared(both, partial(rewards, model))  # type: ignore[arg-type]
+    scores = shared(both, partial(rewards, model))
     return scores[: len(pairs)], scores[len(pairs) :]
 
 

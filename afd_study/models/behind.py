@@ -24,7 +24,7 @@ class _Table(NamedTuple):
 
 def pays(lm: Any, examples: Sequence[Example]) -> bool:
     """Tell whether to score behind prompts: the model can be read so, and has prompts with many responses."""
-    return applies(lm) and len(examples) >= FEWEST * len({each.ids[: each.start] for each in examples})
+    return applies(lm) and len(examples) >= FEWEST * len({each.prompt for each in examples})
 
 
 def behind_prompts(
@@ -62,7 +62,7 @@ def _tables(examples: Sequence[Example], max_tokens: int) -> Iterator[_Table]:
     """Yield all examples by prompt: prompts of similar length with similarly many responses together."""
     asked: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for row, example in enumerate(examples):
-        asked[example.ids[: example.start]].append(row)
+        asked[example.prompt].append(row)
     order = sorted(asked, key=lambda ids: (-len(asked[ids]), -len(ids)))
     first = 0
     while first < len(order):

@@ -70,15 +70,15 @@ def forked_states(backbone: Any, forks: Forks) -> Tensor:
     return _last_block(backbone, hidden[rows, forks.ends].flatten(0, 1), [(hidden, barred)])
 
 
-def response_states(backbone: Any, batch: Batch) -> Tensor:
-    """Return final hidden states (tokens, width) where a response's tokens are chosen, row by row.
+def response_states(backbone: Any, batch: Batch, chosen: Tensor) -> Tensor:
+    """Return final hidden states (tokens, width) where a response's tokens are `chosen`, row by row.
 
-    In the last block prompts and padding are attended to and no more: they need neither query nor MLP.
+    `chosen` (batch, length) is true from the token before the response to the last but one. In the last block
+    prompts and padding are attended to and no more: they need neither query nor MLP.
     """
     places = torch.arange(batch.ids.shape[1], device=batch.ids.device)
     hidden = earlier(backbone, batch.ids, places[None], None)
     block, sizes = backbone.h[-1], (batch.lengths - batch.starts)[:, None]
-    chosen = (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
     answered = torch.arange(int(sizes.max()), device=places.device)
     barred = places > (answered + batch.starts[:, None] - 1)[..., None]
     bias = torch.zeros_like(barred, dtype=hidden.dtype).masked_fill(barred, -torch.inf)[:, None]

@@ -133,11 +133,13 @@ def shared(items: Sequence[Any], run: Callable[[Sequence[Any]], Results]) -> Res
     for part in parts:
         if isinstance(part, Exception):
             raise part
-    found: list[Any] = [None] * len(items)
+    found: Any = [None] * len(items)
     for there, part in zip(places, parts, strict=True):
         for place, value in zip(there, part, strict=True):
             found[place] = value
-    return np.array(found) if any(isinstance(part, np.ndarray) for part in parts) else found  # type: ignore[return-value]
+    if any(isinstance(part, np.ndarray) for part in parts):
+        found = np.array(found)
+    return found
 
 
 def _shares(items: Sequence[Asked], n: int) -> list[list[int]]:

@@ -84,13 +84,14 @@ def entropies(lm: PreTrainedModel, batch: Batch) -> Tensor:
 
 def _at_responses(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Return logits (tokens, vocabulary) where a response token was chosen, that token, and its row."""
-    places = torch.arange(batch.ids.shape[1] - 1, device=batch.ids.device)
+    places = torch.arange(batch.ids.shape[1], device=batch.ids.device)
     predicts = (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
     if applies(lm.base_model):
-        hidden = response_states(lm.base_model, batch)
+        hidden = response_states(lm.base_model, batch, predicts)
     else:
-        hidden = hidden_states(lm.base_model, batch.ids)[:, :-1][predicts]
-    return output_logits(lm, hidden), batch.ids[:, 1:][predicts], predicts.nonzero()[:, 0]
+        hidden = hidden_states(lm.base_model, batch.ids)[predicts]
+    rows, at = predicts.nonzero(as_tuple=True)
+    return output_logits(lm, hidden), batch.ids[rows, at + 1], rows
 
 
 def in_parts(

@@ -27,6 +27,7 @@ from afd_study.study.probe_steps import EDITED_DRAWS
 from afd_study.study.shapes import BYTES, Shape, adapters, constants, published_config, shape_of
 from afd_study.study.spec import StudySpec
 from afd_study.study.store import Step
+from afd_study.worlds.hh_rlhf import HHRLHFSpec
 
 OPTIMISER = 16  # bytes a trained parameter: weight, gradient, both moments, in float32
 COLUMNS = ("step", "flops", "seconds", "gigabytes")
@@ -121,10 +122,10 @@ def downloads(found: Sizes) -> pd.DataFrame:
     ):
         if model is not None and shape is not None and model.name_or_path and model.allow_download:
             rows.append((kind, model.name_or_path, shape.parameters * BYTES[shape.published]))
-    if getattr(spec.world, "hub", None):
-        known, subsets = constants()["hh_rlhf"], spec.world.subsets  # type: ignore[union-attr]
+    if isinstance(spec.world, HHRLHFSpec) and spec.world.hub is not None:
+        known, subsets = constants()["hh_rlhf"], spec.world.subsets
         n = sum(known["rows"][subset] + known["test_rows"] for subset in subsets)
-        name = f"{spec.world.hub} ({', '.join(subsets)})"  # type: ignore[union-attr]
+        name = f"{spec.world.hub} ({', '.join(subsets)})"
         rows.append(("data", name, n * known["bytes_per_row"]))
     return pd.DataFrame(rows, columns=["kind", "name", "bytes"])
 

@@ -64,7 +64,7 @@ def _law(
     def log_demo(examples: Sequence[Example]) -> np.ndarray:
         found = []
         for example in examples:
-            law = known.law("demonstrators", prompts[example.ids[: example.start]])
+            law = known.law("demonstrators", prompts[example.prompt])
             found.append(law.logprobs(spoken_words(example.ids[example.start :], tokenizer)).sum())
         return np.array(found)
 

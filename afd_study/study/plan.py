@@ -15,7 +15,6 @@ from afd_study.study.forecast import OPTIMISER, Work, device_peaks
 from afd_study.study.frozen import read_frozen
 from afd_study.study.shapes import Shape, constants, published_config, shape_of
 
-ROWS = 1024  # responses drawn at once
 RECORD = 4 + 1 / 4  # bytes that a stored token takes: its id, and its share of what is stored once a response
 
 
@@ -98,12 +97,12 @@ def _trained(shape: Shape, tokens: float) -> Work:
 
 
 def _drawn(shape: Shape, setting: Setting, draws: int) -> Work:
-    """Draw responses, ROWS at a time; keys and values of a prompt are held and read once for its rows."""
-    responses = setting.prompts * draws
-    passes = ceil(responses / ROWS) * setting.response
-    prompts = ROWS / draws * setting.prompt
-    read = (prompts + ROWS * setting.response / 2) * shape.cached * 2  # half a response on average
-    held = shape.bytes() + (prompts + ROWS * setting.response) * shape.cached * 2
+    """Draw responses, as many at once as the decoder; a prompt is held and read once for all of its rows."""
+    responses, rows = setting.prompts * draws, constants()["rows_at_once"]
+    passes = ceil(responses / rows) * setting.response
+    prompts = rows / draws * setting.prompt
+    read = (prompts + rows * setting.response / 2) * shape.cached * 2  # half a response on average
+    held = shape.bytes() + (prompts + rows * setting.response) * shape.cached * 2
     tokens = responses * setting.response + setting.prompts * setting.prompt
     return Work(
         2 * shape.parameters * tokens, passes * (shape.bytes() + read), passes * shape.layers, held, True

@@ -16,10 +16,10 @@ from afd_study.models.specs import ClassifierSpec, SamplingSpec
 from afd_study.models.tokenizers import load_tokenizer
 from afd_study.study.context import Context
 from afd_study.study.encoding import encoded_prompts
+from afd_study.study.probe_steps import ROW
+from afd_study.study.reward_steps import texts_of
 from afd_study.study.steps import refuse_infinite
 from afd_study.study.tables import read_table, write_table
-
-ROW = ["prompt_id", "source", "draw"]
 
 
 def fitting(out: Path, context: Context, *, max_prompt_tokens: int, corpus: Path, tokenizers: Path) -> None:
@@ -56,10 +56,7 @@ def judged(out: Path, context: Context, *, judge: ClassifierSpec, prompts: Path,
     loaded, asked = load_classifier(judge), read_table(prompts, "prompts")
     scored, reading = [], []
     for source, folder in texts.items():
-        if (folder / "samples.parquet").exists():
-            table = read_table(folder, "samples")
-        else:
-            table = read_table(folder, "demonstrations").assign(source=source)
+        table = texts_of(folder, source)
         found = _judge(loaded, asked, table, context)
         scored.append(table[ROW].assign(scorer=JUDGE, reward=found.rewards))
         reading.append((source, len(table), int(found.cut.sum())))

@@ -31,7 +31,7 @@ def judged(out: Path, context: Context, *, world: dict[str, Any], prompts: Path,
     """Let a controlled world's judge score samples and demonstrations: table `scores`, and the components."""
     asked, verdicts = read_table(prompts, "prompts"), []
     for source, folder in texts.items():
-        table = _texts(folder, source)
+        table = texts_of(folder, source)
         verdict = open_world(world).judge(asked, table)
         verdicts.append(pd.concat([table[["prompt_id", "source", "draw"]], verdict], axis=1))
     components = pd.concat(verdicts, ignore_index=True)
@@ -131,7 +131,7 @@ def scores(
     model = load_reward_model(reward_model, device())
     reader, asked, found = load_tokenizer(tokenizers / "reader"), read_table(prompts, "prompts"), []
     for source, folder in texts.items():
-        table = _texts(folder, source)
+        table = texts_of(folder, source)
         rows = examples_from(table, asked, reader, sampling, context=10**9)
         values = shared(list(rows["example"]), partial(rewards, model))
         refuse_infinite(values, table, scorer, context)
@@ -237,7 +237,7 @@ def _discriminations(
     return pd.concat(rows[1:] or rows, ignore_index=True)
 
 
-def _texts(folder: Path, source: str) -> pd.DataFrame:
+def texts_of(folder: Path, source: str) -> pd.DataFrame:
     """Read samples, or demonstrations with their source named as samples have it."""
     if (folder / "samples.parquet").exists():
         return read_table(folder, "samples")
@@ -254,7 +254,7 @@ def responses_of(sources: dict[str, Path]) -> dict[str, pd.DataFrame]:
             tables["preferred"] = table.rename(columns={"preferred": "response"})
             tables["rejected"] = table.rename(columns={"rejected": "response"})
         else:
-            table = _texts(folder, source)
+            table = texts_of(folder, source)
             column = "token_ids" if "token_ids" in table.columns else "text"
             tables[source] = table.rename(columns={column: "response"})
     return tables

@@ -7,7 +7,8 @@ import pandas as pd
 from afd_study.study.frozen import is_frozen, read_frozen, read_manifest
 
 WORK = {
-    "sft": "SFT", "reward_model": "reward model", "sampling": "sampling", "scoring": "scoring",
+    "sft": "SFT", "reward_model": "reward model", "sampling": "sampling",
+    "one_prompt": "sampling, one prompt", "equal_batch": "sampling, one draw a prompt", "scoring": "scoring",
     "scoring_to_maximum": "scoring", "logprobs": "log-probabilities",
     "logprobs_to_maximum": "log-probabilities", "divergences": "KL of two policies",
     "best_of_n": "Best-of-n curves", "study": "the whole study",

@@ -81,7 +81,7 @@ def test_states_of_responses_have_the_values_and_gradients_of_the_whole_pass(
     places = torch.arange(rows.ids.shape[1])
     chosen = (places >= rows.starts[:, None] - 1) & (places < rows.lengths[:, None] - 1)
     found = []
-    for states in (response_states(backbone, rows), hidden_states(backbone, rows.ids)[chosen]):
+    for states in (response_states(backbone, rows, chosen), hidden_states(backbone, rows.ids)[chosen]):
         backbone.zero_grad()
         (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
         found.append((states.detach(), [p.grad.clone() for p in backbone.parameters()]))
