@@ -135,5 +135,5 @@ def discrimination(
 
 def _balanced(right: np.ndarray, flags: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean over both classes of the weighted share that is right: (M,), (M,), (..., M) to (...)."""
-    shares = [(weights * right * side).sum(-1) / (weights * side).sum(-1) for side in (flags, ~flags)]
+    shares = [weights @ (right * side) / (weights @ side.astype(float)) for side in (flags, ~flags)]
     return (shares[0] + shares[1]) / 2

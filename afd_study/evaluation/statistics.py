@@ -174,9 +174,11 @@ def interval(
     """
     require_columns(frame, (*by, "seed", value))
     weights: dict[int, NDArray[np.float64]] = {}
+    number = frame.groupby(list(by), sort=True).ngroup()
+    cells = frame[list(by)][~number.duplicated()].iloc[number.drop_duplicates().argsort()]
+    seeds, prompts = (_means_by(frame, number, column, value) for column in ("seed", "prompt_id"))
     rows = []
-    for cell, part in frame.groupby(list(by), sort=True):
-        per_seed, per_prompt = _means_by(part, "seed", value), _means_by(part, "prompt_id", value)
+    for cell, per_seed, per_prompt in zip(cells.itertuples(index=False), seeds, prompts, strict=True):
         size = len(per_prompt)
         found, kind = Interval(per_seed.mean() if len(per_seed) else np.nan, np.nan, np.nan), NO_INTERVAL
         if len(per_seed) > 1:
@@ -190,11 +192,20 @@ def interval(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _means_by(part: pd.DataFrame, column: str, value: str) -> NDArray[np.float64]:
-    """Mean of `value` for each id in `column`, NaN left out; empty where there is no such column."""
-    if column not in part.columns:
-        return np.empty(0)
-    return part.dropna(subset=[value]).groupby(column)[value].mean().to_numpy(dtype=float)
+def _means_by(
+    frame: pd.DataFrame, number: pd.Series, column: str, value: str
+) -> list[NDArray[np.float64]]:
+    """Mean of `value` for each id in `column`, NaN left out, cell by cell; `number` (rows,) is each row's cell.
+
+    Empty where there is no such column.
+    """
+    n_cells = int(number.max()) + 1 if len(number) else 0
+    if column not in frame.columns:
+        return [np.empty(0)] * n_cells
+    known = frame[value].notna()
+    means = frame[value][known].groupby([number[known], frame[column][known]]).mean()
+    ends = np.searchsorted(means.index.get_level_values(0), np.arange(1, n_cells))
+    return np.split(means.to_numpy(dtype=float), ends)
 
 
 def require_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> None:

@@ -37,7 +37,7 @@ from afd_study.errors import DataError, SpecError
 from afd_study.methods.policy_gradient import Prompts, Score, optimise, responses, stream
 from afd_study.methods.reward_model import accuracy, training_loss
 from afd_study.models.batches import Example, Pair, refuse_empty
-from afd_study.models.ranks import dealt, shared
+from afd_study.models.ranks import dealt, is_main, shared
 from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import AdversarialSpec
@@ -129,7 +129,8 @@ class Learner:
 
     def logits(self, examples: Sequence[Example]) -> np.ndarray:
         """Return the logits, (examples,); NaN for infinite ones, which clipping would hide."""
-        found = rewards(self.run.accelerator.unwrap_model(self.run.module), examples)
+        assert isinstance(self.run.plain, RewardModel)
+        found = rewards(self.run.plain, examples)
         return np.where(np.isfinite(found), found, np.nan)
 
     def remember(self, prompt_ids: Sequence[str], examples: Sequence[Example]) -> None:
@@ -151,6 +152,7 @@ class Learner:
             self.run.module.train()
             take_step(self.run, pairs[dealt()], loss, settings, self.updates, self.workspace)
             self.updates += 1
+        self.run.whole()
 
     def warm_up(self) -> None:
         """Fill the replay from the policy at the start, and learn to tell it from the demonstrations."""
@@ -163,11 +165,13 @@ class Learner:
     def save(self, folder: Path) -> None:
         """Write all that the next step depends on."""
         self.run.save(folder)
-        (folder / "replay.json").write_text(json.dumps([self.updates, self.replay]))
+        if is_main():
+            (folder / "replay.json").write_text(json.dumps([self.updates, self.replay]))
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote."""
         self.run.load(folder)
+        self.run.whole()
         self.updates, kept = json.loads((folder / "replay.json").read_text())
         self.replay = [(name, Example(tuple(ids), start)) for name, (ids, start) in kept]
 

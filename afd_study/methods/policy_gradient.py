@@ -38,7 +38,7 @@ from afd_study.errors import SpecError
 from afd_study.models.batches import Batch, Example, collate, in_batches, refuse_empty, step_indices
 from afd_study.models.decoding import Request, sample
 from afd_study.models.policy import with_lora
-from afd_study.models.ranks import shared
+from afd_study.models.ranks import is_main, shared
 from afd_study.models.scoring import TokenLogprobs, entropies, in_parts, response_laws, response_logprobs
 from afd_study.models.specs import LoRASpec, PolicyGradientSpec
 from afd_study.models.training import Persistent, descend, refuse_infinite
@@ -183,7 +183,7 @@ def optimise(
     beside: dict[str, Persistent] = {"trajectory": run}
     descend(
         run.module, run.batch, loss=lambda module, groups: policy_loss(module, groups, spec),
-        spec=spec.optimiser(), seed=seed, evaluate=run.evaluate, workspace=workspace, keep="last",
+        spec=spec.optimiser(), seed=seed, evaluate=run.evaluate, workspace=workspace, keep="last", draws=True,
         beside=beside if opponent is None else {**beside, "opponent": opponent}, progress=progress,
     )  # fmt: skip
     table = checked("trajectory", pd.DataFrame(run.rows))
@@ -225,7 +225,8 @@ class _Run:
 
     def save(self, folder: Path) -> None:
         """Write the trajectory, so that a resumed run has it all."""
-        (folder / "rows.json").write_text(json.dumps(self.rows))
+        if is_main():
+            (folder / "rows.json").write_text(json.dumps(self.rows))
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote."""

@@ -1,8 +1,8 @@
 """GPT-2's activation, several times faster on a CPU than the kernel that carries its name.
 
 With u = 2 sqrt(2 / pi) (x + 0.044715 x^3) the tanh form of GELU is x sigmoid(u), and its slope is
-sigmoid(u) (1 + x u' sigmoid(-u)). There a sigmoid takes a quarter of a tanh's time; it is kept for the way
-back.
+sigmoid(u) + x u' sigmoid(u) sigmoid(-u). The sigmoid is kept for the way back. What counts is how often the
+tensors pass through memory: four times there and five times back.
 """
 
 import math
@@ -10,16 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
-_LINEAR = 2 * math.sqrt(2 / math.pi)
-_CUBIC = _LINEAR * 0.044715
+_LINEAR = torch.tensor(2 * math.sqrt(2 / math.pi))
+_CUBIC = float(_LINEAR) * 0.044715
 
 
 class _GeluTanh(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
-        share = (x * x).mul_(_CUBIC).add_(_LINEAR).mul_(x).sigmoid_()
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        share = torch.addcmul(_LINEAR, x, x, value=_CUBIC).mul_(x).sigmoid_()
+        if not ctx.needs_input_grad[0]:
+            return share.mul_(x)
         ctx.save_for_backward(x, share)
         return x * share
 
@@ -27,8 +29,9 @@ class _GeluTanh(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         x, share = ctx.saved_tensors
-        slope = (x * x).mul_(3 * _CUBIC).add_(_LINEAR).mul_(x)
-        return slope.mul_(1 - share).add_(1).mul_(share).mul_(gradient)
+        slope = torch.addcmul(_LINEAR, x, x, value=3 * _CUBIC).mul_(x)
+        torch.ops.aten.sigmoid_backward.grad_input(slope, share, grad_input=slope)
+        return slope.add_(share).mul_(gradient)
 
 
 class FastGelu(nn.Module):

@@ -31,7 +31,7 @@ class Persistent(Protocol):
     """What changes beside the module from step to step, and so belongs in a checkpoint."""
 
     def save(self, folder: Path) -> None:
-        """Write everything that the next step depends on into the folder, which exists; main process only."""
+        """Write all that the next step depends on; every process is asked, the main one has and fills the folder."""
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote; every process."""
@@ -65,16 +65,12 @@ class Run:
         return self.plain
 
     def save(self, folder: Path) -> None:
-        """Write the trained weights and the optimiser's moments."""
-        weights, moments = self._state()
-        _save(weights, folder / "weights.safetensors")
-        _save(moments, folder / "moments.safetensors")
-
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return trained weights and the optimiser's moments, whole; every process has to ask."""
-        state = self.optimizer.state_dict()["state"]
+        """Write the trained weights and the optimiser's moments; every process has to ask."""
+        weights, state = self.trained(), self.optimizer.state_dict()["state"]
         moments = {f"{i}.{key}": _whole(value) for i, entry in state.items() for key, value in entry.items()}
-        return self.trained(), moments
+        if ranks.is_main():
+            _save(weights, folder / "weights.safetensors")
+            _save(moments, folder / "moments.safetensors")
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote; every process reads for itself."""
@@ -93,17 +89,17 @@ class Run:
 
     def checkpoint(self, workspace: Path, step: int, beside: Mapping[str, Persistent]) -> None:
         """Write everything that the next step depends on, beside the old checkpoint, then rename."""
-        weights, moments = self._state()
+        fresh, kept = workspace / "checkpoint.new", workspace / "checkpoint"
+        if ranks.is_main():
+            shutil.rmtree(fresh, ignore_errors=True)
+            for name in (".", *beside):
+                (fresh / name).mkdir(parents=True)
+        self.save(fresh)
+        for name, other in beside.items():
+            other.save(fresh / name)
         if not ranks.is_main():
             return
-        fresh, kept = workspace / "checkpoint.new", workspace / "checkpoint"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        for name, tensors in {"weights": weights, "moments": moments, "best": self.best}.items():
-            _save(tensors, fresh / f"{name}.safetensors")
-        for name, other in beside.items():
-            (fresh / name).mkdir()
-            other.save(fresh / name)
+        _save(self.best, fresh / "best.safetensors")
         record = {"step": step, "stale": self.stale, "evaluations": self.evaluations}
         (fresh / "state.json").write_text(json.dumps(record))
         shutil.rmtree(kept, ignore_errors=True)

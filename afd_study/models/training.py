@@ -83,6 +83,7 @@ def descend(
     evaluate: Callable[[nn.Module, int], float],
     workspace: Path,
     keep: Literal["best", "last"] = "best",
+    draws: bool = False,
     beside: Mapping[str, Persistent] | None = None,
     progress: Callable[[int, str], None] = lambda step, note: None,
 ) -> tuple[nn.Module, list[Evaluation]]:
@@ -97,6 +98,7 @@ def descend(
         evaluate: (module, steps taken) -> validation loss, nats or whatever `loss` is in.
         workspace: folder for checkpoints.
         keep: return the weights of the lowest validation loss, or the last.
+        draws: `batch` reads the module (it draws from the policy), whose weights of now it has to find there.
         beside: what else a checkpoint has to hold, by the name of its folder there.
         progress: as in `train`.
 
@@ -108,6 +110,8 @@ def descend(
     first = run.resume(workspace, beside)
     losses: list[float] = []
     for step in range(first, spec.steps):
+        if draws:
+            run.whole()
         mine = batch(step, ranks.dealt())
         run.module.train()
         losses.append(take_step(run, mine, loss, spec, step, workspace))
@@ -158,8 +162,16 @@ def prepared(
     optimizer = torch.optim.AdamW(
         weights, lr=spec.learning_rate, betas=betas, weight_decay=spec.weight_decay, fused=True
     )
-    module, optimizer = accelerator.prepare(module, optimizer)
-    return Run(module, plain, optimizer, accelerator, seed)
+    module, wrapped = accelerator.prepare(module, optimizer)
+    # what the wrapper adds (scaled losses, LOMO, accumulation of its own) is not used, and is looked up each step
+    return Run(module, plain, wrapped.optimizer, accelerator, seed)
+
+
+def _reseed(seed: int) -> None:
+    """Seed the global generators that are there; torch.manual_seed notes a stack trace for each that is not."""
+    torch.default_generator.manual_seed(seed)
+    if ranks.on_gpu():
+        torch.cuda.manual_seed(seed)
 
 
 def take_step(
@@ -173,7 +185,7 @@ def take_step(
     for group in run.optimizer.param_groups:
         group["lr"] = spec.learning_rate * rate(step, spec)
     # dropout alone draws from the global generator, and afresh: a resumed run needs no more than the step
-    torch.manual_seed(int(np.random.SeedSequence([run.seed, step, ranks.index()]).generate_state(1)[0]))
+    _reseed(int(np.random.SeedSequence([run.seed, step, ranks.index()]).generate_state(1)[0]))
     size = spec.micro_batch_size or len(mine)
     parts = [mine[i : i + size] for i in range(0, len(mine), size)]
     total = 0.0

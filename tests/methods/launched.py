@@ -39,8 +39,8 @@ class Killed(Exception):
     """Stands for an interruption."""
 
 
-def killed(step, note):
-    if step == 8:
+def killed(step, note, at=8):
+    if step == at:
         raise Killed
 
 
@@ -117,7 +117,7 @@ def ascended(folder, **changed):
     return path.to_numpy().tolist(), state(lm)
 
 
-def imitated(folder):
+def imitated(folder, progress=lambda step, note: None):
     shown = texts(24, 5)
     lm, path = adversarial.imitate(
         model(), ASKED, {name: shown[2 * i : 2 * i + 2] for i, name in enumerate(ASKED)},
@@ -126,9 +126,17 @@ def imitated(folder):
         spec=AdversarialSpec(
             policy=PolicyGradientSpec(**ASCENT, kl_coefficient=0), batch_size=8, warmup_updates=3, replay=32
         ),
-        workspace=folder,
+        workspace=folder, progress=progress,
     )  # fmt: skip
     return path.to_numpy().tolist(), state(lm)
+
+
+def imitated_anew(folder):
+    """Stop both players behind their checkpoint, and go on from it."""
+    try:
+        imitated(folder, progress=partial(killed, at=3))
+    except Killed:
+        return imitated(folder)
 
 
 def drawn(folder):
@@ -222,6 +230,7 @@ ALIKE = {  # what two processes have to do as one does
     "rloo": ascended,
     "ppo": partial(ascended, algorithm="ppo_clip", epochs=2),
     "adversarial": imitated,
+    "imitated_anew": imitated_anew,
     "drawn": drawn,
     "scored": scored,
     "broken": broken,
@@ -235,7 +244,8 @@ OTHERWISE = {
     "dropout_interrupted": partial(interrupted, **DROPOUT),
 }
 SHARDED = {
-    f"{name}_sharded": Sharded(ALIKE[name]) for name in ("sft", "lora", "interrupted", "gone_on", "bce")
+    f"{name}_sharded": Sharded(ALIKE[name])
+    for name in ("sft", "lora", "interrupted", "gone_on", "bce", "rloo", "ppo", "adversarial", "imitated_anew")
 }
 
 
