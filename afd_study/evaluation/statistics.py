@@ -192,12 +192,10 @@ def interval(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _means_by(
-    frame: pd.DataFrame, number: pd.Series, column: str, value: str
-) -> list[NDArray[np.float64]]:
-    """Mean of `value` for each id in `column`, NaN left out, cell by cell; `number` (rows,) is each row's cell.
+def _means_by(frame: pd.DataFrame, number: pd.Series, column: str, value: str) -> list[NDArray[np.float64]]:
+    """Mean of `value` for each id in `column`, NaN left out, cell by cell.
 
-    Empty where there is no such column.
+    `number` (rows,) is each row's cell. Empty where there is no such column.
     """
     n_cells = int(number.max()) + 1 if len(number) else 0
     if column not in frame.columns:

@@ -31,7 +31,7 @@ class Persistent(Protocol):
     """What changes beside the module from step to step, and so belongs in a checkpoint."""
 
     def save(self, folder: Path) -> None:
-        """Write all that the next step depends on; every process is asked, the main one has and fills the folder."""
+        """Write all that the next step depends on: every process is asked, the main one has the folder."""
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote; every process."""

@@ -5,7 +5,6 @@ recorded log-probabilities are those of that law. Each (prompt, draw) has unifor
 that a sample does not depend on what shares its batch; finished rows are dropped from the batch as they end.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, cast
@@ -16,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from afd_study.errors import DataError, SpecError
+from afd_study.models.drawing import draw, uniforms
 from afd_study.models.prefix import CopiedPrefix, SharedPrefix, applies
 from afd_study.models.scoring import output_logits
 from afd_study.models.stopping import Stop
@@ -125,12 +125,6 @@ def _cut(
     return kept
 
 
-def uniforms(seed: int, prompt_id: str, draw: int, n: int) -> np.ndarray:
-    """Return the `n` uniform numbers in [0, 1) that belong to one (seed, prompt, draw)."""
-    name = hashlib.blake2b(f"{seed}/{prompt_id}/{draw}".encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(name, "little"))).random(n)
-
-
 def _pays(requests: Sequence[Request], longest: int) -> bool:
     """Tell whether to hold each prompt once (`prefix`), rather than to copy it to its draws."""
     return longest >= SHORT or len(requests) < MANY * len({request.ids for request in requests})
@@ -195,9 +189,13 @@ class _Source:
         """Append one token to every row."""
         self.hidden = self.prefix.read(self.lm, token[:, None])[:, -1]
 
+    def logits(self) -> Tensor:
+        """Next-token logits, (rows, vocabulary), float32."""
+        return output_logits(self.lm, self.hidden)
+
     def law(self) -> Tensor:
         """Log-probabilities of the next token, (rows, vocabulary), float64."""
-        return output_logits(self.lm, self.hidden).double().log_softmax(-1)
+        return self.logits().double().log_softmax(-1)
 
 
 def _sources(lm: PreTrainedModel, extrapolation: Extrapolation | None) -> list[_Source]:
@@ -207,11 +205,11 @@ def _sources(lm: PreTrainedModel, extrapolation: Extrapolation | None) -> list[_
     return [_Source(lm, strength), _Source(extrapolation.origin, 1 - strength)]
 
 
-def _next_law(sources: Sequence[_Source]) -> tuple[Tensor, Tensor | None]:
-    """Return the law to draw from, and its KL to the first source's own at each row (None: they are one)."""
-    own = sources[0].law()
+def _next_logits(sources: Sequence[_Source]) -> tuple[Tensor, Tensor | None]:
+    """Return logits of the law to draw from, and its KL to the first source's own (None: they are one)."""
     if len(sources) == 1:
-        return own, None
+        return sources[0].logits(), None
+    own = sources[0].law()
     # a token that both laws bar stays barred: -inf times a negative exponent would make it the likeliest
     tilted = sum(source.exponent * source.law() for source in sources[1:]) + sources[0].exponent * own
     tilted = tilted.masked_fill(own == -torch.inf, -torch.inf).log_softmax(-1)
@@ -231,9 +229,9 @@ def _sample_table(
     rows = torch.where(there, (there.flatten().cumsum(0) - 1).view_as(there), -1)
     ended = ~there
     for t in range(horizon):
-        law, kl = _next_law(sources)
-        token = _draw(law, drawn.noise[rows.flatten(), t], temperature)
-        drawn.note(t, token, law, kl, rows.flatten(), ~ended.flatten())
+        logits, kl = _next_logits(sources)
+        token, logprob = draw(logits, drawn.noise[rows.flatten(), t], temperature)
+        drawn.note(t, token, logprob, kl, rows.flatten(), ~ended.flatten())
         ended = ended | (token == eos_id).view_as(ended)
         if stop is not None:
             said, live = drawn.tokens[:, : t + 1], ~ended.flatten()
@@ -263,12 +261,14 @@ class _Progress:
         self.lengths = torch.zeros(len(noise), dtype=torch.int64, device=noise.device)
         self.logprobs, self.kls = torch.zeros((2, len(noise)), dtype=torch.float64, device=noise.device)
 
-    def note(self, t: int, token: Tensor, law: Tensor, kl: Tensor | None, rows: Tensor, live: Tensor) -> None:
-        """Note token `t` of the rows that are live, and what the law gave it."""
+    def note(
+        self, t: int, token: Tensor, logprob: Tensor, kl: Tensor | None, rows: Tensor, live: Tensor
+    ) -> None:
+        """Note token `t` of the rows that are live, and its log-probability."""
         now = rows[live]
         self.tokens[now, t] = token[live]
         self.lengths[now] = t + 1
-        self.logprobs[now] += law.gather(-1, token[:, None])[:, 0][live]
+        self.logprobs[now] += logprob[live]
         if kl is not None:
             self.kls[now] += kl[live]
 
@@ -277,12 +277,3 @@ class _Progress:
         columns = (self.tokens, self.lengths, self.logprobs, self.kls)
         for ids, length, logprob, kl in zip(*(each.tolist() for each in columns), strict=True):
             yield Drawn(tuple(ids[:length]), logprob, kl)
-
-
-def _draw(law: Tensor, noise: Tensor, temperature: float) -> Tensor:
-    """Invert the cumulative law at the row's own uniform number; `law` is float64 log-probabilities."""
-    if temperature == 0:
-        return law.argmax(-1)
-    mass = (law if temperature == 1 else (law / temperature).log_softmax(-1)).exp().cumsum(-1)
-    token = torch.searchsorted(mass, (noise * mass[:, -1])[:, None], right=True)[:, 0]
-    return token.clamp(max=law.shape[-1] - 1)

@@ -26,10 +26,13 @@ from transformers.pytorch_utils import Conv1D
 
 from afd_study.models import short_attention
 from afd_study.models.batches import Batch, Forks
+from afd_study.models.fused_mlp import FusedMLP
 from afd_study.models.prefix import SharedPrefix
 
 ATTENTIONS = ("sdpa", short_attention.NAME)
-_PARTS = (GPT2Model, nn.ModuleList, GPT2Block, GPT2Attention, GPT2MLP, Conv1D, nn.LayerNorm, nn.Embedding)
+_PARTS = (
+    GPT2Model, nn.ModuleList, GPT2Block, GPT2Attention, GPT2MLP, FusedMLP, Conv1D, nn.LayerNorm, nn.Embedding
+)  # fmt: skip
 
 
 def applies(backbone: nn.Module) -> bool:

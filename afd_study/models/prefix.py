@@ -196,13 +196,13 @@ def attend(
     # the queries of all draws of a prompt, and of all heads that share a key, stand side by side
     apart = query.reshape(rows, kinds, asked, width)
     together = apart.view(prompts, draws, kinds, asked, width).transpose(1, 2).flatten(2, 3)
-    on_prompt, weight = _attended(together, layer.keys, layer.values, cache.barred, scale)
+    on_prompt, weight = _attended(together, layer.keys, layer.values, cache.barred, scale, tokens)
     on_prompt, weight = (
         each.unflatten(2, (draws, asked)).transpose(1, 2).flatten(0, 1) for each in (on_prompt, weight)
     )
     fresh = tokens == key.shape[2] and heads == kinds  # then the kernel's own causal order is the right one
     later = _later(tokens, key.shape[2], heads // kinds, query) if tokens > 1 and not fresh else None
-    on_own, other = _attended(apart, key, value, later, scale, causal=fresh)
+    on_own, other = _attended(apart, key, value, later, scale, tokens, causal=fresh)
     share = (weight - other).sigmoid()[..., None]  # of the prompt in the softmax over both
     found = torch.lerp(on_own, on_prompt, share)
     return found.view(rows, heads, tokens, width).transpose(1, 2), None
@@ -215,26 +215,29 @@ def _later(tokens: int, own: int, sharing: int, like: Tensor) -> Tensor:
 
 
 def _attended(
-    query: Tensor, key: Tensor, value: Tensor, barred: Tensor | None, scale: float, *, causal: bool = False
-) -> tuple[Tensor, Tensor]:
+    query: Tensor, key: Tensor, value: Tensor, barred: Tensor | None, scale: float, tokens: int,
+    *, causal: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return attention's output, and the logarithm of the sum that its softmax divides by.
 
-    `causal` is for as many queries as keys.
+    `causal` is for as many queries as keys. The CPU's own kernel is the slower one for a token a row.
     """
-    if query.device.type == "cpu" and query.dtype == torch.float32:
+    if tokens > 1 and query.device.type == "cpu" and query.dtype == torch.float32:
         if barred is not None:
             barred = barred.expand(len(query), -1, query.shape[2], -1)
         found, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, causal, attn_mask=barred, scale=scale
         )
         return found, weight
-    logits = query @ key.transpose(-1, -2) * scale
+    logits = (query @ key.transpose(-1, -2)).mul_(scale)
     if causal:
         barred = _later(query.shape[2], key.shape[2], 1, query)
     if barred is not None:
-        logits = logits + barred
-    weight = logits.logsumexp(-1)
-    return (logits - weight[..., None]).exp() @ value, weight
+        logits += barred
+    highest = logits.amax(-1, keepdim=True)
+    shares = logits.sub_(highest).exp_()
+    total = shares.sum(-1, keepdim=True)
+    return (shares @ value).div_(total), (highest + total.log())[..., 0]
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)

@@ -3,17 +3,24 @@
 from typing import Any
 
 from transformers.activations import GELUTanh
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
 from afd_study.models import short_attention
 from afd_study.models.activation import FastGelu
+from afd_study.models.fused_mlp import FusedMLP
 
 
 def quicken(model: Any) -> Any:
-    """Put FastGelu where the model has GELU's tanh form, `short_attention` where it has `sdpa`; return it."""
+    """Put FastGelu and FusedMLP where the model has GELU's tanh form, `short_attention` where it has `sdpa`.
+
+    Returns the model.
+    """
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is GELUTanh:
                 setattr(module, name, FastGelu())
+        if type(module) is GPT2MLP and type(module.act) is FastGelu:
+            module.__class__ = FusedMLP  # which has the same parts
     config = model.base_model.config
     if config._attn_implementation == "sdpa" and model._can_set_attn_implementation():
         config._attn_implementation = short_attention.NAME

@@ -46,7 +46,8 @@ def output_logits(lm: PreTrainedModel, hidden: Tensor) -> Tensor:
         logits = torch.tanh(logits / cap) * cap
     banned = lm.generation_config.suppress_tokens if lm.generation_config is not None else None
     if banned:
-        logits = logits.index_fill(-1, torch.tensor(banned, device=logits.device), -torch.inf)
+        with torch.no_grad():  # their gradient is 0 as it is
+            logits.index_fill_(-1, torch.tensor(banned, device=logits.device), -torch.inf)
     return logits
 
 

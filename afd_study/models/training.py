@@ -163,12 +163,12 @@ def prepared(
         weights, lr=spec.learning_rate, betas=betas, weight_decay=spec.weight_decay, fused=True
     )
     module, wrapped = accelerator.prepare(module, optimizer)
-    # what the wrapper adds (scaled losses, LOMO, accumulation of its own) is not used, and is looked up each step
+    # what the wrapper adds (scaled losses, LOMO) is not used, and is looked up at each step
     return Run(module, plain, wrapped.optimizer, accelerator, seed)
 
 
 def _reseed(seed: int) -> None:
-    """Seed the global generators that are there; torch.manual_seed notes a stack trace for each that is not."""
+    """Seed the generators that are there; torch.manual_seed notes a stack trace for each that is not."""
     torch.default_generator.manual_seed(seed)
     if ranks.on_gpu():
         torch.cuda.manual_seed(seed)

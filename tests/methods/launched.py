@@ -243,10 +243,8 @@ OTHERWISE = {
     "dropout": partial(sft, **DROPOUT),
     "dropout_interrupted": partial(interrupted, **DROPOUT),
 }
-SHARDED = {
-    f"{name}_sharded": Sharded(ALIKE[name])
-    for name in ("sft", "lora", "interrupted", "gone_on", "bce", "rloo", "ppo", "adversarial", "imitated_anew")
-}
+IN_SHARDS = ("sft", "lora", "interrupted", "gone_on", "bce", "rloo", "ppo", "adversarial", "imitated_anew")
+SHARDED = {f"{name}_sharded": Sharded(ALIKE[name]) for name in IN_SHARDS}
 
 
 def main(folder):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from afd_study.models import activation
 from afd_study.models.activation import FastGelu
 from afd_study.models.quickening import quicken
 
@@ -12,6 +13,12 @@ PLACES = torch.cat([torch.linspace(-12, 12, 2001), torch.tensor([0.0, -100.0, 10
 
 def exactly(x):
     return nn.functional.gelu(x.double(), approximate="tanh")
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["own", "library's"])
+def wide(request, monkeypatch):
+    """Both ways, whatever this machine computes with."""
+    monkeypatch.setattr(activation, "_wide", lambda: request.param)
 
 
 def test_values_are_the_functions_up_to_rounding():

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from afd_study.errors import DataError, SpecError
 from afd_study.models import decoding
 from afd_study.models.batches import join
-from afd_study.models.decoding import Extrapolation, Request, sample, uniforms
+from afd_study.models.decoding import Extrapolation, Request, sample
 from afd_study.models.scoring import response_kl, sequence_logprobs
 
 EOS = 1
@@ -91,22 +91,6 @@ def test_prompt_draw_and_seed_each_make_another_sample(build):
     state = torch.get_rng_state()
     drawn(lm, asked)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_uniform_numbers_belong_to_a_seed_a_prompt_and_a_draw():
-    first = uniforms(0, "p", 1, 50)
-    assert np.array_equal(first[:9], uniforms(0, "p", 1, 9)) and ((0 <= first) & (first < 1)).all()
-    for other in (uniforms(1, "p", 1, 50), uniforms(0, "q", 1, 50), uniforms(0, "p", 2, 50)):
-        assert not np.isclose(first, other).any()
-    many = np.concatenate([uniforms(0, f"p{i}", j, 20) for i in range(20) for j in range(20)])
-    assert chisquare(np.histogram(many, 20, (0, 1))[0]).pvalue > 0.01
-
-
-def test_a_uniform_number_at_a_border_never_gives_a_word_of_no_probability():
-    law = torch.tensor([0.0, 0.25, 0.0, 0.75, 0.0], dtype=torch.float64).log().expand(4, 5)
-    noise = torch.tensor([0.0, 0.25, 1 - 2**-53, 0.2], dtype=torch.float64)
-    assert decoding._draw(law, noise, 1.0).tolist() == [1, 3, 3, 1]
-    assert decoding._draw(law, noise, 0).tolist() == [3, 3, 3, 3]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 0.5])
