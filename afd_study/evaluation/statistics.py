@@ -5,13 +5,14 @@ and one prompt) is NaN, never a silent 0 or 0.5; each docstring says when. Rando
 Generator.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import sparse, stats
 
 from afd_study.errors import DataError, SpecError
 
@@ -281,12 +282,17 @@ def mann_whitney(
         )
     if not len(s):
         return np.zeros(w.shape[:-1]), np.zeros(w.shape[:-1])
-    order = np.argsort(s, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(s[order]) > 0])
-    up = np.add.reduceat((w * is_positive)[..., order], starts, axis=-1)
-    down = np.add.reduceat((w * ~is_positive)[..., order], starts, axis=-1)
+    levels, level = np.unique(s, return_inverse=True)
+    up, down = (_by_level(w[..., side], level[side], len(levels)) for side in (is_positive, ~is_positive))
     below = np.cumsum(down, axis=-1) - down
     return (up * (below + down / 2)).sum(-1), up.sum(-1) * down.sum(-1)
+
+
+def _by_level(weights: NDArray[np.float64], level: NDArray, n: int) -> NDArray[np.float64]:
+    """Sum weights (..., M) over the entries of each of `n` levels, which `level` (M,) names: (..., n)."""
+    chosen = sparse.csr_array((np.ones(len(level)), level, np.arange(len(level) + 1)), (len(level), n))
+    flat = weights.reshape(math.prod(weights.shape[:-1]), len(level))
+    return (flat @ chosen).reshape(*weights.shape[:-1], n)
 
 
 def auc(*, positives: ArrayLike, negatives: ArrayLike) -> float:

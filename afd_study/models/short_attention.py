@@ -40,11 +40,9 @@ def plainly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: floa
 
     `bias` spreads to (batch, heads, queries, keys).
     """
-    batch, heads, asked, _ = query.shape
-    bias = bias.expand(batch, heads, asked, key.shape[2]).flatten(0, 1)
-    queries, keys, values = (each.flatten(0, 1) for each in (query, key, value))
-    found = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=scale).softmax(-1) @ values
-    return found.unflatten(0, (batch, heads))
+    logits = (query * scale) @ key.transpose(2, 3)
+    logits += bias  # in place: the largest tensor of all
+    return logits.softmax(-1) @ value
 
 
 def pays(query: Tensor, key: Tensor) -> bool:

@@ -236,10 +236,11 @@ def _work(step: Step, store: Store, threads: int) -> None:
 
 
 def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: int, bar: _Bar) -> None:
-    """Run steps as soon as what they need is there; the first failure stops what has not begun."""
+    """Run steps as soon as what they need is there, the most urgent first; a failure stops the others."""
     spawn = multiprocessing.get_context("spawn")
     reports = spawn.Queue()
     waiting, running = dict(todo), dict[Future[None], Step]()
+    urgency = _urgency(todo, bar.expected)
     with ProcessPoolExecutor(jobs, spawn, _start_worker, (reports, os.getpid())) as pool:
         try:
             while waiting or running:
@@ -247,6 +248,7 @@ def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: in
                 ready = [
                     s for s in waiting.values() if not any(i.key in unfinished for i in s.inputs.values())
                 ]
+                ready.sort(key=lambda step: -urgency[step.key])
                 for step in ready[: jobs - len(running)]:
                     running[pool.submit(_work, waiting.pop(step.key), store, threads)] = step
                 finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -261,6 +263,19 @@ def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: in
             for worker in workers:  # a failed study must not go on computing
                 worker.terminate()
             raise
+
+
+def _urgency(todo: Mapping[str, Step], expected: Mapping[str, float]) -> dict[str, float]:
+    """Return for each step the seconds from its start to the end of the longest chain that waits for it.
+
+    By that order few processes are left without work at the end: what is short comes last.
+    """
+    found = dict(expected)
+    for key, step in reversed(list(todo.items())):  # each stands behind those that it needs
+        for needed in step.inputs.values():
+            if needed.key in found:
+                found[needed.key] = max(found[needed.key], expected[needed.key] + found[key])
+    return found
 
 
 def _drain(reports: Any, bar: _Bar) -> None:

@@ -167,6 +167,8 @@ def _rank_weights(size: int, wanted: list[int]) -> Tensor:
 
 def _mean_over_ties(values: Tensor, ranked: Tensor) -> Tensor:
     """Replace each value by the mean over the draws of equal score; both sorted by score, (..., N)."""
+    if not (ranked[..., 1:] == ranked[..., :-1]).any():
+        return values  # as scores of models are; what follows takes twice the rest
     group = _group_of(ranked)
     empty = torch.zeros_like(values)
     total = empty.scatter_add(-1, group, values)
