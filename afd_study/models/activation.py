@@ -1,4 +1,4 @@
-"""GPT-2's activation, on many a CPU faster than the kernel that carries its name.
+"""GPT-2's activation, on CPUs without AVX-512 faster than the kernel that carries its name.
 
 With u = 2 sqrt(2 / pi) (x + 0.044715 x^3) the tanh form of GELU is x sigmoid(u), and its slope is
 sigmoid(u) + x u' sigmoid(u) sigmoid(-u). The sigmoid is kept for the way back. What counts is how often the
@@ -6,12 +6,13 @@ tensors pass through memory: four times there and five times back.
 """
 
 import math
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from afd_study.models.processor import has_avx512
 
 _LINEAR = torch.tensor(2 * math.sqrt(2 / math.pi))
 _CUBIC = float(_LINEAR) * 0.044715
@@ -35,17 +36,11 @@ class _GeluTanh(torch.autograd.Function):
         return slope.add_(share).mul_(gradient)
 
 
-@cache
-def _wide() -> bool:
-    """Tell whether PyTorch computes with AVX-512, where its own kernel is no slower (book/log.md)."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX512"
-
-
 class FastGelu(nn.Module):
     """The same function as transformers' `gelu_pytorch_tanh`, up to rounding."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation of each element; the library's kernel where there is a good one."""
-        if x.device.type != "cpu" or x.dtype != torch.float32 or _wide():
+        if x.device.type != "cpu" or x.dtype != torch.float32 or has_avx512():
             return nn.functional.gelu(x, approximate="tanh")
         return _GeluTanh.apply(x)

@@ -14,6 +14,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from afd_study.models.processor import has_avx512
+
 NAME = "afd_short"
 LONGEST = 160  # tokens; from about 200 on the fused kernel is faster (book/log.md)
 
@@ -46,8 +48,8 @@ def plainly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: floa
 
 
 def pays(query: Tensor, key: Tensor) -> bool:
-    """Tell whether this is training on short texts in float32 on a CPU."""
-    trains = query.requires_grad and torch.is_grad_enabled()
+    """Tell whether this is training on short texts, in float32 on a CPU with the slower fused kernel."""
+    trains = query.requires_grad and torch.is_grad_enabled() and not has_avx512()
     return trains and query.device.type == "cpu" and query.dtype == torch.float32 and key.shape[2] <= LONGEST
 
 

@@ -18,7 +18,7 @@ def exactly(x):
 @pytest.fixture(autouse=True, params=[False, True], ids=["own", "library's"])
 def wide(request, monkeypatch):
     """Both ways, whatever this machine computes with."""
-    monkeypatch.setattr(activation, "_wide", lambda: request.param)
+    monkeypatch.setattr(activation, "has_avx512", lambda: request.param)
 
 
 def test_values_are_the_functions_up_to_rounding():

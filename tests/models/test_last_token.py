@@ -77,6 +77,7 @@ def test_states_of_responses_have_the_values_and_gradients_of_the_whole_pass(
     build, settings, longest, monkeypatch
 ):
     monkeypatch.setattr(short_attention, "LONGEST", longest)
+    monkeypatch.setattr(short_attention, "has_avx512", lambda: False)
     backbone, rows = build("gpt2", **settings).base_model, batch()
     places = torch.arange(rows.ids.shape[1])
     chosen = (places >= rows.starts[:, None] - 1) & (places < rows.lengths[:, None] - 1)

@@ -9,6 +9,12 @@ from afd_study.models.quickening import quicken
 from afd_study.models.short_attention import LONGEST, NAME, attend
 
 
+@pytest.fixture(autouse=True)
+def no_avx512(monkeypatch):
+    """As on a processor where it pays, whatever this one is."""
+    monkeypatch.setattr(short_attention, "has_avx512", lambda: False)
+
+
 class Causal:
     """What an attention module has to tell."""
 
@@ -57,6 +63,13 @@ ELSEWHERE = {
 @pytest.mark.parametrize("what", ELSEWHERE)
 def test_elsewhere_the_fused_kernel_is_taken(what):
     query, key, value = given(**ELSEWHERE[what])
+    out = attend(Causal(), query, key, value, None)[0].transpose(1, 2)
+    assert torch.equal(out, scaled_dot_product_attention(query, key, value, is_causal=True))
+
+
+def test_where_the_fused_kernel_is_the_faster_one_it_is_taken(monkeypatch):
+    monkeypatch.setattr(short_attention, "has_avx512", lambda: True)
+    query, key, value = given()
     out = attend(Causal(), query, key, value, None)[0].transpose(1, 2)
     assert torch.equal(out, scaled_dot_product_attention(query, key, value, is_causal=True))
 
