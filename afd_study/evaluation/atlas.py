@@ -11,7 +11,8 @@ import pandas as pd
 
 from afd_study.errors import DataError
 from afd_study.evaluation.effects import Values
-from afd_study.evaluation.statistics import Interval, rank_correlation, t_interval
+from afd_study.evaluation.ranking import rank_correlation
+from afd_study.evaluation.statistics import Interval, t_interval
 
 _SETTING = re.compile(r"h = ([\d.]+), a = ([\d.]+)(, matched gain)?")
 RIVALS = ("init_demo", "sft_demo", "preferences", "closed_form")

@@ -11,14 +11,8 @@ import pandas as pd
 
 from afd_study.errors import DataError, unknown_name
 from afd_study.evaluation.pools import Pool, finite, pools
-from afd_study.evaluation.statistics import (
-    BOOTSTRAP,
-    bootstrap_statistic,
-    interval,
-    pooled_rank_correlation,
-    rank_correlation,
-    weighted_auc,
-)
+from afd_study.evaluation.ranking import pooled_rank_correlation, rank_correlation, weighted_auc
+from afd_study.evaluation.statistics import BOOTSTRAP, bootstrap_statistic, interval
 
 
 def rank_correlations(

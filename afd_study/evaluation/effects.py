@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from afd_study.errors import DataError, unknown_name
-from afd_study.evaluation.statistics import rank_correlation, require_columns
+from afd_study.evaluation.ranking import rank_correlation
+from afd_study.evaluation.statistics import require_columns
 
 VALUE_COLUMNS = ("task", "setting", "seed", "table", "metric", "method", "n", "value")
 """Means over prompts; n is 0 where it means nothing."""

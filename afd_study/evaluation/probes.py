@@ -19,13 +19,9 @@ from scipy import stats
 
 from afd_study.errors import DataError, unknown_name
 from afd_study.evaluation.pools import finite
+from afd_study.evaluation.ranking import weighted_auc
 from afd_study.evaluation.separability import LENGTH_BINS, LENGTHS, SURFACE, stratified_auc
-from afd_study.evaluation.statistics import (
-    BOOTSTRAP,
-    bootstrap_statistic,
-    require_columns,
-    weighted_auc,
-)
+from afd_study.evaluation.statistics import BOOTSTRAP, bootstrap_statistic, require_columns
 
 ROW = ("prompt_id", "source", "draw")
 STRATA: dict[str, tuple[str, ...]] = {

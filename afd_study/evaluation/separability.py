@@ -18,13 +18,8 @@ from numpy.typing import NDArray
 from scipy import optimize, sparse, special
 
 from afd_study.errors import DataError, SpecError, unknown_name
-from afd_study.evaluation.statistics import (
-    BOOTSTRAP,
-    bootstrap_statistic,
-    mann_whitney,
-    require_columns,
-    weighted_auc,
-)
+from afd_study.evaluation.ranking import mann_whitney, weighted_auc
+from afd_study.evaluation.statistics import BOOTSTRAP, bootstrap_statistic, require_columns
 
 TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]")
 LENGTH_BINS = 20

@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from afd_study.errors import DataError, SpecError
 from afd_study.evaluation import statistics as st
@@ -153,70 +152,3 @@ def test_interval_leaves_out_undefined_prompts_and_shows_undefined_cells():
 def test_interval_names_missing_columns():
     with pytest.raises(DataError, match=r"lacks the columns \['seed'\]"):
         st.interval(frame([[1.0]], [0], ["a"]).drop(columns="seed"), generator=generator())
-
-
-# --- rank correlation
-
-
-def test_rank_correlation_without_ties_by_hand():
-    # rank differences 1, -1, 0 -> 1 - 6 * 2 / (3 * 8) = 1/2
-    assert st.rank_correlation([1.0, 2.0, 3.0], [20.0, 10.0, 30.0]) == pytest.approx(0.5)
-
-
-def test_rank_correlation_with_ties_is_pearson_of_mid_ranks():
-    values, scores = [1.0, 1.0, 2.0, 5.0], [0.0, 3.0, 3.0, 9.0]
-    by_hand = np.corrcoef([1.5, 1.5, 3, 4], [1, 2.5, 2.5, 4])[0, 1]
-    assert st.rank_correlation(values, scores) == pytest.approx(by_hand)
-    assert st.rank_correlation(values, scores) == pytest.approx(stats.spearmanr(values, scores).statistic)
-
-
-def test_constant_scores_have_no_rank_correlation():
-    found = st.rank_correlation([[1.0, 2.0], [1.0, 2.0]], [[5.0, 5.0], [1.0, 2.0]])
-    assert np.isnan(found[0]) and found[1] == pytest.approx(1.0)
-    assert np.isnan(st.rank_correlation([1.0], [2.0]))
-
-
-def test_within_prompt_and_pooled_can_disagree():
-    # within each prompt the order is reversed; across prompts the second is higher on both
-    values, scores = [[1.0, 2.0], [11.0, 12.0]], [[2.0, 1.0], [12.0, 11.0]]
-    assert st.within_prompt_rank_correlation(values, scores) == pytest.approx(-1.0)
-    assert st.pooled_rank_correlation(values, scores) == pytest.approx(0.6)
-    assert st.within_prompt_rank_correlation([[1, 2], [1, 2]], [[3, 3], [1, 2]]) == pytest.approx(1.0)
-    assert np.isnan(st.within_prompt_rank_correlation([[1.0, 2.0]], [[3.0, 3.0]]))
-
-
-# --- AUC
-
-
-def test_auc_by_hand_with_ties():
-    # pairs: (2,1) win, (2,2) tie, (3,1) win, (3,2) win -> 3.5 / 4
-    assert st.auc(positives=[2.0, 3.0], negatives=[1.0, 2.0]) == pytest.approx(3.5 / 4)
-    assert st.auc(positives=[1.0, 1.0], negatives=[1.0]) == 0.5
-    assert st.auc(positives=[0.0], negatives=[1.0]) == 0.0
-
-
-def test_auc_without_one_class_is_undefined():
-    assert np.isnan(st.auc(positives=[], negatives=[1.0]))
-    assert np.isnan(st.auc(positives=[1.0], negatives=[]))
-
-
-def test_auc_against_all_pairs():
-    up, down = generator(1).integers(0, 6, 40), generator(2).integers(0, 6, 30)
-    pairs = (np.sign(up[:, None] - down) + 1) / 2
-    assert st.auc(positives=up, negatives=down) == pytest.approx(pairs.mean())
-
-
-def test_auc_weights_are_repetitions():
-    scores, flags = np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, True, False, True])
-    repeated = np.repeat(np.arange(4), [1, 2, 3, 1])
-    weighted = st.weighted_auc(scores, positive=flags, weights=[[1, 2, 3, 1], [0, 1, 0, 1]])
-    assert weighted[0] == pytest.approx(st.weighted_auc(scores[repeated], positive=flags[repeated]))
-    assert np.isnan(weighted[1])
-
-
-def test_auc_refuses_nan():
-    with pytest.raises(DataError, match="NaN"):
-        st.auc(positives=[np.nan], negatives=[1.0])
-
-
-# --- pairwise accuracy: 8 right, 1 tie, 1 wrong of 10 -> 0.85
