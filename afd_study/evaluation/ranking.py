@@ -1,5 +1,7 @@
-"""How one order of texts agrees with another: rank correlation, and AUC with ties and weights."""
+"""How one order of texts agrees with another: rank correlation, and AUC with ties and weights.
 
+What is undefined (a correlation with a constant, an AUC without negatives) is NaN, never a silent 0 or 0.5.
+"""
 import math
 
 import numpy as np

@@ -1,8 +1,7 @@
-"""Arrays in, numbers out: means with intervals, rank correlation, AUC, accuracy.
+"""Arrays in, numbers out: means with intervals, over seeds or over prompts.
 
-An undefined statistic (a correlation with a constant, an AUC without negatives, an interval from one seed
-and one prompt) is NaN, never a silent 0 or 0.5; each docstring says when. Randomness comes in as a NumPy
-Generator.
+What is undefined (an interval from one seed and one prompt) is NaN; each docstring says when. Randomness comes
+in as a NumPy Generator.
 """
 
 from collections.abc import Callable, Sequence
@@ -139,7 +138,7 @@ def bootstrap_statistic(
 ) -> Interval:
     """Percentile interval of any weighted statistic of M rows, whole prompts resampled, for one seed.
 
-    `statistic` takes weights (R, M) to values (R,), as `weighted_auc` does; `prompt_ids` (M,). The mean
+    `statistic` takes weights (R, M) to values (R,), as `ranking.weighted_auc` does; `prompt_ids` (M,). The mean
     field is the statistic at weight 1. Low and high are NaN for a single prompt.
     """
     code, ids = pd.factorize(np.asarray(prompt_ids), sort=True)
