@@ -1,7 +1,7 @@
 """Arrays in, numbers out: means with intervals, over seeds or over prompts.
 
-What is undefined (an interval from one seed and one prompt) is NaN; each docstring says when. Randomness comes
-in as a NumPy Generator.
+What is undefined (an interval from one seed and one prompt) is NaN; each docstring says when. Randomness
+comes in as a NumPy Generator.
 """
 
 from collections.abc import Callable, Sequence
@@ -138,8 +138,8 @@ def bootstrap_statistic(
 ) -> Interval:
     """Percentile interval of any weighted statistic of M rows, whole prompts resampled, for one seed.
 
-    `statistic` takes weights (R, M) to values (R,), as `ranking.weighted_auc` does; `prompt_ids` (M,). The mean
-    field is the statistic at weight 1. Low and high are NaN for a single prompt.
+    `statistic` takes weights (R, M) to values (R,), as `ranking.weighted_auc` does; `prompt_ids` (M,). The
+    mean field is the statistic at weight 1. Low and high are NaN for a single prompt.
     """
     code, ids = pd.factorize(np.asarray(prompt_ids), sort=True)
     if not len(ids):

@@ -2,7 +2,8 @@
 
 PyTorch's fused kernel keeps no weights and makes them again on the way back. For texts of a few dozen tokens
 memory is no concern and that work is: here the way back takes half the time. Everything else, and all that
-is not trained, goes to the fused kernel as before. `quicken` names this attention in a model's config.
+is not trained, goes to the fused kernel as before; and so does all where PyTorch has AVX-512, with which that
+kernel is the faster one. `quicken` names this attention in a model's config.
 """
 
 from functools import lru_cache
