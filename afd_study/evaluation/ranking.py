@@ -2,6 +2,7 @@
 
 What is undefined (a correlation with a constant, an AUC without negatives) is NaN, never a silent 0 or 0.5.
 """
+
 import math
 
 import numpy as np
