@@ -173,8 +173,8 @@ def interval(
     """
     require_columns(frame, (*by, "seed", value))
     weights: dict[int, NDArray[np.float64]] = {}
-    number = frame.groupby(list(by), sort=True).ngroup()
-    cells = frame[list(by)][~number.duplicated()].iloc[number.drop_duplicates().argsort()]
+    grouped = frame.groupby(list(by), sort=True)
+    number, cells = grouped.ngroup(), grouped.size().index.to_frame()
     seeds, prompts = (_means_by(frame, number, column, value) for column in ("seed", "prompt_id"))
     rows = []
     for cell, per_seed, per_prompt in zip(cells.itertuples(index=False), seeds, prompts, strict=True):
@@ -199,7 +199,7 @@ def _means_by(frame: pd.DataFrame, number: pd.Series, column: str, value: str) -
     n_cells = int(number.max()) + 1 if len(number) else 0
     if column not in frame.columns:
         return [np.empty(0)] * n_cells
-    known = frame[value].notna()
+    known = frame[value].notna() & (number >= 0)  # as groupby has it, a row without a key is in no cell
     means = frame[value][known].groupby([number[known], frame[column][known]]).mean()
     ends = np.searchsorted(means.index.get_level_values(0), np.arange(1, n_cells))
     return np.split(means.to_numpy(dtype=float), ends)

@@ -69,6 +69,3 @@ def test_auc_weights_are_repetitions():
 def test_auc_refuses_nan():
     with pytest.raises(DataError, match="NaN"):
         ranking.auc(positives=[np.nan], negatives=[1.0])
-
-
-# --- pairwise accuracy: 8 right, 1 tie, 1 wrong of 10 -> 0.85

@@ -152,3 +152,11 @@ def test_interval_leaves_out_undefined_prompts_and_shows_undefined_cells():
 def test_interval_names_missing_columns():
     with pytest.raises(DataError, match=r"lacks the columns \['seed'\]"):
         st.interval(frame([[1.0]], [0], ["a"]).drop(columns="seed"), generator=generator())
+
+
+def test_interval_leaves_out_rows_without_a_key():
+    rows = frame([[1.0, 3.0], [2.0, 4.0]], [0, 1], ["a", "b"]).assign(method="m")
+    odd = rows.assign(method=None, value=100.0)
+    options = {"by": ("method",), "generator": generator()}
+    found = st.interval(pd.concat([odd, rows], ignore_index=True), **options)
+    pd.testing.assert_frame_equal(found, st.interval(rows, **options), check_dtype=False)

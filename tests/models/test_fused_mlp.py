@@ -14,9 +14,8 @@ from afd_study.models.specs import LoRASpec
 
 @pytest.fixture
 def mlp(build):
-    lm = build(
-        "gpt2", activation_function="gelu_pytorch_tanh", initializer_range=0.5
-    )  # a bias too, and both ends of the activation
+    # a bias too, and both ends of the activation
+    lm = build("gpt2", activation_function="gelu_pytorch_tanh", initializer_range=0.5)
     found = lm.base_model.h[0].mlp
     torch.nn.init.normal_(found.c_fc.bias, generator=torch.Generator().manual_seed(1))
     assert type(found) is FusedMLP
