@@ -102,7 +102,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[lis
         return_token_type_ids=False,
         verbose=False,  # how long a text may be is the model's affair, and checked there
     )
-    return [list(ids) for ids in read["input_ids"]]
+    return list(read["input_ids"])
 
 
 def opening_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

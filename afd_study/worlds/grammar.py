@@ -77,13 +77,19 @@ class Automaton:
 
         Raises SpecError for a word outside the alphabet: its probability would be zero.
         """
-        here = self.nodes[node]
-        if word in here.mass:
-            return math.log((1 - self.stray) * here.mass[word]), here.target[word]
+        mass = self.nodes[node].mass
+        if word in mass:
+            return math.log((1 - self.stray) * mass[word]), self._behind(node, word)
         if word not in self._index:
             raise SpecError(f"'{word}' is not in the world's alphabet of {len(self.alphabet)} words")
-        logprob = math.log(self.stray / (len(self.alphabet) - len(here.mass)))
-        return logprob, ENDED if word == EOS else (here.origin if word == "." else node)
+        return math.log(self.stray / (len(self.alphabet) - len(mass))), self._behind(node, word)
+
+    def _behind(self, node: int, word: str) -> int:
+        """Return the node behind `word` of the alphabet at `node`."""
+        here = self.nodes[node]
+        if word in here.target:
+            return here.target[word]
+        return ENDED if word == EOS else (here.origin if word == "." else node)
 
     def logprobs(self, words: Sequence[str]) -> np.ndarray:
         """Return the exact log-probability (nats) of each word given those before it, shape (len(words),)."""
@@ -129,7 +135,7 @@ class Automaton:
             else:
                 word = _draw(allowed, generator.random())
             words.append(word)
-            node = self.step(node, word)[1]
+            node = self._behind(node, word)
         return words
 
 
