@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch.distributed.tensor import DTensor
 
 from afd_study.errors import AfdError, DataError
 from afd_study.methods import adversarial, direct, policy_gradient, reward_model
 from afd_study.methods.sft import fine_tune
 from afd_study.models import ranks
 from afd_study.models.batches import Example, Pair
+from afd_study.models.checkpoints import Run
 from afd_study.models.decoding import Request, sample
 from afd_study.models.policy import from_scratch
 from afd_study.models.reward import on_backbone, rewards
@@ -104,7 +106,7 @@ def preferred(folder):
 ASKED = {f"p{number}": example.prompt for number, example in enumerate(texts(24, 5)[::2])}
 HELD_OUT = {f"v{number}": example.prompt for number, example in enumerate(texts(10, 6)[::2])}
 ASCENT = {
-    "steps": 4, "batch_size": 4, "draws": 4, "learning_rate": 3e-3, "evaluate_every": 2, "checkpoint_every": 2
+    "steps": 6, "batch_size": 4, "draws": 4, "learning_rate": 2e-2, "evaluate_every": 3, "checkpoint_every": 3
 }  # fmt: skip
 
 
@@ -134,7 +136,7 @@ def imitated(folder, progress=lambda step, note: None):
 def imitated_anew(folder):
     """Stop both players behind their checkpoint, and go on from it."""
     try:
-        imitated(folder, progress=partial(killed, at=3))
+        imitated(folder, progress=partial(killed, at=4))
     except Killed:
         return imitated(folder)
 
@@ -204,19 +206,31 @@ class Sharded:
     part: object
 
     def __call__(self, folder):
-        from accelerate import Accelerator
+        from accelerate import Accelerator, PartialState
         from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-        held = Accelerator().state
-        before = dict(vars(type(held))["_shared_state"])
-        held.distributed_type = DistributedType.FSDP
+        held, launch = Accelerator().state, PartialState()  # every Accelerator takes its kind from the launch
+        whole, sharded = Run.whole, []
+
+        def watched(run):
+            sharded.extend(isinstance(weight, DTensor) for weight in run.module.parameters())
+            return whole(run)
+
+        before = [dict(each._shared_state) for each in (held, launch)]
+        held.distributed_type = launch.distributed_type = DistributedType.FSDP
         held.fsdp_plugin = FullyShardedDataParallelPlugin(
             fsdp_version=2, auto_wrap_policy="transformer_based_wrap", cpu_ram_efficient_loading=False
         )
+        Run.whole = watched
         try:
-            return self.part(folder)
+            found = self.part(folder)
+            assert sharded and all(sharded), "the weights were not in shards"
+            return found
         finally:
-            held._shared_state.update(before)
+            Run.whole = whole
+            for each, was in zip((held, launch), before, strict=True):
+                each._shared_state.clear()
+                each._shared_state.update(was)
 
 
 ALIKE = {  # what two processes have to do as one does
