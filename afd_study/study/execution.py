@@ -245,6 +245,7 @@ def _work(step: Step, store: Store, threads: int) -> None:
 
 def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: int, bar: _Bar) -> None:
     """Run steps as soon as what they need is there, the most urgent first; a failure stops the others."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))  # of the workers, which start with it
     spawn = multiprocessing.get_context("spawn")
     reports = spawn.Queue()
     waiting, running = dict(todo), dict[Future[None], Step]()

@@ -7,7 +7,8 @@ demonstrator with two kinds of answer on the token MDP.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,7 +192,8 @@ def fit(
     checks.counts("starts", [starts])
     first = [family.spread * torch.randn(family.size, generator=generator).double() for _ in range(starts)]
     first += [] if near is None else [near]
-    ends = [_descend(record, demo, family, start) for start in first]
+    with _one_thread():
+        ends = [_descend(record, demo, family, start) for start in first]
     value, parameters = min(ends, key=lambda end: end[0])
     if not math.isfinite(value):
         raise SpecError(
@@ -229,6 +231,17 @@ def typical(*, law: Any, mass: float = 0.9) -> Tensor:
     ranked, order = law.sort(descending=True)
     kept = ranked.cumsum(0) - ranked < mass * (1 - 1e-12)
     return torch.zeros_like(kept).scatter(0, order, kept)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hold torch to one thread: its others and those of scipy's BLAS wait for each other, ten times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _descend(record: Divergence, demo: Tensor, family: Family, start: Tensor) -> tuple[float, Tensor]:
