@@ -1,6 +1,7 @@
 """Both losses are right side up, and a reward model learns what can be learned."""
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from afd_study.errors import DataError
+from afd_study.methods import reward_model
 from afd_study.methods.reward_model import accuracy, both_sides, fit, forks, pair_loss, training_loss
 from afd_study.models.batches import Example, Pair, collate
 from afd_study.models.reward import on_backbone, rewards
@@ -89,6 +91,22 @@ def test_a_reward_model_learns_what_tells_the_sides_apart(lm, tokenizer, spec, t
     best = min(each.validation_loss for each in evaluations)
     high, low = (torch.tensor(side) for side in both_sides(model, easy_pairs(16, seed=1)))
     assert float(pair_loss(loss, high=high, low=low, constant=16)) == pytest.approx(best, abs=1e-5)
+
+
+def test_batches_hold_pairs_whose_rows_are_about_as_long(lm, tokenizer, spec, tmp_path, monkeypatch):
+    rows = []
+    monkeypatch.setattr(
+        reward_model, "training_loss",
+        lambda name, module, items, constant: rows.append(
+            [len(pair.high.ids) + len(pair.low.ids) - pair.high.start for pair in items]
+        ) or next(module.parameters()).sum(),
+    )  # fmt: skip
+    fit(
+        on_backbone(lm, tokenizer), easy_pairs(64), validation=easy_pairs(8), loss="bradley_terry",
+        training=spec(steps=8, batch_size=8), seed=0, workspace=tmp_path,
+    )  # fmt: skip
+    rows.sort(key=min)
+    assert all(max(shorter) <= min(longer) for shorter, longer in itertools.pairwise(rows))
 
 
 @torch.no_grad()
