@@ -33,8 +33,8 @@ def rank_correlation(values: ArrayLike, scores: ArrayLike) -> NDArray[np.float64
 def within_prompt_rank_correlation(values: ArrayLike, scores: ArrayLike) -> float:
     """Spearman within each prompt, averaged over prompts.
 
-    (P, N) and (P, N) to a number; prompts where it is undefined are left out.     This is what Best-of-N
-    can use. NaN where it is defined for no prompt.
+    (P, N) and (P, N) to a number; prompts where it is undefined are left out. This is what Best-of-N can
+    use. NaN where it is defined for no prompt.
     """
     each = np.atleast_1d(rank_correlation(values, scores))
     defined = each[~np.isnan(each)]

@@ -21,6 +21,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from afd_study.errors import unknown_name
 from afd_study.evaluation.edits import EDITS
 from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.models.behind import FEWEST
 from afd_study.models.specs import ClassifierSpec, LoRASpec, TrainingSpec
 from afd_study.study.amounts import Amounts, amounts
 from afd_study.study.probe_steps import EDITED_DRAWS
@@ -150,16 +151,20 @@ def work_of(step: Step, found: Sizes) -> Work | None:
     if name in ("pi_init", "pi_sft", "direct_policy", "reward_model", "fitted_judge"):
         return _training(step, found)
     if name == "samples":
-        return _drawing(step, found)
+        horizon, prompt = found.spec.sampling.max_new_tokens, found.texts.prompt
+        return drawing(
+            found.policy, responses=_responses(step, found), draws=step.settings["draws"], prompt=prompt,
+            longest=found.longest - horizon, horizon=horizon,
+        )  # fmt: skip
     if isinstance(step.settings.get("judge"), ClassifierSpec):
         assert found.judge is not None  # sizes() read the same settings
-        return _reading(_texts(step, found), found.drawn, found.judge, at_once="judge")
+        return reading(_texts(step, found) * found.drawn, found.judge, at_once="judge")
     if name in ("scores", "logprobs", "densities", "edit_scores"):
         n = _texts(step, found)
-        prompts = found.texts.tested if n >= constants()["shared_from"] * found.texts.tested else n
+        prompts = found.texts.tested if n >= FEWEST * found.texts.tested else n
         laws = name in ("logprobs", "densities")
         tokens = found.drawn - found.texts.prompt * (1 - prompts / n)
-        return _reading(n, tokens, found.policy, laws=laws)
+        return reading(n * tokens, found.policy, laws=laws)
     return None
 
 
@@ -182,31 +187,33 @@ def _texts(step: Step, found: Sizes) -> float:
     return sum(_responses(each, found) for name, each in step.inputs.items() if name not in aside)
 
 
-def _reading(
-    texts: float, tokens: float, shape: Shape, *, at_once: str = "other", laws: bool = False
-) -> Work:
-    """Take so many texts of so many tokens through a model, forwards; `laws`: to their next-token laws."""
+def reading(tokens: float, shape: Shape, *, at_once: str = "other", laws: bool = False) -> Work:
+    """Take so many tokens through a model, forwards; `laws`: to their next-token laws.
+
+    `at_once` names in forecast.yaml how many are read at once.
+    """
     batch = constants()["scored_tokens"][at_once]
-    passes = ceil(texts * tokens / batch)
+    passes = ceil(tokens / batch)
     states = _kept(shape) / shape.layers * BYTES[shape.weights] / 2  # of a layer at a time
     held = shape.bytes() + batch * (states + 8 * shape.vocabulary * laws)
-    flops = 2 * shape.parameters * texts * tokens
+    flops = 2 * shape.parameters * tokens
     return Work(flops, passes * shape.bytes(), passes * shape.layers, held, shape.weights != "float32")
 
 
-def _drawing(step: Step, found: Sizes) -> Work:
-    """Draw responses: a prompt's keys and values are held once for all of its rows."""
-    known, shape, horizon = constants(), found.policy, found.spec.sampling.max_new_tokens
-    responses = _responses(step, found)
+def drawing(
+    shape: Shape, *, responses: float, draws: int, prompt: float, longest: float, horizon: int
+) -> Work:
+    """Draw responses, `draws` a prompt: its keys and values are held and read once for all of them.
+
+    `prompt` and `longest` are tokens, of a prompt on average and at most; `horizon` those of a response.
+    """
+    known, kept = constants(), shape.cached * BYTES[shape.weights]
     rows = min(responses, known["rows_at_once"])
-    prompts, kept = rows / step.settings["draws"], shape.cached * BYTES[shape.weights]
     passes, law = ceil(responses / known["rows_at_once"]) * horizon, rows * shape.vocabulary
-    read = prompts * found.texts.prompt + rows * horizon / 2  # tokens behind a new one, half of it on average
+    read = rows / draws * prompt + rows * horizon / 2  # tokens behind a new one, half of it on average
     moved = passes * (shape.bytes() + law * known["law_bytes"] + read * kept)
-    held = (prompts * (found.longest - horizon) + rows * horizon) * kept + law * known["law_peak_bytes"]
-    flops = (
-        2 * shape.parameters * (responses * horizon + responses / step.settings["draws"] * found.texts.prompt)
-    )
+    held = (rows / draws * longest + rows * horizon) * kept + law * known["law_peak_bytes"]
+    flops = 2 * shape.parameters * (responses * horizon + responses / draws * prompt)
     return Work(flops, moved, passes * shape.layers, shape.bytes() + held, shape.weights != "float32")
 
 

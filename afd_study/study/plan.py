@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from afd_study.study.forecast import OPTIMISER, Work, device_peaks
+from afd_study.study.forecast import OPTIMISER, Work, device_peaks, drawing, reading
 from afd_study.study.frozen import read_frozen
 from afd_study.study.shapes import Shape, constants, published_config, shape_of
 
@@ -55,7 +55,7 @@ def stages(shape: Shape, setting: Setting) -> list[Stage]:
         Stage("reward model", _trained(shape, n * pairs), "reward_model", weights),
         Stage(f"{draws} draws a prompt", _drawn(shape, setting, draws), "sampling",
               n * draws * setting.response * RECORD),
-        Stage("their rewards", _scored(shape, behind), "scoring", 8.0 * n * draws),
+        Stage("their rewards", reading(behind, shape, at_once="judge"), "scoring", 8.0 * n * draws),
     ]  # fmt: skip
 
 
@@ -97,21 +97,8 @@ def _trained(shape: Shape, tokens: float) -> Work:
 
 
 def _drawn(shape: Shape, setting: Setting, draws: int) -> Work:
-    """Draw responses, as many at once as the decoder; a prompt is held and read once for all of its rows."""
-    responses, rows = setting.prompts * draws, constants()["rows_at_once"]
-    passes = ceil(responses / rows) * setting.response
-    prompts = rows / draws * setting.prompt
-    read = (prompts + rows * setting.response / 2) * shape.cached * 2  # half a response on average
-    held = shape.bytes() + (prompts + rows * setting.response) * shape.cached * 2
-    tokens = responses * setting.response + setting.prompts * setting.prompt
-    return Work(
-        2 * shape.parameters * tokens, passes * (shape.bytes() + read), passes * shape.layers, held, True
-    )
-
-
-def _scored(shape: Shape, tokens: float) -> Work:
-    """Take so many tokens through a model once."""
-    at_once = constants()["scored_tokens"]["judge"]
-    passes = ceil(tokens / at_once)
-    held = shape.bytes() + at_once * shape.width * 2 * (2 + shape.inner)
-    return Work(2 * shape.parameters * tokens, passes * shape.bytes(), passes * shape.layers, held, True)
+    prompt = setting.prompt
+    return drawing(
+        shape, responses=setting.prompts * draws, draws=draws, prompt=prompt, longest=prompt,
+        horizon=setting.response,
+    )  # fmt: skip

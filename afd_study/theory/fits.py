@@ -235,7 +235,7 @@ def typical(*, law: Any, mass: float = 0.9) -> Tensor:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Hold torch to one thread: its others and those of scipy's BLAS wait for each other, ten times as long."""
+    """Hold torch to one thread: more of them and those of scipy's BLAS wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

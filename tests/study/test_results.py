@@ -103,7 +103,7 @@ def test_nothing_is_computed_twice_and_the_seconds_are_counted_once(values, stor
     assert sorted(path.stat().st_mtime_ns for path in store.root.rglob("manifest.json")) == before
 
 
-def test_step_seconds_count_shared_steps_once(store, monkeypatch):
+def test_step_seconds_count_shared_steps_once(values, store, monkeypatch):
     cell = Cell("helpful", "small policy", {"policy.config.n_embd": 8}, (0,), ("coverage",))
     monkeypatch.setattr("afd_study.study.cells.PROFILE", "smoke")
     monkeypatch.setattr(Cell.study, "__defaults__", (None, None, "smoke"))
