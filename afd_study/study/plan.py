@@ -34,12 +34,16 @@ MODELS = {
 
 
 class Stage(NamedTuple):
-    """A stage, what it takes of a device, the benchmark that is like it, and the bytes that it stores."""
+    """A stage, what it takes of a device, the benchmark that is like it, and the bytes that it stores.
+
+    `apart` is how many times its FLOPs that benchmark would count, which has a prompt read for each response.
+    """
 
     name: str
     work: Work
     like: str
     stored: float
+    apart: float = 1.0
 
 
 def stages(shape: Shape, setting: Setting) -> list[Stage]:
@@ -52,10 +56,11 @@ def stages(shape: Shape, setting: Setting) -> list[Stage]:
         Stage("SFT", _trained(shape, n * text), "sft", weights),
         Stage("a sample for each prompt, of pi_init and of pi_SFT", _drawn(shape, setting, 2), "sampling",
               2 * n * setting.response * RECORD),
-        Stage("reward model", _trained(shape, n * pairs), "reward_model", weights),
+        Stage("reward model", _trained(shape, n * pairs), "reward_model", weights, 2 * text / pairs),
         Stage(f"{draws} draws a prompt", _drawn(shape, setting, draws), "sampling",
               n * draws * setting.response * RECORD),
-        Stage("their rewards", reading(behind, shape, at_once="judge"), "scoring", 8.0 * n * draws),
+        Stage("their rewards", reading(behind, shape, at_once="judge"), "scoring", 8.0 * n * draws,
+              n * draws * text / behind),
     ]  # fmt: skip
 
 
@@ -72,7 +77,7 @@ def plan(names: dict[str, str], *, device: str = "H100", setting: Setting = MILL
     for shown, name in names.items():
         shape = shape_of(published_config(name)[0], weights="bfloat16", published="bfloat16")
         for stage in stages(shape, setting):
-            as_cpu = stage.work.flops / (peaks["bfloat16"] * shares[stage.like]) / 3600
+            as_cpu = stage.apart * stage.work.flops / (peaks["bfloat16"] * shares[stage.like]) / 3600
             rows.append((
                 shown, stage.name, stage.work.flops, stage.work.seconds(device) / 3600, as_cpu,
                 stage.work.held, ceil(stage.work.held / peaks["memory"]), stage.stored,

@@ -49,6 +49,17 @@ def test_hours_as_on_the_cpu_use_the_largest_models_share():
     assert (found["gpu_hours"] > 0).all() and (found["stored"] > 0).all()
 
 
+def test_hours_as_on_the_cpu_count_a_prompt_for_each_response_as_its_benchmark_does():
+    found = plan({"GPT-2": "gpt2"}, setting=Setting(prompts=1000, draws=4, prompt=10, response=20))
+    hours, shape = found.set_index("stage")["gpu_hours_as_cpu"], of("gpt2")
+    for stage, share, tokens in (
+        ("reward model", 0.4, 6 * 2 * 30), ("their rewards", 0.25, 2 * 4 * 30),
+        ("4 draws a prompt", 0.1, 2 * (10 + 4 * 20)),
+    ):  # fmt: skip
+        seconds = 1000 * tokens * shape.parameters / (share * 989e12)
+        assert hours[stage] == pytest.approx(seconds / 3600), stage
+
+
 def test_a_model_of_7_billion_does_not_train_whole_on_one_device():
     shape = of("meta-llama/Llama-2-7b-hf")
     assert shape.parameters == pytest.approx(6.74e9, rel=0.01)
