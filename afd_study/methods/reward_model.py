@@ -78,8 +78,8 @@ def fit(
 
     _, evaluations = train(
         model, pairs, loss=partial(training_loss, loss, constant=training.batch_size),
-        length=lambda pair: len(pair.high.ids) + len(pair.low.ids) - pair.high.start,  # as `fork` lays it out
-        spec=training, seed=seed, evaluate=evaluate, workspace=workspace, progress=progress,
+        length=lambda pair: pair.forked, spec=training, seed=seed, evaluate=evaluate, workspace=workspace,
+        progress=progress,
     )  # fmt: skip
     if adapters is not None:
         model.backbone = adapters.merge_and_unload()

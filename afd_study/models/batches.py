@@ -28,6 +28,11 @@ class Pair(NamedTuple):
     high: Example
     low: Example
 
+    @property
+    def forked(self) -> int:
+        """Tokens of the row that `fork` lays it out in: the prompt once, and both responses."""
+        return len(self.high.ids) + len(self.low.ids) - self.low.start
+
 
 class Batch(NamedTuple):
     """Right-padded examples: `ids` (batch, length), `starts` and `lengths` (batch,). Padding is never read.
@@ -114,7 +119,7 @@ def fork(pairs: Sequence[Pair], padding_id: int = 0) -> Forks:
     """Lay pairs out as prompt, high, low: a prompt that both share is there once."""
     starts = np.array([pair.high.start for pair in pairs])[:, None]
     middles = np.array([len(pair.high.ids) for pair in pairs])[:, None]
-    ends = middles + np.array([len(pair.low.ids) - pair.low.start for pair in pairs])[:, None]
+    ends = np.array([pair.forked for pair in pairs])[:, None]
     ids = np.full((len(pairs), ends.max()), padding_id, dtype=np.int64)
     for row, (high, low) in enumerate(pairs):
         ids[row, : ends[row, 0]] = high.ids + low.ids[low.start :]
