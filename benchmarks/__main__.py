@@ -1,9 +1,13 @@
-"""`python -m benchmarks NAME|all`: times beside a peer's, with the machine's peak in the same run."""
+"""`python -m benchmarks NAME|all`: times beside a peer's, with the machine's peak in the same run.
 
-from collections.abc import Callable
+Two have no peer and freeze what they find under their own names (in book/results/gpu where there is a GPU):
+`growth` times work as it grows, `variants` other ways of doing it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
@@ -11,7 +15,7 @@ import typer
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.study.frozen import freeze
-from benchmarks import evaluation, growth, records, sampling, scoring, shapes, study, timing
+from benchmarks import evaluation, growth, records, sampling, scoring, shapes, study, timing, variants
 
 
 def _trainer(name: str, model: str, device: torch.device) -> timing.Pair:
@@ -42,24 +46,21 @@ BENCHMARKS: dict[str, tuple[Callable[[str, torch.device], timing.Pair], tuple[st
 
 
 def main(
-    name: Annotated[str, typer.Argument(help="a benchmark, `all` of them, or `growth`")],
+    name: Annotated[str, typer.Argument(help="a benchmark, `all` of them, `growth` or `variants`")],
     json: Annotated[Path | None, typer.Option(help="write the records here")] = None,
     frozen: Annotated[str | None, typer.Option(help="freeze them so in book/results: benchmarks")] = None,
     model: Annotated[str | None, typer.Option(help="one model's shape instead of all")] = None,
     pairs: Annotated[int, typer.Option(help="interleaved repeats")] = 5,
     threads: Annotated[int, typer.Option(help="of the CPU; 0: as torch has it")] = 0,
 ) -> None:
-    """Check that both sides do the same, time them in turns, print a table and write records.
-
-    `growth` has no peer: it times work along axes and freezes what it found in book/results/growth.
-    """
-    if name not in ("all", "growth", *BENCHMARKS):
-        raise unknown_name("benchmark", name, [*BENCHMARKS, "growth", "all"])
+    """Check that both sides do the same, time them in turns, print a table and write records."""
+    if name not in ("all", *WITHOUT_PEER, *BENCHMARKS):
+        raise unknown_name("benchmark", name, [*BENCHMARKS, *WITHOUT_PEER, "all"])
     if threads:
         torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "growth":
-        return _grow(device, pairs)
+    if name in WITHOUT_PEER:
+        return WITHOUT_PEER[name](device, pairs, [model] if model else _models("sft", device))
     found, peaks = [], []
     for each in BENCHMARKS if name == "all" else [name]:
         for shape in [model] if model else _models(each, device):
@@ -96,14 +97,28 @@ def _compare(name: str, model: str, device: torch.device, pairs: int) -> tuple[r
     return found, peak
 
 
-def _grow(device: torch.device, repeats: int) -> None:
+def _grow(device: torch.device, repeats: int, models: Sequence[str]) -> None:
+    """Time work along axes; its models are its own."""
     measured = growth.measure(device, repeats)
     found = growth.exponents(measured)
     print(found.round(2).to_string(index=False))
-    freeze(
-        "growth", {"growth": measured, "exponents": found}, repeats=repeats, base=growth.BASE._asdict(),
-        threads=torch.get_num_threads(),
-    )  # fmt: skip
+    _freeze("growth", device, repeats, {"growth": measured, "exponents": found}, base=growth.BASE._asdict())
+
+
+def _vary(device: torch.device, repeats: int, models: Sequence[str]) -> None:
+    found = variants.measure(models, device, repeats)
+    print(found.round(4).to_string(index=False))
+    _freeze("variants", device, repeats, {"variants": found})
+
+
+def _freeze(
+    name: str, device: torch.device, repeats: int, tables: Mapping[str, pd.DataFrame], **about: Any
+) -> None:
+    where = f"gpu/{name}" if device.type == "cuda" else name
+    freeze(where, tables, repeats=repeats, threads=torch.get_num_threads(), **about)
+
+
+WITHOUT_PEER = {"growth": _grow, "variants": _vary}
 
 
 if __name__ == "__main__":

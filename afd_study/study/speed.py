@@ -11,7 +11,7 @@ WORK = {
     "one_prompt": "sampling, one prompt", "equal_batch": "sampling, one draw a prompt", "scoring": "scoring",
     "scoring_to_maximum": "scoring", "logprobs": "log-probabilities",
     "logprobs_to_maximum": "log-probabilities", "divergences": "KL of two policies",
-    "best_of_n": "Best-of-n curves", "study": "the whole study",
+    "best_of_n": "Best-of-n curves", "study": "the whole study", "drawing": "drawing a token",
 }  # fmt: skip
 
 
@@ -26,14 +26,32 @@ def compared(name: str = "benchmarks") -> pd.DataFrame:
     Raises StoreError where nothing is frozen under that name.
     """
     found = read_frozen(name, "records")
-    spread = [
-        "" if pd.isna(low) else f"{low:.2f} to {high:.2f}"
-        for low, high in zip(found["ratio_low"], found["ratio_high"], strict=True)
-    ]
+    spread = _spread(found["ratio_low"], found["ratio_high"])
     return pd.DataFrame({
         "work": found["name"].map(WORK), "model": found["model"], "peer": found["peer_name"].fillna("none"),
         "ms": 1e3 * found["ours"], "peer_ms": 1e3 * found["peer"], "ratio": found["ratio"], "range": spread,
         "share_of_peak": found["share_of_peak"],
+    })  # fmt: skip
+
+
+def _spread(low: pd.Series, high: pd.Series) -> list[str]:
+    """Write ranges of ratios; nothing where there is none."""
+    return [
+        "" if pd.isna(least) else f"{least:.2f} to {most:.2f}" for least, most in zip(low, high, strict=True)
+    ]
+
+
+def variants(name: str = "variants") -> pd.DataFrame:
+    """Return columns work, model, way, ms, ratio, range, fault: other ways of doing what the engine does.
+
+    `ratio` is the engine's time over the way's, above 1 where the way is faster; `fault` says why there is
+    none. Raises StoreError where nothing is frozen under that name.
+    """
+    found = read_frozen(name, "variants")
+    return pd.DataFrame({
+        "work": found["work"].map(WORK), "model": found["model"], "way": found["way"],
+        "ms": 1e3 * found["seconds"], "ratio": found["ratio"], "range": _spread(found["low"], found["high"]),
+        "fault": found["fault"].fillna(""),
     })  # fmt: skip
 
 

@@ -1,0 +1,256 @@
+"""Ways of doing the same work, timed in turns beside the engine's own: which is the fastest on this device?
+
+A GPU may prefer what a CPU does not: compiled passes, texts packed end to end, one graph replayed for each
+token. What has not been measured is not in the engine: it is here, checked against the engine's results.
+A way that fails on a device is reported with its fault, and the others go on.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from afd_study.methods.reward_model import forks
+from afd_study.models.batches import Example, collate, fork, step_indices
+from afd_study.models.decoding import Request, sample
+from afd_study.models.drawing import draw, uniforms
+from afd_study.models.reward import RewardModel
+from afd_study.models.scoring import hidden_states, output_logits, response_logprobs
+from benchmarks import texts
+from benchmarks.packed import KERNELS, pack, states
+from benchmarks.sampling import EOS, LENGTH
+from benchmarks.shapes import SHAPES, build, ending, kept, precision, stock
+from benchmarks.static import Table, captured
+from benchmarks.timing import seconds
+
+Way = Callable[[], Tensor]
+NEEDS_GPU = ("packed, flex", "packed, varlen", "packed, varlen, compiled", "static, CUDA graph")
+OTHER_DRAWS = ("multinomial", "Gumbel")  # of the same law, by other random numbers
+SIZES = {"cpu": 32, "cuda": 384}  # examples a batch; pairs are half as many, for as many tokens
+ROWS = 50  # draws of one prompt, and laws that a next token is drawn from
+FOUND = ["work", "model", "way", "seconds", "ratio", "low", "high", "fault"]
+
+
+def measure(
+    models: Sequence[str], device: torch.device, repeats: int, *, without: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return columns FOUND, a row a way: seconds are medians, `ratio` the engine's time over the way's.
+
+    `low` and `high` are the range of that ratio over `repeats`. A way that needs another device, or fails,
+    has no numbers and its `fault`. `without` leaves out ways whose name holds one of these words.
+    """
+    found = []
+    for model in models:
+        for work, make in WORKS.items():
+            ways = {
+                name: run
+                for name, run in make(model, device).items()
+                if not any(word in name for word in without)
+            }
+            found += [(work, model, *row) for row in _in_turns(ways, device, repeats, f"{work}, {model}")]
+    return pd.DataFrame(found, columns=FOUND)
+
+
+def _in_turns(
+    ways: Mapping[str, Way], device: torch.device, repeats: int, what: str
+) -> Iterator[tuple[Any, ...]]:
+    """Yield each way's name, seconds, ratio and its range, and fault; the first is the engine's."""
+    names, faults = list(ways), dict.fromkeys(ways, "")
+    for name in names:
+        faults[name] = _fault(ways, name, names[0], device)
+    fit = [name for name in names if not faults[name]]
+    times: dict[str, list[float]] = {name: [] for name in fit}
+    for repeat in tqdm(range(repeats), desc=what, unit="turn"):
+        for place in range(len(fit)):
+            name = fit[(place + repeat) % len(fit)]
+            times[name].append(seconds(ways[name], device))
+    for name in names:
+        if faults[name]:
+            yield name, np.nan, np.nan, np.nan, np.nan, faults[name]
+            continue
+        ratios = np.asarray(times[names[0]]) / np.asarray(times[name])
+        yield name, float(np.median(times[name])), float(np.median(ratios)), ratios.min(), ratios.max(), ""
+
+
+def _fault(ways: Mapping[str, Way], name: str, engine: str, device: torch.device) -> str:
+    """Return why a way cannot be timed: it does not run here, or not to the engine's result."""
+    if name in NEEDS_GPU and device.type != "cuda":
+        return "needs a GPU"
+    try:
+        found = ways[name]()
+        if name not in OTHER_DRAWS:
+            exact = precision(device) == torch.float32
+            atol, rtol = (2e-3, 1e-4) if exact else (1.0, 5e-2)
+            torch.testing.assert_close(found, ways[engine](), atol=atol, rtol=rtol, check_dtype=False)
+    except Exception as fault:  # kernels and compilers fail in many ways, and each is a finding
+        if name == engine:
+            raise
+        return f"{type(fault).__name__}: {' '.join(str(fault).split())[:160]}"
+    return ""
+
+
+def sft(model: str, device: torch.device) -> dict[str, Way]:
+    """Return ways to the log-probabilities of a batch's response tokens, and the gradient of their sum."""
+    lm, size = build(model, dtype=kept(model, device)).to(device), SIZES[device.type]
+    usual = stock(lm)
+    data = texts.examples(16 * size, SHAPES[model].vocabulary, seed=1)
+    examples = _batch(data, [len(each.ids) for each in data], size)
+    batch, packed = collate(examples).to(device), pack(examples, device)
+    predicts = torch.cat([_predicts(each) for each in examples]).to(device)
+    targets = torch.tensor([token for each in examples for token in each.ids[each.start :]], device=device)
+    column = torch.arange(batch.ids.shape[1], device=device)
+    real = column < batch.lengths[:, None]
+
+    def logged(hidden: Tensor) -> Tensor:
+        return -cross_entropy(output_logits(usual, hidden[predicts]), targets, reduction="none")
+
+    return {
+        "engine": _trained(lm, device, lambda: response_logprobs(lm, batch).values),
+        **_passes(
+            usual,
+            device,
+            lambda body: logged(hidden_states(body, batch.ids)[real]),
+            lambda body, kernel: logged(states(body, packed, kernel)),
+        ),
+    }
+
+
+def reward_model(model: str, device: torch.device) -> dict[str, Way]:
+    """Return ways to the rewards of a batch of pairs, and the gradient of their sum."""
+    own = RewardModel(build(model, dtype=kept(model, device)).base_model).to(device)
+    nn.init.normal_(own.head.weight, generator=torch.Generator(device).manual_seed(0))
+    usual = copy.deepcopy(own)
+    usual.backbone = stock(own.backbone)
+    size = SIZES[device.type] // 2
+    data = texts.pairs(16 * size, SHAPES[model].vocabulary, seed=2)
+    pairs = _batch(data, [pair.forked for pair in data], size)
+    examples = [each for pair in pairs for each in pair]
+    batch, packed = collate(examples).to(device), pack(examples, device)
+    with _mixed(device):
+        given = fork(pairs).to(device) if forks(own, pairs) else batch
+    rows, last = torch.arange(len(examples), device=device), packed.bounds[1:].long() - 1
+    return {
+        "engine": _trained(own, device, lambda: own(given)),
+        **_passes(
+            usual, device, lambda body: usual.reward(hidden_states(body, batch.ids)[rows, batch.lengths - 1]),
+            lambda body, kernel: usual.reward(states(body, packed, kernel)[last]),
+        ),
+    }  # fmt: skip
+
+
+def _passes(
+    module: Any, device: torch.device, padded: Callable[[Any], Tensor], packed: Callable[[Any, str], Tensor]
+) -> dict[str, Way]:
+    """Return training passes of a stock model: padded and packed, as they are and compiled."""
+    body = module.backbone if isinstance(module, RewardModel) else module.base_model
+    compiled = torch.compile(body, dynamic=True)  # lengths change from step to step
+    runs: dict[str, Callable[[], Tensor]] = {
+        "padded": lambda: padded(body),
+        "padded, compiled": lambda: padded(compiled),
+        **{f"packed, {kernel}": partial(packed, body, kernel) for kernel in KERNELS},
+        "packed, varlen, compiled": lambda: packed(compiled, "varlen"),
+    }
+    return {name: _trained(module, device, run) for name, run in runs.items()}
+
+
+def _mixed(device: torch.device) -> torch.autocast:
+    """Compute in bfloat16 on a GPU, as accelerate has training do."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+def _trained(module: nn.Module, device: torch.device, run: Callable[[], Tensor]) -> Way:
+    """Return a way that takes the gradient of the sum of what `run` returns, in mixed precision on a GPU."""
+
+    def way() -> Tensor:
+        module.zero_grad(set_to_none=True)
+        with _mixed(device):
+            values = run()
+        values.sum().backward()
+        return values.detach().float()
+
+    return way
+
+
+def sampling(model: str, device: torch.device) -> dict[str, Way]:
+    """Return ways to draw ROWS responses to one prompt; they return the first token of each."""
+    lm = ending(build(model, dtype=precision(device)), EOS, mean_length=45).to(device).eval()
+    asked = texts.prompts(1, SHAPES[model].vocabulary, seed=3)
+    requests = [Request("0", asked[0], number) for number in range(ROWS)]
+    noise = np.stack([uniforms(0, "0", number, LENGTH) for number in range(ROWS)])
+    drawing = torch.from_numpy(noise).to(device)
+    replayed: list[tuple[Table, Callable[[], None]]] = []  # captured at the warm-up, which is not timed
+
+    def engine() -> Tensor:
+        drawn = sample(lm, requests, seed=0, eos_id=EOS, max_new_tokens=LENGTH)
+        return torch.tensor([each.ids[0] for each in drawn], device=device)
+
+    @torch.no_grad()
+    def static() -> Tensor:
+        table = Table(lm, asked, drawing, EOS)
+        table.run(table.step)
+        return table.tokens[:, 0]
+
+    @torch.no_grad()
+    def graph() -> Tensor:
+        if not replayed:
+            table = Table(lm, asked, drawing, EOS)
+            replayed.append((table, captured(table)))
+        table, replay = replayed[0]
+        table.run(replay)
+        return table.tokens[:, 0]
+
+    return {"engine": engine, "static": static, "static, CUDA graph": graph}
+
+
+def drawing(model: str, device: torch.device) -> dict[str, Way]:
+    """Return ways to draw a next token from ROWS laws, LENGTH times; they return the last tokens."""
+    generator = torch.Generator(device).manual_seed(0)
+    logits = 3 * torch.randn(ROWS, SHAPES[model].vocabulary, generator=generator, device=device)
+    noise = torch.rand(ROWS, generator=generator, device=device, dtype=torch.float64)
+
+    def inverted() -> Tensor:
+        sums = logits.double().softmax(-1).cumsum(-1)
+        return torch.searchsorted(sums, noise[:, None] * sums[:, -1:], right=True)
+
+    def multinomial() -> Tensor:
+        return torch.multinomial(logits.softmax(-1), 1, generator=generator)
+
+    def gumbel() -> Tensor:
+        waits = torch.empty_like(logits).exponential_(generator=generator)
+        return (logits.softmax(-1) / waits).argmax(-1, keepdim=True)
+
+    def often(pick: Callable[[], Tensor]) -> Tensor:
+        """Pick tokens, and look up their log-probabilities, which are recorded too."""
+        for _ in range(LENGTH):
+            token = pick()
+            logits.log_softmax(-1).gather(-1, token)
+        return token[:, 0]
+
+    def engine() -> Tensor:
+        return [draw(logits, noise, 1.0)[0] for _ in range(LENGTH)][-1]
+
+    others = {"cumulative sum": inverted, "multinomial": multinomial, "Gumbel": gumbel}
+    return {"engine": engine, **{name: partial(often, pick) for name, pick in others.items()}}
+
+
+WORKS: dict[str, Callable[[str, torch.device], dict[str, Way]]] = {
+    "sft": sft, "reward_model": reward_model, "sampling": sampling, "drawing": drawing,
+}  # fmt: skip
+
+
+def _batch(data: Sequence[Any], lengths: Sequence[int], size: int) -> list[Any]:
+    """Return a step's items as training takes them: of similar length."""
+    return [data[i] for i in step_indices(lengths, batch_size=size, steps=1, seed=0)[0]]
+
+
+def _predicts(example: Example) -> Tensor:
+    """Tell of each token whether it predicts one of the response."""
+    place = torch.arange(len(example.ids))
+    return (place >= example.start - 1) & (place < len(example.ids) - 1)

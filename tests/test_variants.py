@@ -1,0 +1,131 @@
+"""Other ways of doing the engine's work do that work, wherever they run at all."""
+
+import numpy as np
+import pytest
+import torch
+from minis import EOS, SHAPES, VOCABULARY
+
+from afd_study.models.batches import collate
+from afd_study.models.decoding import Request, sample
+from afd_study.models.drawing import uniforms
+from afd_study.models.scoring import hidden_states
+from benchmarks import packed, shapes, static, texts, variants
+
+CPU, ROOM = torch.device("cpu"), 24
+
+
+@pytest.fixture(autouse=True, params=SHAPES)
+def mini(request, monkeypatch):
+    monkeypatch.setitem(shapes.SHAPES, "mini", SHAPES[request.param])
+    for where in ("cpu", "cuda"):
+        monkeypatch.setitem(variants.SIZES, where, 4)
+
+
+def both(kernel, device=CPU, **options):
+    """Return final hidden states of texts' tokens: padded, and packed by a kernel."""
+    body = shapes.stock(shapes.build("mini", **options)).base_model.to(device)
+    examples = texts.examples(5, VOCABULARY, seed=1)
+    batch = collate(examples).to(device)
+    real = torch.arange(batch.ids.shape[1], device=device) < batch.lengths[:, None]
+    return hidden_states(body, batch.ids)[real], packed.states(body, packed.pack(examples, device), kernel)
+
+
+def test_texts_end_to_end_have_the_states_that_they_have_padded():
+    expected, found = both("one by one")
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow  # it is compiled
+def test_flex_attention_keeps_texts_apart():
+    with torch.no_grad():  # on a CPU it has no way back
+        expected, found = both("flex")
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_packed_text_sees_nothing_of_its_neighbours():
+    body = shapes.build("mini").base_model
+    examples = texts.examples(3, VOCABULARY, seed=1)
+    with torch.no_grad():
+        together = packed.states(body, packed.pack(examples, CPU), "one by one")
+        alone = packed.states(body, packed.pack(examples[1:2], CPU), "one by one")
+    first = len(examples[0].ids)
+    torch.testing.assert_close(together[first : first + len(alone)], alone, rtol=1e-5, atol=1e-5)
+    usual = body.config._attn_implementation
+    assert usual != packed.NAME, "a model is left with the attention that it had"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("kernel", packed.KERNELS)
+def test_kernels_of_a_gpu_have_the_same_states(kernel):
+    expected, found = both(kernel, torch.device("cuda"), dtype=torch.bfloat16)
+    torch.testing.assert_close(found, expected, rtol=5e-2, atol=5e-2)
+
+
+def table(device=CPU, dtype=torch.float32):
+    """Return a static table of three prompts with four draws each, and what the engine draws."""
+    lm = shapes.ending(shapes.build("mini", dtype=dtype), EOS, mean_length=10).to(device).eval()
+    asked = texts.prompts(3, VOCABULARY, seed=2)
+    requests = [Request(str(i), ids, draw) for i, ids in enumerate(asked) for draw in range(4)]
+    noise = np.stack([uniforms(0, each.prompt_id, each.draw, ROOM) for each in requests])
+    with torch.no_grad():
+        made = static.Table(lm, asked, torch.from_numpy(noise).to(device), EOS)
+    return made, sample(lm, requests, seed=0, eos_id=EOS, max_new_tokens=ROOM)
+
+
+def responses(made):
+    return [tuple(ids[:n]) for ids, n in zip(made.tokens.tolist(), made.lengths.tolist(), strict=True)]
+
+
+def test_drawing_in_fixed_memory_draws_what_the_engine_draws(mini):
+    made, expected = table()
+    for _ in range(2):  # the second finds memory as the first left it
+        with torch.no_grad():
+            made.run(made.step)
+        assert responses(made) == [each.ids for each in expected]
+        np.testing.assert_allclose(made.logprobs.numpy(), [each.logprob for each in expected], atol=1e-4)
+    assert len({len(each.ids) for each in expected}) > 3, "the test needs rows that end at different times"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_graph_replays_the_step_that_it_was_made_of():
+    made, expected = table(torch.device("cuda"))
+    with torch.no_grad():
+        made.run(made.step)
+        launched = responses(made)
+        made.run(static.captured(made))
+    assert responses(made) == launched == [each.ids for each in expected]
+
+
+def test_every_way_that_a_cpu_has_is_timed_beside_the_engine():
+    found = variants.measure(["mini"], CPU, 2, without=["compiled"])
+    assert list(found.columns) == variants.FOUND and set(found["work"]) == set(variants.WORKS)
+    off = found["way"].isin(variants.NEEDS_GPU)
+    assert (found["fault"][off] == "needs a GPU").all() and found["seconds"][off].isna().all()
+    assert (found["fault"][~off] == "").all() and (found["seconds"][~off] > 0).all()
+    engine = found[found["way"] == "engine"]
+    assert len(engine) == len(variants.WORKS) and (engine["ratio"] == 1).all()
+
+
+@pytest.mark.slow
+def test_compiled_ways_come_to_the_same():
+    found = variants.measure(["mini"], CPU, 1)
+    compiled = found[found["way"] == "padded, compiled"]
+    assert len(compiled) == 2 and (compiled["fault"] == "").all()
+
+
+def test_a_way_that_errs_or_fails_is_told_and_the_others_go_on():
+    def fails():
+        raise RuntimeError("no kernel for this\nshape")
+
+    ways = {
+        "engine": lambda: torch.ones(3), "other": lambda: torch.zeros(3) + 5, "broken": fails,
+        "same": lambda: torch.ones(3),
+    }  # fmt: skip
+    rows = {name: (taken, fault) for name, taken, _, _, _, fault in variants._in_turns(ways, CPU, 1, "test")}
+    assert "AssertionError" in rows["other"][1] and np.isnan(rows["other"][0])
+    assert rows["broken"][1] == "RuntimeError: no kernel for this shape"
+    assert rows["same"][1] == "" and rows["same"][0] > 0
+    with pytest.raises(RuntimeError, match="no kernel"):
+        list(variants._in_turns({"engine": fails}, CPU, 1, "test"))
