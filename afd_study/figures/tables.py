@@ -3,60 +3,24 @@
 Samples and data sets are untrusted: `show_texts` is the one way in which they are shown.
 """
 
-import html
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from afd_study.figures.shown import Shown
 from afd_study.figures.style import METHODS, in_order, look, need
 from afd_study.figures.text import contrast_words, mean_interval, number, share, share_interval
 
-IGNORED_BY_MATHS = "tex2jax_ignore mathjax_ignore"
-LONG_WORDS = 40  # characters from which a table's cells read from the left, like sentences
 HEADINGS = {name: style.label for name, style in METHODS.items()} | {
     "prompt_id": "prompt", "n_prompts": "prompts", "n_seeds": "seeds", "n_undefined": "undefined",
     "rank_correlation": "rank correlation", "spread_within": "spread within prompts",
     "spread_between": "spread between prompts", "leans_to": "leans to",
     "share_positive": "share of positives", "share_negative": "share of negatives",
+    "share_of_peak": "share of peak", "peer_ms": "peer, ms", "ms": "ours, ms", "flops": "FLOPs",
+    "response_tokens": "response tokens",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A table ready to show: texts in cells, and a caption. As HTML everything is escaped."""
-
-    frame: pd.DataFrame
-    caption: str = ""
-    wrap: bool = False
-    links: Mapping[str, str] = field(default_factory=dict)  # a cell's whole text -> an address of the book
-
-    def _repr_html_(self) -> str:
-        # without formatters pandas would cut long texts and spell line breaks out
-        as_is = dict.fromkeys(self.frame.columns, str)
-        with pd.option_context("display.html.use_mathjax", False):
-            table = self.frame.to_html(
-                escape=True, index=False, border=0, classes="afd-table", justify="left", formatters=as_is
-            )
-        for text, target in self.links.items():  # cells are escaped by now: nothing but a whole text matches
-            cell, address = html.escape(text), html.escape(target, quote=True)
-            table = table.replace(f"<td>{cell}</td>", f'<td><a href="{address}">{cell}</a></td>')
-        style = "overflow-x:auto" + (";white-space:pre-wrap;text-align:left" if self.wrap else "")
-        caption = f"<p><em>{html.escape(self.caption)}</em></p>" if self.caption else ""
-        longest = max((len(str(cell)) for cell in self.frame.to_numpy().ravel()), default=0)
-        kind = "afd-shown afd-texts" if self.wrap else "afd-shown" + " afd-words" * (longest > LONG_WORDS)
-        return f'<div class="{kind} {IGNORED_BY_MATHS}">{caption}<div style="{style}">{table}</div></div>'
-
-    def __repr__(self) -> str:
-        if self.wrap:
-            rows = self.frame.to_dict("records")
-            table = "\n".join(f"{name}: {value!r}" for row in rows for name, value in row.items())
-        else:
-            with pd.option_context("display.max_colwidth", None, "display.width", 200):
-                table = self.frame.to_string(index=False)
-        return f"{self.caption}\n{table}" if self.caption else table
 
 
 def visible(value: object) -> str:

@@ -12,9 +12,14 @@ RELATIONS = {"better": "better than", "not_worse": "not worse than", "equal": "e
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Return `value` with `digits` decimals, never "-0.00"; a dash where it is NaN."""
+    """Return `value` with `digits` decimals, or none from a thousand on ("12,825"); a dash where it is NaN.
+
+    Never "-0.00".
+    """
     if pd.isna(value):
         return "–"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
     rounded = round(float(value), digits)
     return f"{rounded + 0.0:.{digits}f}"
 

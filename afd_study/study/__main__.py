@@ -107,7 +107,7 @@ def claims(
 
 @app.command()
 def results(
-    what: Annotated[str, typer.Option(help="all, chapters, map, ledger, arms or ablations.")] = "all",
+    what: Annotated[str, typer.Option(help="all, chapters, map, ledger, arms, ablations or gpu.")] = "all",
     only: Annotated[str | None, typer.Option(help="Of the ablations this one (ablations.yaml).")] = None,
     jobs: Jobs = 0,
 ) -> None:

@@ -109,14 +109,14 @@ def open_chapter(
     return Chapter(name, kinds[kind], None)
 
 
-def freeze_chapter(kind: str, task: str, *, profile: str, jobs: int) -> None:
-    """Compute every table of a chapter and freeze them."""
+def freeze_chapter(kind: str, task: str, *, profile: str, jobs: int, under: str = "") -> None:
+    """Compute every table of a chapter and freeze them, in the folder `under` beside the book's own."""
     started = time.perf_counter()
     studies = open_settings(task, profile, jobs=jobs, quiet=True)
     chapter = Chapter(f"{kind}/{task}", {"experiment": EXPERIMENT, "probes": PROBES}[kind], studies)
     tables = {name: chapter.table(name) for name in chapter.makers}
     first = next(iter(studies.values()))
     freeze(
-        chapter.name, tables, profile=profile, seed=first.seeds[0], n_seeds=len(first.seeds), overrides={},
-        threads=first.spec.threads, seconds=round(time.perf_counter() - started, 1),
+        f"{under}{chapter.name}", tables, profile=profile, seed=first.seeds[0], n_seeds=len(first.seeds),
+        overrides={}, threads=first.spec.threads, seconds=round(time.perf_counter() - started, 1),
     )  # fmt: skip

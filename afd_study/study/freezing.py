@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from afd_study.errors import SpecError
 from afd_study.evaluation.atlas import atlas
 from afd_study.evaluation.claims import check_methods, load_ledger
+from afd_study.models import ranks
 from afd_study.study.ablations import FOLDER, ablation_cells, ablations, effects_of
 from afd_study.study.cells import ARMS_SETTING, PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.chapters import freeze_chapter
@@ -98,13 +100,28 @@ def freeze_chapters(*, jobs: int) -> None:
             print(f"{kind}/{task}: frozen")
 
 
+def freeze_gpu(*, jobs: int) -> None:
+    """Compute the experiments of chapters 4 and 5 by a larger policy on a GPU; freeze them in gpu/.
+
+    Raises SpecError where there is no GPU, which these numbers would be taken to come from.
+    """
+    if not ranks.on_gpu():
+        raise SpecError(
+            "there is no CUDA device, and what is frozen under gpu/ is shown as computed on one: "
+            "`afd run --profile gpu --task harmless` computes the same numbers here, slowly"
+        )
+    for task in CONTROLLED:
+        freeze_chapter("experiment", task, profile="gpu", jobs=jobs, under="gpu/")
+        print(f"gpu/experiment/{task}: frozen")
+
+
 def freeze_all(*, jobs: int) -> None:
-    """Compute everything that is frozen."""
+    """Compute everything that is frozen, but for what needs a GPU."""
     for freeze_one in (freeze_chapters, freeze_map, freeze_ledger, freeze_arms, freeze_ablations):
         freeze_one(jobs=jobs)
 
 
 FREEZERS: dict[str, Callable[..., Any]] = {
     "all": freeze_all, "chapters": freeze_chapters, "map": freeze_map, "ledger": freeze_ledger,
-    "arms": freeze_arms, "ablations": freeze_ablations,
+    "arms": freeze_arms, "ablations": freeze_ablations, "gpu": freeze_gpu,
 }  # fmt: skip

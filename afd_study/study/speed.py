@@ -1,10 +1,12 @@
 """What chapter 11 shows of speed: frozen benchmarks beside other libraries, and how costs grow."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from afd_study.study.frozen import is_frozen, read_frozen, read_manifest
+from afd_study.worlds.tasks import CONTROLLED
 
 WORK = {
     "sft": "SFT", "reward_model": "reward model", "sampling": "sampling",
@@ -34,25 +36,24 @@ def compared(name: str = "benchmarks") -> pd.DataFrame:
     })  # fmt: skip
 
 
-def _spread(low: pd.Series, high: pd.Series) -> list[str]:
+def _spread(low: pd.Series, high: pd.Series) -> pd.Series:
     """Write ranges of ratios; nothing where there is none."""
-    return [
-        "" if pd.isna(least) else f"{least:.2f} to {most:.2f}" for least, most in zip(low, high, strict=True)
-    ]
+    return (low.map("{:.2f}".format) + " to " + high.map("{:.2f}".format)).where(low.notna(), "")
 
 
 def variants(name: str = "variants") -> pd.DataFrame:
-    """Return columns work, model, way, ms, ratio, range, fault: other ways of doing what the engine does.
+    """Return columns work, way, and one a model: the engine's time over the way's and its range, or why none.
 
-    `ratio` is the engine's time over the way's, above 1 where the way is faster; `fault` says why there is
-    none. Raises StoreError where nothing is frozen under that name.
+    Above 1 the way is faster than the engine. Raises StoreError where nothing is frozen under that name.
     """
     found = read_frozen(name, "variants")
-    return pd.DataFrame({
-        "work": found["work"].map(WORK), "model": found["model"], "way": found["way"],
-        "ms": 1e3 * found["seconds"], "ratio": found["ratio"], "range": _spread(found["low"], found["high"]),
-        "fault": found["fault"].fillna(""),
-    })  # fmt: skip
+    found = found[found["way"] != "engine"]
+    ratio, spread = found["ratio"].map("{:.2f}".format), _spread(found["low"], found["high"])
+    told = (ratio + " (" + spread + ")").where(found["fault"].isna(), found["fault"])
+    cells = pd.DataFrame(
+        {"work": found["work"].map(WORK), "way": found["way"], "model": found["model"], "": told}
+    )
+    return cells.set_index(["work", "way", "model"])[""].unstack(sort=False).reset_index()
 
 
 def growth() -> pd.DataFrame:
@@ -65,8 +66,20 @@ def exponents() -> pd.DataFrame:
     return read_frozen("growth", "exponents")
 
 
-def on_gpu() -> pd.DataFrame:
-    """Return what was measured on a GPU, as `compared`; no row where nothing has been."""
-    if is_frozen("gpu/benchmarks"):
-        return compared("gpu/benchmarks")
-    return pd.DataFrame(columns=list(compared().columns))
+def picked(name: str) -> pd.DataFrame:
+    """Return columns setting, method, n, mean, low, high: what the best of a few and of many scores.
+
+    From a chapter's frozen curves; `n` is 1 and the n at which chapters compare.
+    """
+    curves, kept = read_frozen(name, "curves"), read_frozen(name, "settings")["kept"].iloc[0]
+    return curves.loc[curves["n"].isin([1, kept]), ["setting", "method", "n", "mean", "low", "high"]]
+
+
+def on_gpu() -> dict[str, pd.DataFrame]:
+    """Return what was measured on a GPU, by its caption; nothing where nothing has been."""
+    tables: dict[str, tuple[str, Callable[[str], pd.DataFrame]]] = {
+        "Measured on a GPU": ("gpu/benchmarks", compared), "Other ways there": ("gpu/variants", variants),
+    }  # fmt: skip
+    for task in CONTROLLED:
+        tables[f"Picks from a larger policy, {task}"] = (f"gpu/experiment/{task}", picked)
+    return {caption: read(name) for caption, (name, read) in tables.items() if is_frozen(name)}

@@ -149,3 +149,37 @@ def test_settings_are_never_merged():
     assert shown["n = 1"].tolist() == ["0.10 [0.00, 1.00]", "0.90 [0.00, 1.00]"]
     won = tables.win_rates(table.assign(opponent="demonstrations")).frame
     assert won["against demonstrations"].tolist() == ["10 % [0, 100]", "90 % [0, 100]"]
+
+
+def test_numbers_stand_on_the_right_and_words_on_the_left():
+    frame = pd.DataFrame({
+        "word": ["4 of 6", "x"], "number": ["1.20", "–"], "interval": ["0.10 [-0.20, 0.40]", ""],
+        "share": ["12 %", "-3 % [-5, 1]"], "range": ["1.50 to 2.50", "1e-10"], "empty": ["", "–"],
+        "mixed": ["1.0", "none"],
+    })  # fmt: skip
+    page = tables.Shown(frame)._repr_html_()
+    on_the_right = re.findall(r'<th class="afd-number">(\w+)</th>', page)
+    assert on_the_right == ["number", "interval", "share", "range"]
+    assert page.count('class="afd-number"') == 3 * len(on_the_right)
+    assert "afd-number" not in tables.Shown(frame, wrap=True)._repr_html_(), "texts are never numbers"
+
+
+def test_wide_tables_are_set_smaller():
+    def kinds(**cells):
+        return re.match(r'<div class="([^"]*)"', tables.Shown(pd.DataFrame([cells]))._repr_html_())[1]
+
+    assert "afd-wide" not in kinds(a="x", b="y") and "afd-words" not in kinds(a="x", b="y")
+    assert "afd-wide" in kinds(**{f"column {i}": "0.123456" for i in range(9)})
+    assert "afd-words" in kinds(a="a sentence of more than forty characters, at last")
+
+
+def test_an_interval_is_not_broken_and_a_thousand_is_read_at_a_glance():
+    frame = pd.DataFrame(
+        {"effect": ["0.10 [-0.20, 0.40]"], "range": ["1.50 to 2.50"], "share": ["-10 % [-20, 2]"]}
+    )
+    page = tables.Shown(frame)._repr_html_()
+    for whole in (">0.10 [-0.20,\u00a00.40]<", ">1.50\u00a0to\u00a02.50<", ">-10\u00a0% [-20,\u00a02]<"):
+        assert whole in page
+    shown = tables.show(pd.DataFrame({"flops": [12825.4, 999.999, -0.001, -1570000.0]})).frame["FLOPs"]
+    assert shown.tolist() == ["12,825", "1000.00", "0.00", "-1,570,000"]
+    assert tables.Shown(pd.DataFrame({"flops": shown}))._repr_html_().count("afd-number") == 5

@@ -89,6 +89,19 @@ def test_compared_tells_ratio_range_and_share():
 
 
 def test_on_gpu_is_empty_until_something_was_measured():
-    assert speed.on_gpu().empty and list(speed.on_gpu().columns) == list(speed.compared().columns)
+    assert speed.on_gpu() == {}
     freeze("gpu/benchmarks", {"records": RECORDS}, threads=2)
-    assert len(speed.on_gpu()) == len(RECORDS)
+    assert [len(table) for table in speed.on_gpu().values()] == [len(RECORDS)]
+
+
+def test_variants_tell_a_ratio_and_its_range_or_why_there_is_none():
+    found = pd.DataFrame({
+        "work": "sft", "model": ["1M", "1M", "10M", "10M"], "way": ["engine", "padded", "engine", "padded"],
+        "seconds": [1.0, 2, 3, None], "ratio": [1.0, 0.5, 1, None], "low": [1.0, 0.4, 1, None],
+        "high": [1.0, 0.6, 1, None], "fault": ["", "", "", "needs a GPU"],
+    })  # fmt: skip
+    freeze("gpu/variants", {"variants": found})
+    shown = speed.variants("gpu/variants")
+    assert shown.to_numpy().tolist() == [["SFT", "padded", "0.50 (0.40 to 0.60)", "needs a GPU"]]
+    assert list(shown.columns) == ["work", "way", "1M", "10M"]
+    assert list(speed.on_gpu()) == ["Other ways there"]

@@ -13,7 +13,7 @@ import yaml
 from afd_study.errors import SpecError, StoreError
 from afd_study.evaluation.claims import load_ledger
 from afd_study.evaluation.effects import SIZES, VALUE_COLUMNS
-from afd_study.study import atlas, ledger
+from afd_study.study import atlas, freezing, ledger, speed
 from afd_study.study.cells import Cell, ledger_cells, map_cells, map_spec
 from afd_study.study.chapters import EXPERIMENT, PROBES, freeze_chapter, open_chapter
 from afd_study.study.freezing import step_seconds
@@ -133,6 +133,19 @@ def test_a_frozen_chapter_shows_the_tables_that_a_computed_one_does(kind, makers
             np.testing.assert_allclose(
                 a[column].astype(float), b[column].astype(float), rtol=1e-7, err_msg=name
             )
+
+
+def test_a_gpus_results_lie_apart_and_are_shown_with_what_was_measured_there(elsewhere, monkeypatch):
+    monkeypatch.setattr(freezing.ranks, "on_gpu", lambda: False)
+    with pytest.raises(SpecError, match="there is no CUDA device.*afd run --profile gpu"):
+        freezing.FREEZERS["gpu"](jobs=1)
+    assert not list(elsewhere.iterdir()) and speed.on_gpu() == {}
+    freeze_chapter("experiment", "helpful", profile="smoke", jobs=1, under="gpu/")
+    shown = speed.on_gpu()
+    assert list(shown) == ["Picks from a larger policy, helpful"]
+    found, curves = shown.popitem()[1], open_chapter("experiment", "helpful", "smoke").table("curves")
+    assert sorted(set(found["n"])) == [1, 16] and set(found["method"]) == set(curves["method"])
+    assert not (elsewhere / "experiment").exists(), "the book's own results are left as they are"
 
 
 def test_frozen_tables_of_other_arguments_are_refused(elsewhere):

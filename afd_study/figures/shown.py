@@ -1,0 +1,84 @@
+"""A table that is ready to show: as HTML everything in it is escaped, and as text it is plain."""
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+IGNORED_BY_MATHS = "tex2jax_ignore mathjax_ignore"
+LONG_WORDS = 40  # characters from which a table's cells are sentences, and set smaller
+WIDE = 85  # characters of a row, with its gaps, from which all of a table is
+NO_BREAK = "\N{NO-BREAK SPACE}"
+INNER_SPACE = re.compile(r"(?<=,) |(?<=\d) (?=to )|(?<=to) | (?=%)")
+NUMBERS = re.compile(r"[-+−]?\d(?:[\d.,%()\[\]+−–\s-]|e|to)*")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table ready to show: texts in cells, and a caption. As HTML everything is escaped."""
+
+    frame: pd.DataFrame
+    caption: str = ""
+    wrap: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)  # a cell's whole text -> an address of the book
+
+    def _repr_html_(self) -> str:
+        names = [str(name) for name in self.frame.columns]
+        rows = [[str(cell) for cell in row] for row in self.frame.itertuples(index=False)]
+        columns = list(zip(names, *rows, strict=True))
+        numbers = [not self.wrap and _are_numbers(cells) for _, *cells in columns]
+        head = _row("th", map(html.escape, names), numbers)
+        body = "\n".join(_row("td", map(self._linked, row), numbers) for row in rows)
+        style = "overflow-x:auto" + (";white-space:pre-wrap;text-align:left" if self.wrap else "")
+        caption = f"<p><em>{html.escape(self.caption)}</em></p>" if self.caption else ""
+        return (
+            f'<div class="{self._kind(columns)} {IGNORED_BY_MATHS}">{caption}<div style="{style}">'
+            f'<table class="afd-table {IGNORED_BY_MATHS}"><thead>{head}</thead>'
+            f"<tbody>\n{body}\n</tbody></table></div></div>"
+        )
+
+    def _linked(self, cell: str) -> str:
+        """Return a cell as HTML: text and nothing else, with a link of the book's own where it has one."""
+        text = html.escape(cell.strip())
+        if cell not in self.links:
+            return text
+        return f'<a href="{html.escape(self.links[cell], quote=True)}">{text}</a>'
+
+    def _kind(self, columns: Sequence[tuple[str, ...]]) -> str:
+        """Return the classes that the page's style knows: texts, sentences, many characters side by side."""
+        if self.wrap:
+            return "afd-shown afd-texts"
+        longest = max((len(cell) for _, *cells in columns for cell in cells), default=0)
+        width = sum(max(map(len, column)) + 2 for column in columns)
+        return "afd-shown" + " afd-words" * (longest > LONG_WORDS) + " afd-wide" * (width > WIDE)
+
+    def __repr__(self) -> str:
+        if self.wrap:
+            rows = self.frame.to_dict("records")
+            table = "\n".join(f"{name}: {value!r}" for row in rows for name, value in row.items())
+        else:
+            with pd.option_context("display.max_colwidth", None, "display.width", 200):
+                table = self.frame.to_string(index=False)
+        return f"{self.caption}\n{table}" if self.caption else table
+
+
+def _row(tag: str, cells: Iterable[str], numbers: Sequence[bool]) -> str:
+    """Return a row of cells that are HTML already; an interval is not broken within its brackets."""
+    return (
+        "<tr>"
+        + "".join(
+            f'<{tag} class="afd-number">{INNER_SPACE.sub(NO_BREAK, cell)}</{tag}>'
+            if right
+            else f"<{tag}>{cell}</{tag}>"
+            for cell, right in zip(cells, numbers, strict=True)
+        )
+        + "</tr>"
+    )
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Tell whether a column holds numbers, shares or intervals and nothing else: these stand on the right."""
+    told = [cell for cell in cells if cell not in ("", "–")]
+    return bool(told) and all(map(NUMBERS.fullmatch, told))
