@@ -39,7 +39,7 @@ def expected_best(*, values: Any, scores: Any, n: Any) -> Tensor:
     wanted, single = checks.counts(
         "n", n, limit=size, remedy=", the draws a prompt; draw more or ask for fewer"
     )
-    ranked, order = scores.sort(dim=-1)
+    ranked, order = _sorted(scores)
     shared = _mean_over_ties(values.gather(-1, order), ranked)
     best = shared @ _rank_weights(size, wanted).to(shared)
     return best.squeeze(-1) if single else best
@@ -132,7 +132,7 @@ def win_shares(*, values: Any, opponents: Any) -> Tensor:
     if values.shape[:-1] != opponents.shape[:-1]:
         shapes = f"values {tuple(values.shape)}, opponents {tuple(opponents.shape)}"
         raise SpecError(f"leading axes differ: {shapes}; give each prompt its own row on both sides")
-    ranked = opponents.sort(dim=-1).values.contiguous()
+    ranked, _ = _sorted(opponents)
     below = torch.searchsorted(ranked, values.contiguous(), side="left")
     not_above = torch.searchsorted(ranked, values.contiguous(), side="right")
     return (below + not_above).double() / (2 * size)
@@ -151,6 +151,12 @@ def _pool_size(name: str, pool: Tensor) -> int:
     if pool.ndim == 0 or pool.shape[-1] == 0:
         raise SpecError(f"{name} has shape {tuple(pool.shape)}; its last axis must hold at least one draw")
     return pool.shape[-1]
+
+
+def _sorted(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort along the last axis: by NumPy, which takes a fifth of the time that torch does (book/log.md)."""
+    order = torch.from_numpy(scores.detach().numpy().argsort(-1))
+    return scores.gather(-1, order), order
 
 
 def _rank_weights(size: int, wanted: list[int]) -> Tensor:
@@ -188,7 +194,7 @@ def _levels(law: Any, scores: Any, n: int) -> tuple[Tensor, Tensor, Tensor]:
     law, scores = checks.law("law", law), checks.numbers("scores", scores)
     checks.same_shape(law=law, scores=scores)
     [draws], _ = checks.counts("n", [n])
-    ranked, order = scores.sort(dim=-1)
+    ranked, order = _sorted(scores)
     group = _group_of(ranked)
     mass = torch.zeros_like(law).scatter_add(-1, group, law.gather(-1, order))
     reached = mass.cumsum(-1)
