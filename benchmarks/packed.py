@@ -117,10 +117,12 @@ def _blocks(packed: Packed) -> BlockMask:
     def seen(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (packed.text[query] == packed.text[key]) & (query >= key)
 
-    tokens = len(packed.ids)
-    return create_block_mask(seen, None, None, tokens, tokens, device=packed.ids.device.type)
+    tokens, device = len(packed.ids), packed.ids.device.type
+    make = create_block_mask if device == "cpu" else _compiled_mask  # a batch has a mask of its own each
+    return make(seen, None, None, tokens, tokens, device=device)
 
 
+_compiled_mask = torch.compile(create_block_mask)
 _compiled_flex = torch.compile(flex_attention, dynamic=True)
 KERNELS: dict[str, Kernel] = {"one by one": _one_by_one, "flex": _flex, "varlen": _varlen}
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)

@@ -36,11 +36,18 @@ class Table:
         rows, self.room = noise.shape
         self.draws = rows // len(prompts)
         self.prefix = _Static(lm, prompts, draws=self.draws, room=self.room)
-        self.first = self.prefix.lengths.repeat_interleave(self.draws)
         self.tokens = torch.zeros_like(noise, dtype=torch.int64)
         self.lengths = torch.zeros(rows, dtype=torch.int64, device=noise.device)
         self.logprobs = torch.zeros(rows, dtype=torch.float64, device=noise.device)
         self.ended = torch.zeros(rows, dtype=torch.bool, device=noise.device)
+
+    def read(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Read other prompts into the same memory: as many, and as long as those before."""
+        fresh = SharedPrefix(self.lm, prompts)
+        for kept, new in zip(self.prefix.held, fresh.held, strict=True):
+            kept.keys.copy_(new.keys)
+            kept.values.copy_(new.values)
+        self.prefix.last.copy_(fresh.last)
 
     def begin(self) -> None:
         """Forget all responses, and draw the first token of each from its prompt."""
@@ -51,7 +58,7 @@ class Table:
     def step(self) -> None:
         """Read the token at the current place and draw the next: no shape or number of it is Python's."""
         token = self.tokens.index_select(1, self.prefix.at)
-        places = (self.first + self.prefix.at)[:, None]
+        places = (self.prefix.lengths.repeat_interleave(self.draws) + self.prefix.at)[:, None]
         with attention(self.lm.base_model.config, NAME):
             hidden = self.lm.base_model(
                 input_ids=token, position_ids=places, past_key_values=self.prefix, use_cache=True,
