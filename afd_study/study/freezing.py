@@ -108,7 +108,7 @@ def freeze_gpu(*, jobs: int) -> None:
     if not ranks.on_gpu():
         raise SpecError(
             "there is no CUDA device, and what is frozen under gpu/ is shown as computed on one: "
-            "`afd run --profile gpu --task harmless` computes the same numbers here, slowly"
+            "`afd run --profile gpu --task harmless` computes the same tables here, in float32 and slowly"
         )
     for task in CONTROLLED:
         freeze_chapter("experiment", task, profile="gpu", jobs=jobs, under="gpu/")
