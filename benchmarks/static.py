@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from afd_study.errors import SpecError
 from afd_study.models.drawing import draw
 from afd_study.models.prefix import SharedPrefix
 from afd_study.models.scoring import output_logits
@@ -42,8 +43,12 @@ class Table:
         self.ended = torch.zeros(rows, dtype=torch.bool, device=noise.device)
 
     def read(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Read other prompts into the same memory: as many, and as long as those before."""
+        """Read other prompts into the same memory: SpecError unless they are as many, and each as long."""
         fresh = SharedPrefix(self.lm, prompts)
+        if not fresh.lengths.equal(self.prefix.lengths):
+            raise SpecError(
+                "other prompts than those of a table must be as many and each as long: make a new one"
+            )
         for kept, new in zip(self.prefix.held, fresh.held, strict=True):
             kept.keys.copy_(new.keys)
             kept.values.copy_(new.values)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from minis import EOS, SHAPES, VOCABULARY
 
+from afd_study.errors import SpecError
 from afd_study.models.batches import collate
 from afd_study.models.decoding import Request, sample
 from afd_study.models.drawing import uniforms
@@ -80,6 +81,12 @@ def responses(made):
 def test_drawing_in_fixed_memory_draws_what_the_engine_draws(mini):
     made, expected = table()
     asked = texts.prompts(3, VOCABULARY, seed=2)
+    with torch.no_grad():
+        made.read([ids[::-1] for ids in asked])  # others, as long
+        made.run(made.step)
+        with pytest.raises(SpecError, match="each as long"):
+            made.read(asked[:1])
+    assert responses(made) != [each.ids for each in expected]
     for _ in range(2):  # the second finds memory as the first left it
         with torch.no_grad():
             made.read(asked)
@@ -110,6 +117,16 @@ def test_every_way_that_a_cpu_has_is_timed_beside_the_engine():
     assert len(engine) == len(variants.WORKS) and (engine["ratio"] == 1).all()
 
 
+def test_tokens_must_be_the_same_and_numbers_within_their_spread():
+    variants._assert_alike(torch.tensor([1, 49]), torch.tensor([1, 49]), 0.1)
+    with pytest.raises(AssertionError, match="tokens"):
+        variants._assert_alike(torch.tensor([1000]), torch.tensor([1001]), 0.1)
+    numbers = torch.tensor([-11.0, -11.5, -10.5])
+    variants._assert_alike(numbers + 0.01, numbers, 0.1)
+    with pytest.raises(AssertionError, match="off by"):
+        variants._assert_alike(numbers.flip(0) + 0.3, numbers, 0.1)
+
+
 @pytest.mark.slow
 def test_compiled_ways_come_to_the_same():
     found = variants.measure(["mini"], CPU, 1)
@@ -121,9 +138,10 @@ def test_a_way_that_errs_or_fails_is_told_and_the_others_go_on():
     def fails():
         raise RuntimeError("no kernel for this\nshape")
 
+    numbers = torch.arange(3.0)
     ways = {
-        "engine": lambda: torch.ones(3), "other": lambda: torch.zeros(3) + 5, "broken": fails,
-        "same": lambda: torch.ones(3),
+        "engine": lambda: (numbers,), "other": lambda: (numbers.flip(0),), "broken": fails,
+        "same": lambda: (numbers + 1e-5,),
     }  # fmt: skip
     rows = {name: (taken, fault) for name, taken, _, _, _, fault in variants._in_turns(ways, CPU, 1, "test")}
     assert "AssertionError" in rows["other"][1] and np.isnan(rows["other"][0])
