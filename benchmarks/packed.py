@@ -5,8 +5,7 @@ KERNELS holds three: PyTorch's FlexAttention (compiled, under a mask of blocks),
 sequences of any length, and a call a text, which runs everywhere and is what the others are checked against.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from afd_study.models.batches import Example
+from afd_study.models.prefix import attention
 
 NAME = "afd_packed"
 
@@ -57,16 +57,6 @@ def states(backbone: Any, packed: Packed, kernel: str) -> Tensor:
             input_ids=packed.ids[None], position_ids=packed.places[None], use_cache=False,
             packed=packed, kernel=KERNELS[kernel], blocks=blocks,
         ).last_hidden_state[0]  # fmt: skip
-
-
-@contextmanager
-def attention(config: Any, name: str) -> Iterator[None]:
-    """Let a model's attention be the registered one of that name for a while."""
-    usual, config._attn_implementation = config._attn_implementation, name
-    try:
-        yield
-    finally:
-        config._attn_implementation = usual
 
 
 def attend(

@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from afd_study.study.frozen import provenance
+from benchmarks.timing import ratios
 
 
 class Record(BaseModel):
@@ -43,9 +44,7 @@ def record(
     """
     compared: dict[str, float | None] = dict.fromkeys(("peer", "ratio", "ratio_low", "ratio_high"))
     if peer:
-        ratios = np.asarray(peer) / np.asarray(ours)
-        found = (np.median(peer), np.median(ratios), ratios.min(), ratios.max())
-        compared = dict(zip(compared, map(float, found), strict=True))
+        compared = dict(zip(compared, (float(np.median(peer)), *ratios(ours, peer)), strict=True))
     return Record(
         name=name, model=model, peer_name=peer_name, ours=float(np.median(ours)), pairs=len(peer),
         share_of_peak=flops / float(np.median(ours)) / peak if flops else None, tokens=tokens, **compared,

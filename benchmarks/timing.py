@@ -2,9 +2,10 @@
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 
@@ -33,14 +34,28 @@ def interleave(
     """
     if peer is None:
         return [seconds(ours, device)], []
-    times: tuple[list[float], list[float]] = ([], [])
-    sides = (ours, peer)
-    for side in sides:
+    for side in (ours, peer):
         seconds(side, device)
-    for repeat in range(pairs):
-        for place in (0, 1) if repeat % 2 == 0 else (1, 0):
+    mine, theirs = in_turns((ours, peer), range(pairs), device)
+    return mine, theirs
+
+
+def in_turns(
+    sides: Sequence[Callable[[], object]], repeats: Iterable[int], device: torch.device
+) -> list[list[float]]:
+    """Run all sides in each of `repeats` (0, 1, ...), another one first each time; return seconds a side."""
+    times: list[list[float]] = [[] for _ in sides]
+    for repeat in repeats:
+        for turn in range(len(sides)):
+            place = (turn + repeat) % len(sides)
             times[place].append(seconds(sides[place], device))
     return times
+
+
+def ratios(ours: Sequence[float], peer: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median, the lowest and the highest of the peer's time over ours, repeat by repeat."""
+    found = np.asarray(peer) / np.asarray(ours)
+    return float(np.median(found)), float(found.min()), float(found.max())
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from afd_study.methods.reward_model import forks
-from afd_study.models.batches import Example, collate, fork, step_indices
+from afd_study.models.batches import collate, fork, step_indices
 from afd_study.models.decoding import Request, sample
 from afd_study.models.drawing import draw, uniforms
 from afd_study.models.reward import RewardModel
@@ -28,7 +28,7 @@ from benchmarks.packed import KERNELS, pack, states
 from benchmarks.sampling import EOS, LENGTH
 from benchmarks.shapes import SHAPES, build, ending, kept, precision, stock
 from benchmarks.static import Table, captured
-from benchmarks.timing import seconds
+from benchmarks.timing import in_turns, ratios
 
 Way = Callable[[], tuple[Tensor, ...]]  # what has to be the engine's: numbers, or tokens
 NEEDS_GPU = ("packed, flex", "packed, varlen", "packed, varlen, compiled", "static, CUDA graph")
@@ -69,17 +69,13 @@ def _in_turns(
     if faults[names[0]]:
         faults = {name: fault or "the engine failed" for name, fault in faults.items()}
     fit = [name for name in names if not faults[name]]
-    times: dict[str, list[float]] = {name: [] for name in fit}
-    for repeat in tqdm(range(repeats), desc=what, unit="turn"):
-        for place in range(len(fit)):
-            name = fit[(place + repeat) % len(fit)]
-            times[name].append(seconds(ways[name], device))
+    turns = in_turns([ways[name] for name in fit], tqdm(range(repeats), desc=what, unit="turn"), device)
+    times = dict(zip(fit, turns, strict=True))
     for name in names:
         if faults[name]:
             yield name, np.nan, np.nan, np.nan, np.nan, faults[name]
             continue
-        ratios = np.asarray(times[names[0]]) / np.asarray(times[name])
-        yield name, float(np.median(times[name])), float(np.median(ratios)), ratios.min(), ratios.max(), ""
+        yield name, float(np.median(times[name])), *ratios(times[name], times[names[0]]), ""
 
 
 def _fault(ways: Mapping[str, Way], name: str, engine: str, device: torch.device) -> str:
@@ -118,8 +114,9 @@ def sft(model: str, device: torch.device) -> dict[str, Way]:
     data = texts.examples(16 * size, SHAPES[model].vocabulary, seed=1)
     examples = _batch(data, [len(each.ids) for each in data], size)
     batch, packed = collate(examples).to(device), pack(examples, device)
-    predicts = torch.cat([_predicts(each) for each in examples]).to(device)
-    targets = torch.tensor([token for each in examples for token in each.ids[each.start :]], device=device)
+    starts, lengths = batch.starts[packed.text], batch.lengths[packed.text]
+    predicts = (packed.places >= starts - 1) & (packed.places < lengths - 1)
+    targets = packed.ids.roll(-1)[predicts]
     column = torch.arange(batch.ids.shape[1], device=device)
     real = column < batch.lengths[:, None]
 
@@ -127,9 +124,10 @@ def sft(model: str, device: torch.device) -> dict[str, Way]:
         return -cross_entropy(output_logits(usual, hidden[predicts]), targets, reduction="none")
 
     return {
-        "engine": _trained(lm, device, lambda: response_logprobs(lm, batch).values),
+        "engine": _trained(lm, lm.base_model, device, lambda: response_logprobs(lm, batch).values),
         **_passes(
             usual,
+            usual.base_model,
             device,
             lambda body: logged(hidden_states(body, batch.ids)[real]),
             lambda body, kernel: logged(states(body, packed, kernel)),
@@ -152,19 +150,23 @@ def reward_model(model: str, device: torch.device) -> dict[str, Way]:
         given = fork(pairs).to(device) if forks(own, pairs) else batch
     rows, last = torch.arange(len(examples), device=device), packed.bounds[1:].long() - 1
     return {
-        "engine": _trained(own, device, lambda: own(given)),
+        "engine": _trained(own, own.backbone, device, lambda: own(given)),
         **_passes(
-            usual, device, lambda body: usual.reward(hidden_states(body, batch.ids)[rows, batch.lengths - 1]),
+            usual, usual.backbone, device,
+            lambda body: usual.reward(hidden_states(body, batch.ids)[rows, batch.lengths - 1]),
             lambda body, kernel: usual.reward(states(body, packed, kernel)[last]),
         ),
     }  # fmt: skip
 
 
 def _passes(
-    module: Any, device: torch.device, padded: Callable[[Any], Tensor], packed: Callable[[Any, str], Tensor]
+    module: nn.Module,
+    body: Any,
+    device: torch.device,
+    padded: Callable[[Any], Tensor],
+    packed: Callable[[Any, str], Tensor],
 ) -> dict[str, Way]:
     """Return training passes of a stock model: padded and packed, as they are and compiled."""
-    body = module.backbone if isinstance(module, RewardModel) else module.base_model
     compiled = torch.compile(body, dynamic=True)  # lengths change from step to step
     runs: dict[str, Callable[[], Tensor]] = {
         "padded": lambda: padded(body),
@@ -172,7 +174,7 @@ def _passes(
         **{f"packed, {kernel}": partial(packed, body, kernel) for kernel in KERNELS},
         "packed, varlen, compiled": lambda: packed(compiled, "varlen"),
     }
-    return {name: _trained(module, device, run) for name, run in runs.items()}
+    return {name: _trained(module, body, device, run) for name, run in runs.items()}
 
 
 def _mixed(device: torch.device) -> torch.autocast:
@@ -180,9 +182,8 @@ def _mixed(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
-def _trained(module: Any, device: torch.device, run: Callable[[], Tensor]) -> Way:
+def _trained(module: nn.Module, body: Any, device: torch.device, run: Callable[[], Tensor]) -> Way:
     """Return a way that takes the gradient of the sum of what `run` returns, in mixed precision on a GPU."""
-    body: Any = module.backbone if isinstance(module, RewardModel) else module
 
     def way() -> tuple[Tensor, ...]:
         module.zero_grad(set_to_none=True)
@@ -278,9 +279,3 @@ def _size(model: str, device: torch.device) -> int:
 def _batch(data: Sequence[Any], lengths: Sequence[int], size: int) -> list[Any]:
     """Return a step's items as training takes them: of similar length."""
     return [data[i] for i in step_indices(lengths, batch_size=size, steps=1, seed=0)[0]]
-
-
-def _predicts(example: Example) -> Tensor:
-    """Tell of each token whether it predicts one of the response."""
-    place = torch.arange(len(example.ids))
-    return (place >= example.start - 1) & (place < len(example.ids) - 1)

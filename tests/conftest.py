@@ -9,6 +9,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "book"))  # gate, render, publish, stored
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, with the reason, what is marked `gpu` where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA device")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's folder."""

@@ -12,6 +12,7 @@ from minis import EOS, SHAPES, VOCABULARY, built
 
 from afd_study.methods.reward_model import fit
 from afd_study.methods.sft import fine_tune
+from afd_study.models import ranks
 from afd_study.models.batches import Pair, join
 from afd_study.models.decoding import Extrapolation, Request, sample
 from afd_study.models.reward import RewardModel, rewards
@@ -24,8 +25,6 @@ ROOM = 16
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("there is no CUDA device")
     return torch.device(request.param)
 
 
@@ -46,10 +45,8 @@ def responses(n=12):
 
 
 def test_log_probabilities_are_those_of_the_cpu(lm, device):
-    for rows in (
-        responses(),
-        texts.examples(7, VOCABULARY, seed=5),
-    ):  # behind shared prompts, and each by itself
+    behind_prompts, by_themselves = responses(), texts.examples(7, VOCABULARY, seed=5)
+    for rows in (behind_prompts, by_themselves):
         found = sequence_logprobs(moved(lm, device), rows)
         np.testing.assert_allclose(found, sequence_logprobs(lm, rows), rtol=1e-4, atol=1e-3)
 
@@ -114,7 +111,7 @@ def test_sft_takes_the_steps_of_a_plain_loop(lm, tmp_path, device):
     fitted, found = fine_tune(
         moved(lm, device), rows, validation=rows, training=spec, seed=0, workspace=tmp_path
     )  # fmt: skip
-    slack = 5e-2 if torch.cuda.is_available() else 1e-4
+    slack = 5e-2 if ranks.on_gpu() else 1e-4
     np.testing.assert_allclose([each.training_loss for each in found], expected, atol=slack)
     assert expected[-1] < expected[0] - 0.05 and fitted.device.type == _trains_on()
 
@@ -145,11 +142,10 @@ def test_a_reward_model_tells_its_pairs_apart(lm, tmp_path, device):
 
 
 def _trains_on():
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if ranks.on_gpu() else "cpu"  # accelerate trains there, wherever a model lay before
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_half_precision_knows_the_log_probabilities_of_what_it_draws(architecture):
     lm = built(architecture).to("cuda", torch.bfloat16)

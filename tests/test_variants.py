@@ -56,7 +56,6 @@ def test_a_packed_text_sees_nothing_of_its_neighbours():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("kernel", packed.KERNELS)
 def test_kernels_of_a_gpu_have_the_same_states(kernel):
     expected, found = both(kernel, torch.device("cuda"), dtype=torch.bfloat16)
@@ -97,7 +96,6 @@ def test_drawing_in_fixed_memory_draws_what_the_engine_draws(mini):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_a_graph_replays_the_step_that_it_was_made_of():
     made, expected = table(torch.device("cuda"))
     with torch.no_grad():

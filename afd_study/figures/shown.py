@@ -64,18 +64,17 @@ class Shown:
         return f"{self.caption}\n{table}" if self.caption else table
 
 
-def _row(tag: str, cells: Iterable[str], numbers: Sequence[bool]) -> str:
-    """Return a row of cells that are HTML already; an interval is not broken within its brackets."""
-    return (
-        "<tr>"
-        + "".join(
-            f'<{tag} class="afd-number">{INNER_SPACE.sub(NO_BREAK, cell)}</{tag}>'
-            if right
-            else f"<{tag}>{cell}</{tag}>"
-            for cell, right in zip(cells, numbers, strict=True)
-        )
-        + "</tr>"
-    )
+def _row(tag: str, inner: Iterable[str], numbers: Sequence[bool]) -> str:
+    """Return a row of cells whose insides are HTML already."""
+    cells = (_cell(tag, each, number) for each, number in zip(inner, numbers, strict=True))
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _cell(tag: str, inner: str, number: bool) -> str:
+    """Return a cell; an interval is not broken within its brackets."""
+    if not number:
+        return f"<{tag}>{inner}</{tag}>"
+    return f'<{tag} class="afd-number">{INNER_SPACE.sub(NO_BREAK, inner)}</{tag}>'
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:

@@ -166,15 +166,23 @@ def applies(lm: Any) -> bool:
 
 
 @contextmanager
-def _attending(lm: Any, cache: SharedPrefix) -> Iterator[None]:
-    """Let the model's attention be `attend` for a while."""
-    config = lm.base_model.config
-    usual, token = config._attn_implementation, _reading.set(cache)
-    config._attn_implementation = NAME
+def attention(config: Any, name: str) -> Iterator[None]:
+    """Let a model's attention be the registered one of that name for a while."""
+    usual, config._attn_implementation = config._attn_implementation, name
     try:
         yield
     finally:
         config._attn_implementation = usual
+
+
+@contextmanager
+def _attending(lm: Any, cache: SharedPrefix) -> Iterator[None]:
+    """Let the model's attention be `attend` for a while, to `cache`."""
+    token = _reading.set(cache)
+    try:
+        with attention(lm.base_model.config, NAME):
+            yield
+    finally:
         _reading.reset(token)
 
 
