@@ -4,6 +4,9 @@ TRL's defaults (bf16, gradient checkpointing, no sorting by length) are several 
 peer runs in float32 (mixed with bfloat16 on a GPU, as ours does) without checkpointing, with batches of
 similar length and fused AdamW, and its data set is prepared before the clock starts. Both sides train the
 same weights for as many steps on the same examples, each in its own order.
+
+TRL sorts by length within a quarter of the data, or 50 batches: in a run of 6 steps it sorts nothing and pads
+46 % (ours 10 %). A run is an epoch of a small study, where it pads 4 % to 8 % (ours 4 %).
 """
 
 import copy
@@ -31,7 +34,7 @@ from benchmarks.shapes import SHAPES, build, forward_flops, kept, stock, tokeniz
 from benchmarks.timing import Pair
 
 BATCH, RATE = 32, 1e-4
-STEPS = {"1M": 16, "10M": 6}  # of a run; 4 of other models
+STEPS, FEWER = 64, {"10M": 32}  # of a run
 CHECKED = 4  # steps whose losses are compared, each on one and the same batch of BATCH
 SLACK = 2e-4  # nats: float32, summed in another order
 _BEST = {
@@ -43,7 +46,7 @@ _BEST = {
 
 def sft(model: str, device: torch.device) -> Pair:
     """Return SFT on some batches of BATCH examples."""
-    lm, steps = build(model, dtype=kept(model, device)).to(device), STEPS.get(model, 4)
+    lm, steps = build(model, dtype=kept(model, device)).to(device), FEWER.get(model, STEPS)
     data = texts.examples(steps * BATCH, SHAPES[model].vocabulary, seed=1)
     trainer = _sft_trainer(stock(lm), data, model, steps)
     lengths, predicted = [len(each.ids) for each in data], sum(map(response_tokens, data))
@@ -62,7 +65,7 @@ def sft(model: str, device: torch.device) -> Pair:
 
 def reward_model(model: str, device: torch.device) -> Pair:
     """Return Bradley-Terry reward training on some batches of BATCH pairs."""
-    body, steps = build(model, dtype=kept(model, device)).to(device).base_model, STEPS.get(model, 4)
+    body, steps = build(model, dtype=kept(model, device)).to(device).base_model, FEWER.get(model, STEPS)
     data = texts.pairs(steps * BATCH, SHAPES[model].vocabulary, seed=2)
     trainer = _reward_trainer(stock(body), data, model, steps)
     own = RewardModel(copy.deepcopy(body)).to(device)
