@@ -32,7 +32,7 @@ class Table:
 
     def __init__(self, lm: Any, prompts: Sequence[Sequence[int]], noise: Tensor, eos_id: int) -> None:
         """Read the prompts and set memory aside."""
-        self.lm, self.eos_id, self.noise = lm, eos_id, noise
+        self.lm, self.eos_id, self.noise = lm, eos_id, noise.clone()
         rows, self.room = noise.shape
         self.draws = rows // len(prompts)
         self.prefix = _Static(lm, prompts, draws=self.draws, room=self.room)
@@ -41,8 +41,11 @@ class Table:
         self.logprobs = torch.zeros(rows, dtype=torch.float64, device=noise.device)
         self.ended = torch.zeros(rows, dtype=torch.bool, device=noise.device)
 
-    def read(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Read other prompts into the same memory: SpecError unless they are as many, and each as long."""
+    def read(self, prompts: Sequence[Sequence[int]], noise: Tensor) -> None:
+        """Read other prompts and numbers into the same memory.
+
+        Raises SpecError unless the prompts are as many, and each as long.
+        """
         fresh = SharedPrefix(self.lm, prompts)
         if not fresh.lengths.equal(self.prefix.lengths):
             raise SpecError(
@@ -52,6 +55,7 @@ class Table:
             kept.keys.copy_(new.keys)
             kept.values.copy_(new.values)
         self.prefix.last.copy_(fresh.last)
+        self.noise.copy_(noise)
 
     def begin(self) -> None:
         """Forget all responses, and draw the first token of each from its prompt."""

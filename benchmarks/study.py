@@ -20,9 +20,7 @@ def study(model: str, device: torch.device) -> Pair:
         with tempfile.TemporaryDirectory() as folder:
             store, jobs = Store(Path(folder)), os.cpu_count() or 1
             studies = [open_study(task, model, store=store, jobs=jobs) for task in CONTROLLED]
-            steps = [
-                step for each in studies for plan in each.plans().values() for step in plan.steps.values()
-            ]
+            steps = [step for each in studies for step in each.steps()]
             count = execute(steps, store, jobs=jobs, threads=studies[0].spec.threads)
             assert count == len({key for step in steps for key in step.closure()})
 

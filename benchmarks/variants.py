@@ -26,15 +26,13 @@ from afd_study.models.scoring import hidden_states, output_logits, response_logp
 from benchmarks import texts
 from benchmarks.packed import KERNELS, pack, states
 from benchmarks.sampling import EOS, LENGTH
-from benchmarks.shapes import SHAPES, build, ending, kept, precision, stock
+from benchmarks.shapes import SHAPES, batch_size, build, ending, kept, precision, stock
 from benchmarks.static import Table, captured
 from benchmarks.timing import in_turns, ratios
 
 Way = Callable[[], tuple[Tensor, ...]]  # what has to be the engine's: numbers, or tokens
 NEEDS_GPU = ("packed, flex", "packed, varlen", "packed, varlen, compiled", "static, CUDA graph")
 OTHER_DRAWS = ("multinomial", "Gumbel")  # of the same law, by other random numbers
-SIZES = {"cpu": 32, "cuda": 384}  # examples a batch (of 85 tokens); pairs are half as many
-LARGE = 64  # of a model whose logits and activations leave a GPU no room for more
 ROWS = 50  # draws of one prompt, and laws that a next token is drawn from
 FOUND = ["work", "model", "way", "seconds", "ratio", "low", "high", "fault"]
 
@@ -69,8 +67,17 @@ def _in_turns(
     if faults[names[0]]:
         faults = {name: fault or "the engine failed" for name, fault in faults.items()}
     fit = [name for name in names if not faults[name]]
-    turns = in_turns([ways[name] for name in fit], tqdm(range(repeats), desc=what, unit="turn"), device)
-    times = dict(zip(fit, turns, strict=True))
+
+    def guarded(name: str) -> None:
+        try:
+            ways[name]()
+        except Exception as fault:  # such as no memory beside what others keep
+            faults[name] = _told(fault)
+
+    turns = tqdm(range(repeats), desc=what, unit="turn")
+    times = dict(zip(fit, in_turns([partial(guarded, name) for name in fit], turns, device), strict=True))
+    if faults[names[0]]:
+        faults = {name: fault or "the engine failed" for name, fault in faults.items()}
     for name in names:
         if faults[name]:
             yield name, np.nan, np.nan, np.nan, np.nan, faults[name]
@@ -109,7 +116,7 @@ def _assert_alike(found: Tensor, expected: Tensor, slack: float) -> None:
 
 def sft(model: str, device: torch.device) -> dict[str, Way]:
     """Return ways to the log-probabilities of a batch's response tokens, and the gradient of their sum."""
-    lm, size = build(model, dtype=kept(model, device)).to(device), _size(model, device)
+    lm, size = build(model, dtype=kept(model, device)).to(device), batch_size(model, device)
     usual = stock(lm)
     data = texts.examples(16 * size, SHAPES[model].vocabulary, seed=1)
     examples = _batch(data, [len(each.ids) for each in data], size)
@@ -141,7 +148,7 @@ def reward_model(model: str, device: torch.device) -> dict[str, Way]:
     nn.init.normal_(own.head.weight, generator=torch.Generator(device).manual_seed(0))
     usual = copy.deepcopy(own)
     usual.backbone = stock(own.backbone)
-    size = _size(model, device) // 2
+    size = batch_size(model, device) // 2  # pairs
     data = texts.pairs(16 * size, SHAPES[model].vocabulary, seed=2)
     pairs = _batch(data, [pair.forked for pair in data], size)
     examples = [each for pair in pairs for each in pair]
@@ -203,9 +210,13 @@ def sampling(model: str, device: torch.device) -> dict[str, Way]:
     lm = ending(build(model, dtype=precision(device)), EOS, mean_length=45).to(device).eval()
     asked = texts.prompts(1, SHAPES[model].vocabulary, seed=3)
     requests = [Request("0", asked[0], number) for number in range(ROWS)]
-    noise = np.stack([uniforms(0, "0", number, LENGTH) for number in range(ROWS)])
-    numbers, told = torch.from_numpy(noise).to(device), LENGTH if precision(device) == torch.float32 else 1
+    told = LENGTH if precision(device) == torch.float32 else 1
     replayed: list[tuple[Table, Callable[[], None]]] = []  # captured at the warm-up, which is not timed
+
+    def numbers() -> Tensor:
+        """Return the responses' own random numbers, which the engine makes each time."""
+        noise = [uniforms(0, "0", number, LENGTH) for number in range(ROWS)]
+        return torch.from_numpy(np.stack(noise)).to(device)
 
     def engine() -> tuple[Tensor, ...]:
         drawn = sample(lm, requests, seed=0, eos_id=EOS, max_new_tokens=LENGTH)
@@ -213,21 +224,21 @@ def sampling(model: str, device: torch.device) -> dict[str, Way]:
 
     @torch.no_grad()
     def static() -> tuple[Tensor, ...]:
-        table = Table(lm, asked, numbers, EOS)
+        table = Table(lm, asked, numbers(), EOS)
         table.run(table.step)
         return (table.tokens.cpu()[:, :told],)
 
     @torch.no_grad()
     def graph() -> tuple[Tensor, ...]:
         if not replayed:
-            table = Table(lm, asked, numbers, EOS)
+            table = Table(lm, asked, numbers(), EOS)
             table.run(table.step)
             expected, replay = table.tokens.clone(), captured(table)
             table.run(replay)
             _assert_alike(table.tokens, expected, 0.0)  # whole responses: the same kernels, replayed
             replayed.append((table, replay))
         table, replay = replayed[0]
-        table.read(asked)
+        table.read(asked, numbers())
         table.run(replay)
         return (table.tokens.cpu()[:, :told],)
 
@@ -268,12 +279,6 @@ def drawing(model: str, device: torch.device) -> dict[str, Way]:
 WORKS: dict[str, Callable[[str, torch.device], dict[str, Way]]] = {
     "sft": sft, "reward_model": reward_model, "sampling": sampling, "drawing": drawing,
 }  # fmt: skip
-
-
-def _size(model: str, device: torch.device) -> int:
-    """Return how many examples a batch holds."""
-    fits = device.type == "cpu" or kept(model, device) == torch.float32
-    return SIZES[device.type] if fits else LARGE
 
 
 def _batch(data: Sequence[Any], lengths: Sequence[int], size: int) -> list[Any]:

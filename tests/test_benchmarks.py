@@ -1,6 +1,7 @@
 """Benchmarks compare like with like, in turns; no test here asks how long anything takes."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -45,11 +46,20 @@ def test_records_are_written_with_what_they_were_taken_on(tmp_path):
     assert {"commit", "libraries", "hardware", "threads"} <= set(found)
 
 
-def test_sides_take_turns_and_change_places():
+def test_sides_take_turns_and_change_places(monkeypatch):
     order = []
+    monkeypatch.setattr(timing, "ENOUGH", 0.0)
     times = timing.interleave(lambda: order.append("a"), lambda: order.append("b"), pairs=3, device=CPU)
     assert "".join(order) == "ab" + "ab" + "ba" + "ab" and [len(each) for each in times] == [3, 3]
     assert timing.matmul_peak(CPU, torch.float32, size=32, repeats=2) > 0
+
+
+def test_short_runs_are_repeated_more_often(monkeypatch):
+    monkeypatch.setattr(timing, "seconds", lambda side, device: side())
+    for took, repeats in ((0.1, 6), (10.0, 4), (100.0, 2)):
+        half = partial(float, took / 2)
+        times = timing.interleave(half, half, pairs=2, device=CPU)
+        assert [len(each) for each in times] == [repeats, repeats]
 
 
 def test_what_has_no_peer_has_a_time_and_no_ratio():
@@ -89,7 +99,7 @@ def test_a_check_fails_where_the_sides_differ(monkeypatch):
 
 def test_trainers_lose_what_trls_lose():
     pytest.importorskip("trl", reason="TRL is missing: pip install -e '.[bench]'")
-    for name in ("sft", "reward_model"):
+    for name in ("sft", "reward_model", "discriminator"):
         command._trainer(name, "mini", CPU).check()
 
 
@@ -134,13 +144,12 @@ def test_every_benchmark_has_a_name_on_the_page():
 
 def test_a_gpu_runs_larger_shapes_in_half_precision():
     gpu = torch.device("cuda")  # named, not used
-    assert command._models("sft", gpu) == ("124M", "gemma-2b") and command._models("sft", CPU) == (
-        "1M",
-        "10M",
-    )
+    assert command._models("sft", gpu) == ("124M", "gemma-2b")
+    assert command._models("reward_model", CPU) == ("1M", "10M")
     assert command._models("best_of_n", gpu) == tuple(evaluation.POOLS)
     assert shapes.precision(gpu) == shapes.kept("gemma-2b", gpu) == torch.bfloat16
     assert shapes.kept("124M", gpu) == shapes.precision(CPU) == torch.float32
+    assert shapes.batch_size("124M", gpu) > shapes.batch_size("gemma-2b", gpu)
 
 
 @pytest.mark.parametrize("make", [sampling.sampling, scoring.scoring, scoring.logprobs])
@@ -163,3 +172,31 @@ def test_unknown_names_are_refused_with_the_nearest():
         command.main("samplin")
     with pytest.raises(SpecError, match="10M"):
         shapes.build("10m")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"name": "growth", "json": "found.json"}, {"name": "variants", "json": "found.json"},
+              {"name": "growth", "model": "1M"}, {"name": "sft", "freeze": True},
+              {"name": "variants", "model": "1M", "freeze": True}],
+)  # fmt: skip
+def test_what_would_be_ignored_or_half_frozen_is_refused(asked):
+    with pytest.raises(SpecError, match="leave --|replaces a table"):
+        command.main(**asked)
+
+
+def test_a_benchmark_that_fails_is_told_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
+    def wrong():
+        raise AssertionError("the sides differ")
+
+    good = timing.Pair("peer", lambda: None, lambda: None, lambda: None, flops=0, tokens=1)
+    made = {"sft": lambda model, device: good._replace(check=wrong), "scoring": lambda model, device: good}
+    monkeypatch.setattr(command, "BENCHMARKS", {name: (make, ("1M",)) for name, make in made.items()})
+    monkeypatch.setenv("AFD_RESULTS", str(tmp_path))
+    with pytest.raises(SystemExit, match="failed: sft, 1M"):
+        command.main("all", json=tmp_path / "found.json", freeze=True, pairs=2)
+    assert "AssertionError: the sides differ" in capsys.readouterr().err
+    (record,) = json.loads((tmp_path / "found.json").read_text())["records"]
+    where = "gpu/benchmarks" if torch.cuda.is_available() else "benchmarks"
+    assert record["name"] == "scoring" and speed.manifest(where)["failed"] == ["sft, 1M"]
+    with pytest.raises(AssertionError):  # alone there is nothing to go on with
+        command.main("sft", pairs=2)

@@ -1,4 +1,4 @@
-"""The engine on a GPU does what it does on a CPU: tests run on both, so that none rots where there is no GPU.
+"""The engine does what plain passes, text by text, do on a CPU: on a CPU, and on a GPU where there is one.
 
 `pytest -m gpu` runs those that need one. Laws are compared in float32, training in mixed precision there.
 """
@@ -13,7 +13,7 @@ from minis import EOS, SHAPES, VOCABULARY, built
 from afd_study.methods.reward_model import fit
 from afd_study.methods.sft import fine_tune
 from afd_study.models import ranks
-from afd_study.models.batches import Pair, join
+from afd_study.models.batches import Example, Pair, join
 from afd_study.models.decoding import Extrapolation, Request, sample
 from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.scoring import response_kl, sequence_logprobs
@@ -44,21 +44,42 @@ def responses(n=12):
     return [*texts.responses(asked, 6, VOCABULARY, seed=3), *texts.examples(n, VOCABULARY, seed=4)]
 
 
-def test_log_probabilities_are_those_of_the_cpu(lm, device):
+@torch.no_grad()
+def plainly(lm, example):
+    """Return the laws (response tokens, vocabulary) at a response's prefixes, by one pass of one text."""
+    return lm(input_ids=torch.tensor([example.ids])).logits[0, example.start - 1 : -1].log_softmax(-1)
+
+
+def nll(lm, example):
+    logits = lm(input_ids=torch.tensor([example.ids])).logits[0, example.start - 1 : -1]
+    targets = torch.tensor(example.ids[example.start :])
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+
+
+def test_log_probabilities_are_those_of_plain_passes(lm, device):
     behind_prompts, by_themselves = responses(), texts.examples(7, VOCABULARY, seed=5)
     for rows in (behind_prompts, by_themselves):
         found = sequence_logprobs(moved(lm, device), rows)
-        np.testing.assert_allclose(found, sequence_logprobs(lm, rows), rtol=1e-4, atol=1e-3)
+        expected = [-nll(lm, each).item() for each in rows]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_rewards_and_divergences_are_those_of_the_cpu(lm, device):
+def test_rewards_are_those_of_plain_passes(lm, device):
     model = RewardModel(lm.base_model)
     torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        last = [lm.base_model(torch.tensor([each.ids])).last_hidden_state[0, -1:] for each in responses()]
+        expected = [model.head(state).item() for state in last]
     found = rewards(moved(model, device), responses())
-    np.testing.assert_allclose(found, rewards(model, responses()), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_divergences_are_those_of_plain_passes(lm, device):
     other = built("gpt2", seed=1)
-    here = response_kl(moved(lm, device), moved(other, device), responses())
-    np.testing.assert_allclose(here, response_kl(lm, other, responses()), rtol=1e-3, atol=1e-3)
+    found = response_kl(moved(lm, device), moved(other, device), responses())
+    laws = [(plainly(lm, each), plainly(other, each)) for each in responses()]
+    expected = [(own.exp() * (own - far)).sum().item() for own, far in laws]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
 def requests(draws=5):
@@ -70,8 +91,13 @@ def drawn(lm, asked, **options):
     return [each.ids for each in sample(lm, asked, seed=0, eos_id=EOS, max_new_tokens=ROOM, **options)]
 
 
-def test_greedy_responses_are_those_of_the_cpu(lm, device):
-    assert drawn(moved(lm, device), requests(1), temperature=0) == drawn(lm, requests(1), temperature=0)
+def test_greedy_responses_are_those_of_plain_passes(lm, device):
+    for asked, found in zip(requests(1), drawn(moved(lm, device), requests(1), temperature=0), strict=True):
+        expected: list[int] = []
+        while len(expected) < ROOM and EOS not in expected:
+            text = Example((*asked.ids, *expected, 0), len(asked.ids) + len(expected))
+            expected.append(int(plainly(lm, text)[-1].argmax()))
+        assert list(found) == expected
 
 
 def test_samples_are_the_same_twice_and_owe_nothing_to_their_batch(lm, device):
@@ -102,7 +128,7 @@ def test_sft_takes_the_steps_of_a_plain_loop(lm, tmp_path, device):
     expected = []
     for _ in range(SPEC.steps):
         optimizer.zero_grad()
-        total = sum(_nll(plain, each) for each in rows) / tokens
+        total = sum(nll(plain, each) for each in rows) / tokens
         total.backward()
         torch.nn.utils.clip_grad_norm_(plain.parameters(), SPEC.max_grad_norm)
         optimizer.step()
@@ -114,13 +140,6 @@ def test_sft_takes_the_steps_of_a_plain_loop(lm, tmp_path, device):
     slack = 5e-2 if ranks.on_gpu() else 1e-4
     np.testing.assert_allclose([each.training_loss for each in found], expected, atol=slack)
     assert expected[-1] < expected[0] - 0.05 and fitted.device.type == _trains_on()
-
-
-def _nll(lm, example):
-    logits = lm(input_ids=torch.tensor([example.ids])).logits[0, example.start - 1 : -1]
-    return torch.nn.functional.cross_entropy(
-        logits, torch.tensor(example.ids[example.start :]), reduction="sum"
-    )
 
 
 def test_a_reward_model_tells_its_pairs_apart(lm, tmp_path, device):

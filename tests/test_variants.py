@@ -18,8 +18,7 @@ CPU, ROOM = torch.device("cpu"), 24
 @pytest.fixture(autouse=True, params=SHAPES)
 def mini(request, monkeypatch):
     monkeypatch.setitem(shapes.SHAPES, "mini", SHAPES[request.param])
-    for where in ("cpu", "cuda"):
-        monkeypatch.setitem(variants.SIZES, where, 4)
+    monkeypatch.setattr(variants, "batch_size", lambda model, device: 4)
 
 
 def both(kernel, device=CPU, **options):
@@ -81,14 +80,15 @@ def test_drawing_in_fixed_memory_draws_what_the_engine_draws(mini):
     made, expected = table()
     asked = texts.prompts(3, VOCABULARY, seed=2)
     with torch.no_grad():
-        made.read([ids[::-1] for ids in asked])  # others, as long
+        noise = made.noise.clone()
+        made.read([ids[::-1] for ids in asked], 1 - noise)  # others, as long
         made.run(made.step)
         with pytest.raises(SpecError, match="each as long"):
-            made.read(asked[:1])
+            made.read(asked[:1], noise)
     assert responses(made) != [each.ids for each in expected]
     for _ in range(2):  # the second finds memory as the first left it
         with torch.no_grad():
-            made.read(asked)
+            made.read(asked, noise)
             made.run(made.step)
         assert responses(made) == [each.ids for each in expected]
         np.testing.assert_allclose(made.logprobs.numpy(), [each.logprob for each in expected], atol=1e-4)
@@ -145,6 +145,13 @@ def test_a_way_that_errs_or_fails_is_told_and_the_others_go_on():
     assert "AssertionError" in rows["other"][1] and np.isnan(rows["other"][0])
     assert rows["broken"][1] == "RuntimeError: no kernel for this shape"
     assert rows["same"][1] == "" and rows["same"][0] > 0
+    runs = iter(range(9))
+
+    def tires():
+        return (numbers,) if next(runs) < 2 else fails()
+
+    late = {name: row for name, *row in variants._in_turns({**ways, "tires": tires}, CPU, 3, "test")}
+    assert np.isnan(late["tires"][0]) and late["tires"][-1].startswith("RuntimeError") and late["same"][0] > 0
     without = {"engine": fails, "other": ways["other"], "needless": ways["broken"]}
     told = [row[-1] for row in variants._in_turns(without, CPU, 1, "test")]
     assert told[0] == "RuntimeError: no kernel for this shape" and all(told), (

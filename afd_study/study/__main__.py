@@ -76,7 +76,7 @@ def prepare(
             continue  # no data given, no chapter
         given = {"world.folder": str(hh_rlhf.resolve())} if task == "hh_rlhf" and hh_rlhf else {}
         studies += open_settings(task, profile, seed, overrides=given).values()
-    steps = [step for study in studies for plan in study.plans().values() for step in plan.steps.values()]
+    steps = [step for study in studies for step in study.steps()]
     for cell in map_cells(corners=True):  # chapter 8 computes the corners of the map at one seed
         cell = cell._replace(seeds=(seed,))
         steps += cell.steps(cell.study(studies[0].store, profile=profile))

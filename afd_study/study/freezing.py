@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from afd_study.errors import SpecError
+from afd_study.errors import SpecError, StoreError
 from afd_study.evaluation.atlas import atlas
 from afd_study.evaluation.claims import check_methods, load_ledger
 from afd_study.models import ranks
@@ -18,7 +18,7 @@ from afd_study.study.costs import cost_table
 from afd_study.study.execution import execute
 from afd_study.study.frozen import freeze
 from afd_study.study.ledger import METHODS, judged
-from afd_study.study.store import Store, default_store
+from afd_study.study.store import Step, Store, default_store
 from afd_study.study.study import open_settings
 from afd_study.study.values import gather, histories, wide
 from afd_study.worlds.tasks import CONTROLLED
@@ -92,7 +92,7 @@ def step_seconds(cells: Sequence[Cell], store: Store) -> float:
 def freeze_chapters(*, jobs: int) -> None:
     """Compute the tables of the chapters on both tasks and freeze them."""
     studies = [study for task in CONTROLLED for study in open_settings(task, PROFILE, quiet=True).values()]
-    steps = [step for study in studies for plan in study.plans().values() for step in plan.steps.values()]
+    steps = [step for study in studies for step in study.steps()]
     execute(steps, studies[0].store, jobs=jobs, threads=studies[0].spec.threads, lines=True)
     for task in CONTROLLED:
         for kind in ("experiment", "probes"):
@@ -103,7 +103,8 @@ def freeze_chapters(*, jobs: int) -> None:
 def freeze_gpu(*, jobs: int) -> None:
     """Compute the experiments of chapters 4 and 5 by a larger policy on a GPU; freeze them in gpu/.
 
-    Raises SpecError where there is no GPU, which these numbers would be taken to come from.
+    Raises SpecError where there is no GPU, which these numbers would be taken to come from, and StoreError
+    where the store holds some of them from a CPU.
     """
     if not ranks.on_gpu():
         raise SpecError(
@@ -111,8 +112,21 @@ def freeze_gpu(*, jobs: int) -> None:
             "`afd run --profile gpu --task harmless` computes the same tables here, in float32 and slowly"
         )
     for task in CONTROLLED:
+        for study in open_settings(task, "gpu", quiet=True).values():
+            refuse_from_cpu(study.steps(), study.store)
         freeze_chapter("experiment", task, profile="gpu", jobs=jobs, under="gpu/")
         print(f"gpu/experiment/{task}: frozen")
+
+
+def refuse_from_cpu(steps: Sequence[Step], store: Store) -> None:
+    """Raise StoreError where the store holds a step, or what it needs, that was not computed on a GPU."""
+    whole = {key: step for wanted in steps for key, step in wanted.closure().items()}
+    made = {step.name: manifest for step in whole.values() if (manifest := store.manifest(step))}
+    if found := sorted(name for name, manifest in made.items() if not manifest.get("on_gpu")):
+        raise StoreError(
+            f"{store.root} holds {len(found)} of these steps from a CPU ({found[0]}, ...): set AFD_STORE to "
+            "a new folder, so that all of them are computed on the GPU"
+        )
 
 
 def freeze_all(*, jobs: int) -> None:

@@ -9,7 +9,7 @@ from afd_study.study.frozen import is_frozen, read_frozen, read_manifest
 from afd_study.worlds.tasks import CONTROLLED
 
 WORK = {
-    "sft": "SFT", "reward_model": "reward model", "sampling": "sampling",
+    "sft": "SFT", "reward_model": "reward model", "discriminator": "discriminator", "sampling": "sampling",
     "one_prompt": "sampling, one prompt", "equal_batch": "sampling, one draw a prompt", "scoring": "scoring",
     "scoring_to_maximum": "scoring", "logprobs": "log-probabilities",
     "logprobs_to_maximum": "log-probabilities", "divergences": "KL of two policies",
@@ -61,9 +61,9 @@ def growth() -> pd.DataFrame:
     return read_frozen("growth", "growth")
 
 
-def exponents() -> pd.DataFrame:
+def exponents(name: str = "growth") -> pd.DataFrame:
     """Return columns work, axis, exponent, low, high (95 %), last (of the last step alone)."""
-    return read_frozen("growth", "exponents")
+    return read_frozen(name, "exponents")
 
 
 def picked(name: str) -> pd.DataFrame:
@@ -76,10 +76,16 @@ def picked(name: str) -> pd.DataFrame:
 
 
 def on_gpu() -> dict[str, pd.DataFrame]:
-    """Return what was measured on a GPU, by its caption; nothing where nothing has been."""
+    """Return what was measured on a GPU, captions name it and the commit. Empty where nothing was."""
     tables: dict[str, tuple[str, Callable[[str], pd.DataFrame]]] = {
-        "Measured on a GPU": ("gpu/benchmarks", compared), "Other ways there": ("gpu/variants", variants),
+        "Beside other libraries": ("gpu/benchmarks", compared), "Other ways": ("gpu/variants", variants),
+        "Exponents of cost": ("gpu/growth", exponents),
     }  # fmt: skip
     for task in CONTROLLED:
         tables[f"Picks from a larger policy, {task}"] = (f"gpu/experiment/{task}", picked)
-    return {caption: read(name) for caption, (name, read) in tables.items() if is_frozen(name)}
+    found = {}
+    for caption, (name, read) in tables.items():
+        if is_frozen(name):
+            ran = manifest(name)
+            found[f"{caption} ({ran['hardware']['accelerator']}, commit {ran['commit']})"] = read(name)
+    return found

@@ -23,6 +23,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from afd_study.errors import StoreError
+from afd_study.models import ranks
 from afd_study.study.versions import ROOT, code_version, library_versions
 
 try:
@@ -145,6 +146,7 @@ class Store:
             "name": step.name, "key": step.key, "files": files, "settings": plain(step.settings),
             "inputs": {name: item.key for name, item in step.inputs.items()}, "cost": dict(cost),
             "code": code_version(step.function), "libraries": library_versions(), "commit": commit(),
+            "on_gpu": ranks.on_gpu(),
             "seconds": round(seconds, 3), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }  # fmt: skip
         folder = self.folder(step)

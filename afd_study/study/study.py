@@ -32,6 +32,10 @@ class Study:
         """Return the steps of each seed."""
         return {seed: plan(self.spec, task=self.task, seed=seed) for seed in self.seeds}
 
+    def steps(self) -> list[Step]:
+        """Return the steps of all seeds; each has those that it needs as its inputs."""
+        return [step for each in self.plans().values() for step in each.steps.values()]
+
     def table(self, name: str) -> pd.DataFrame:
         """Return a table of all seeds (column `seed`), computing what the store does not hold.
 
@@ -101,9 +105,8 @@ class Study:
 
     def run(self, *, lines: bool = False) -> int:
         """Compute every step that is missing; return how many there were. `lines`: see `execute`."""
-        steps = [step for each in self.plans().values() for step in each.steps.values()]
         return execute(
-            steps, self.store, jobs=self.jobs, threads=self.spec.threads, quiet=self.quiet, lines=lines
+            self.steps(), self.store, jobs=self.jobs, threads=self.spec.threads, quiet=self.quiet, lines=lines
         )
 
     def folder(self, name: str) -> Path:

@@ -142,10 +142,21 @@ def test_a_gpus_results_lie_apart_and_are_shown_with_what_was_measured_there(els
     assert not list(elsewhere.iterdir()) and speed.on_gpu() == {}
     freeze_chapter("experiment", "helpful", profile="smoke", jobs=1, under="gpu/")
     shown = speed.on_gpu()
-    assert list(shown) == ["Picks from a larger policy, helpful"]
+    assert [caption.split(" (")[0] for caption in shown] == ["Picks from a larger policy, helpful"]
     found, curves = shown.popitem()[1], open_chapter("experiment", "helpful", "smoke").table("curves")
     assert sorted(set(found["n"])) == [1, 16] and set(found["method"]) == set(curves["method"])
     assert not (elsewhere / "experiment").exists(), "the book's own results are left as they are"
+
+
+def test_steps_from_a_cpu_are_not_taken_for_a_gpus(store, monkeypatch):
+    study = Cell("helpful", "h = 1", {"world.heterogeneity": 1.0}, (0,)).study(store, profile="smoke")
+    study.run()
+    with pytest.raises(StoreError, match=r"from a CPU \(\w+, \.\.\.\): set AFD_STORE"):
+        freezing.refuse_from_cpu(study.steps(), store)
+    freezing.refuse_from_cpu(study.steps(), Store(store.root / "empty"))
+    read = Store.manifest
+    monkeypatch.setattr(Store, "manifest", lambda self, step: {**read(self, step), "on_gpu": True})
+    freezing.refuse_from_cpu(study.steps(), store)
 
 
 def test_frozen_tables_of_other_arguments_are_refused(elsewhere):
