@@ -1,9 +1,10 @@
 """`python -m benchmarks NAME|all`: times beside a peer's, with the machine's peak in the same run.
 
-Two have no peer: `growth` times work as it grows, `variants` other ways of doing it. `--freeze` replaces what
-chapter 11 shows: in book/results, or in its folder gpu where there is a GPU.
+Two are of another kind: `growth` times work as it grows, `variants` other ways of doing it. `--freeze`
+replaces what chapter 11 shows: in book/results, or in its folder gpu where there is a GPU.
 """
 
+import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,22 +20,21 @@ from afd_study.study import frozen
 from benchmarks import evaluation, growth, records, sampling, scoring, shapes, study, timing, variants
 
 
-def _trainer(name: str, model: str, device: torch.device) -> timing.Pair:
+def _trainer(name: str, model: str, device: torch.device, **more: Any) -> timing.Pair:
     """Return a benchmark of `trainers`, which needs TRL."""
     try:
         from benchmarks import trainers
     except ModuleNotFoundError as fault:
         raise SpecError(f"{fault.name} is missing: pip install -e '.[bench]'") from fault
-    if name == "sft":
-        return trainers.sft(model, device)
-    return trainers.reward_model(model, device, loss="bce" if name == "discriminator" else "bradley_terry")
+    made: timing.Pair = getattr(trainers, name)(model, device, **more)
+    return made
 
 
 SMALL, MORE, ON_GPU = ("1M", "10M"), ("1M", "10M", "124M"), ("124M", "gemma-2b")
 BENCHMARKS: dict[str, tuple[Callable[[str, torch.device], timing.Pair], tuple[str, ...]]] = {
     "sft": (partial(_trainer, "sft"), MORE),
     "reward_model": (partial(_trainer, "reward_model"), SMALL),
-    "discriminator": (partial(_trainer, "discriminator"), SMALL),
+    "discriminator": (partial(_trainer, "reward_model", loss="bce"), SMALL),
     "sampling": (sampling.sampling, MORE),
     "one_prompt": (partial(sampling.sampling, prompts=1), SMALL),
     "equal_batch": (partial(sampling.sampling, prompts=50, draws=1), SMALL),
@@ -53,7 +53,7 @@ def main(
     json: Annotated[Path | None, typer.Option(help="write the records here")] = None,
     freeze: Annotated[bool, typer.Option("--freeze", help="all, growth, variants: for chapter 11")] = False,
     model: Annotated[str | None, typer.Option(help="one model's shape instead of all")] = None,
-    pairs: Annotated[int, typer.Option(help="interleaved repeats")] = 5,
+    pairs: Annotated[int, typer.Option(help="interleaved repeats; three times as many of short runs")] = 5,
     threads: Annotated[int, typer.Option(help="of the CPU; 0: as torch has it")] = 0,
 ) -> None:
     """Check that both sides do the same, time them in turns, print a table and write records.
@@ -65,26 +65,30 @@ def main(
         torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name in WITHOUT_PEER:
-        tables, about = WITHOUT_PEER[name](device, pairs, [model] if model else _models("sft", device))
+        shown = ON_GPU if device.type == "cuda" else SMALL
+        tables, about = WITHOUT_PEER[name](device, pairs, [model] if model else shown)
         if freeze:
             _freeze(name, device, tables, repeats=pairs, **about)
         return
-    found, peak, failed = _compare_all(list(BENCHMARKS) if name == "all" else [name], model, device, pairs)
+    names = [each for each in BENCHMARKS if model is None or _of_models(each)] if name == "all" else [name]
+    found, peak, failed = _compare_all(names, model, device, pairs)
     print(records.table(found))
     if json is not None:
         records.write(found, json, peak=peak, threads=torch.get_num_threads())
-    if freeze:
+    if freeze and found and not (failed and frozen.is_frozen(_place("benchmarks", device))):
         table = pd.DataFrame([each.model_dump() for each in found])
         about = {"peak_gflops": round(peak / 1e9, 1), "failed": failed}
         _freeze("benchmarks", device, {"records": table}, **about)
     if failed:
-        raise SystemExit(f"failed: {', '.join(failed)}")
+        raise SystemExit(f"failed: {', '.join(failed)}" + " (what was frozen before is kept)" * freeze)
 
 
 def _refuse(name: str, json: Path | None, freeze: bool, model: str | None) -> None:
     """Raise SpecError for what cannot be done together."""
     if name not in ("all", *WITHOUT_PEER, *BENCHMARKS):
         raise unknown_name("benchmark", name, [*BENCHMARKS, *WITHOUT_PEER, "all"])
+    if name == "all" and model is not None and model not in shapes.SHAPES:
+        raise unknown_name("benchmark model", model, shapes.SHAPES)
     if name in WITHOUT_PEER and json is not None:
         raise SpecError(f"`{name}` has no peer, and so no records: leave --json out, or --freeze it")
     if name == "growth" and model is not None:
@@ -104,8 +108,6 @@ def _compare_all(
         for shape in [model] if model else _models(name, device):
             try:
                 record, probed = _compare(name, shape, device, pairs)
-            except SpecError:
-                raise
             except Exception as fault:  # such as no memory: what others took hours for is not lost to it
                 if len(names) == 1:
                     raise
@@ -120,12 +122,19 @@ def _compare_all(
 
 def _models(name: str, device: torch.device) -> tuple[str, ...]:
     """Return the models that a benchmark runs with where it is run."""
-    of_models = set(BENCHMARKS[name][1]) <= set(shapes.SHAPES)
-    return ON_GPU if of_models and device.type == "cuda" else BENCHMARKS[name][1]
+    return ON_GPU if _of_models(name) and device.type == "cuda" else BENCHMARKS[name][1]
+
+
+def _of_models(name: str) -> bool:
+    """Tell whether a benchmark is of models, and not of pools or studies."""
+    return set(BENCHMARKS[name][1]) <= set(shapes.SHAPES)
 
 
 def _compare(name: str, model: str, device: torch.device, pairs: int) -> tuple[records.Record, float]:
     """Return a benchmark's record, and the peak probed before and after it, in FLOP/s."""
+    gc.collect()  # what the last one leaves may be most of a GPU's memory
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
     pair = BENCHMARKS[name][0](model, device)
     pair.check()
     before = timing.matmul_peak(device, shapes.precision(device))
@@ -156,8 +165,12 @@ def _vary(device: torch.device, repeats: int, models: Sequence[str]) -> Found:
 
 
 def _freeze(name: str, device: torch.device, tables: Mapping[str, pd.DataFrame], **about: Any) -> None:
-    where = f"gpu/{name}" if device.type == "cuda" else name
-    print(f"frozen in {frozen.freeze(where, tables, threads=torch.get_num_threads(), **about)}")
+    folder = frozen.freeze(_place(name, device), tables, threads=torch.get_num_threads(), **about)
+    print(f"frozen in {folder}")
+
+
+def _place(name: str, device: torch.device) -> str:
+    return f"gpu/{name}" if device.type == "cuda" else name
 
 
 WITHOUT_PEER: dict[str, Callable[[torch.device, int, Sequence[str]], Found]] = {

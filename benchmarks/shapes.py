@@ -79,9 +79,10 @@ def kept(model: str, device: torch.device) -> torch.dtype:
 
 
 def batch_size(model: str, device: torch.device) -> int:
-    """Return how many texts of about 85 tokens a step of training takes: on a GPU 32 k tokens.
+    """Return how many texts of about 85 tokens, or pairs of them, a step of training takes.
 
-    Fewer where a peer's logits of all tokens would leave a GPU no room, and where a step takes a CPU seconds.
+    On a GPU texts of 32 k tokens: fewer where activations and logits would leave no room. On a CPU as many
+    as in the study; fewer of a model whose steps take seconds.
     """
     if device.type == "cuda":
         return 384 if kept(model, device) == torch.float32 else 32

@@ -1,12 +1,10 @@
 """SFT and reward models: our loop beside trainers of TRL and transformers at their best.
 
-TRL's defaults (bf16, gradient checkpointing, no sorting by length) are several times slower on a CPU: the
-peer runs in float32 (mixed with bfloat16 on a GPU, as ours does) without checkpointing, with batches of
-similar length and fused AdamW, and its data set is prepared before the clock starts. Both sides train the
-same weights for as many steps on the same examples, each in its own order.
-
-They sort by length within a quarter of the data, or 50 batches: in a run of 6 steps they sort nothing and pad
-46 % (ours 10 %). A run is an epoch of a small study, where they pad 4 % to 8 % (ours 4 %).
+Their defaults (bf16, gradient checkpointing, no sorting by length) are several times slower on a CPU: peers
+run in float32 (mixed with bfloat16 on a GPU, as ours does) without checkpointing, with fused AdamW, and their
+data are ready before the clock starts. Both sides train the same weights for as many steps on the same
+examples, each in its own order, sorted by length within WINDOW batches. By themselves peers sort within a
+quarter of the data, or 50 batches: that is as good on much data, and next to nothing on a benchmark's.
 
 TRL has no trainer of discriminators (binary cross-entropy): transformers' own with its sequence classifier is
 the peer there.
@@ -14,7 +12,7 @@ the peer there.
 
 import copy
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +22,9 @@ import torch
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Sampler
 from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
 from afd_study.methods.reward_model import fit
@@ -39,12 +39,12 @@ from benchmarks.shapes import SHAPES, batch_size, build, forward_flops, kept, st
 from benchmarks.timing import Pair
 
 RATE = 1e-4
-STEPS, FEWER = 64, {"10M": 32, "124M": 24}  # of a run; fewer on a CPU
+WINDOW = 16  # batches: as `step_indices` has it
+STEPS = {"cpu": WINDOW, "cuda": 4 * WINDOW}  # of a run
 CHECKED = 4  # steps whose losses are compared, each on one and the same batch
 SLACK = 2e-4  # nats: float32, summed in another order
 _BEST = {
-    "bf16": False, "gradient_checkpointing": False, "optim": "adamw_torch_fused",
-    "train_sampling_strategy": "group_by_length", "save_strategy": "no", "report_to": "none",
+    "gradient_checkpointing": False, "optim": "adamw_torch_fused", "save_strategy": "no", "report_to": "none",
     "disable_tqdm": True, "lr_scheduler_type": "cosine", "weight_decay": 0.0, "learning_rate": RATE,
 }  # fmt: skip
 
@@ -83,19 +83,19 @@ def sft(model: str, device: torch.device) -> Pair:
 def reward_model(model: str, device: torch.device, *, loss: str = "bradley_terry") -> Pair:
     """Return one epoch of reward training on pairs, by Bradley-Terry or as a discriminator (bce)."""
     body, size = build(model, dtype=kept(model, device)).to(device).base_model, _size(model, device)
-    if device.type == "cuda":
-        size = size._replace(batch=size.batch // 2)  # a pair is two texts
+    own = RewardModel(body).to(device)
+    # a head of zeros would lose log 2 on whatever it reads
+    nn.init.normal_(own.head.weight, std=0.1, generator=torch.Generator(device).manual_seed(0))
     data = texts.pairs(size.data, SHAPES[model].vocabulary, seed=2)
     name, make = PEERS[loss]
-    trainer = make(stock(body), data, model, size)
-    own = RewardModel(copy.deepcopy(body)).to(device)
+    trainer = make(own, data, model, size)
     train = partial(_losses, partial(fit, loss=loss))
     lengths = [len(each.ids) for pair in data for each in pair]
 
     def check() -> None:
         few, short = data[: size.batch], size._replace(steps=CHECKED)
-        found = train(RewardModel(copy.deepcopy(body)), few, short, every=1)
-        expected = _logged(make(stock(body), few, model, short))
+        expected = _logged(make(own, few, model, short))
+        found = train(copy.deepcopy(own), few, short, every=1)
         np.testing.assert_allclose(found, expected, atol=SLACK if device.type == "cpu" else 2e-2)
 
     return Pair(
@@ -105,7 +105,7 @@ def reward_model(model: str, device: torch.device, *, loss: str = "bradley_terry
 
 
 def _size(model: str, device: torch.device) -> Size:
-    return Size(STEPS if device.type == "cuda" else FEWER.get(model, STEPS), batch_size(model, device))
+    return Size(STEPS[device.type], batch_size(model, device))
 
 
 def _losses(
@@ -124,12 +124,10 @@ def _losses(
 
 
 def _config(kind: type, lm: Any, size: Size, **more: Any) -> Any:
-    """Return the settings of a trainer that takes `rows` a step, as many as `size.batch` if not given."""
-    rows = more.pop("rows", size.batch)
     return kind(
         output_dir=str(Path(tempfile.gettempdir()) / "afd-benchmarks"), max_steps=size.steps,
-        per_device_train_batch_size=rows, logging_steps=1 if size.steps == CHECKED else size.steps,
-        use_cpu=lm.device.type == "cpu", **_BEST | {"bf16": lm.device.type == "cuda"}, **more,
+        per_device_train_batch_size=size.batch, logging_steps=1 if size.steps == CHECKED else size.steps,
+        use_cpu=lm.device.type == "cpu", bf16=lm.device.type == "cuda", **_BEST, **more,
     )  # fmt: skip
 
 
@@ -139,47 +137,68 @@ def _sft_trainer(lm: Any, data: Sequence[Example], model: str, size: Size) -> Tr
         "completion_mask": [[int(i >= each.start) for i in range(len(each.ids))] for each in data],
     })  # fmt: skip
     config = _config(SFTConfig, lm, size, completion_only_loss=True, max_length=None)
-    return SFTTrainer(lm, config, train_dataset=rows, processing_class=tokenizer(SHAPES[model]))
+    trainer = SFTTrainer(lm, config, train_dataset=rows, processing_class=tokenizer(SHAPES[model]))
+    return _sorted(trainer, [len(each.ids) for each in data], size)
 
 
-def _ranking_trainer(body: Any, data: Sequence[Responses], model: str, size: Size) -> Trainer:
+def _ranking_trainer(own: RewardModel, data: Sequence[Responses], model: str, size: Size) -> Trainer:
     rows = Dataset.from_dict({
         "chosen_ids": [list(pair.high.ids) for pair in data],
         "rejected_ids": [list(pair.low.ids) for pair in data],
-        "length": [max(len(each.ids) for each in pair) for pair in data],
     })  # fmt: skip
-    config = _config(RewardConfig, body, size, remove_unused_columns=False, max_length=None)
-    judge = _classifier(body, bias=False)
-    return RewardTrainer(judge, config, train_dataset=rows, processing_class=tokenizer(SHAPES[model]))
+    judge, words = _classifier(own), tokenizer(SHAPES[model])
+    config = _config(RewardConfig, judge, size, remove_unused_columns=False, max_length=None)
+    trainer = RewardTrainer(judge, config, train_dataset=rows, processing_class=words)
+    return _sorted(trainer, [max(len(each.ids) for each in pair) for pair in data], size)
 
 
-def _classifying_trainer(body: Any, data: Sequence[Responses], model: str, size: Size) -> Trainer:
+def _classifying_trainer(own: RewardModel, data: Sequence[Responses], model: str, size: Size) -> Trainer:
     """Train on each response by itself, as a classifier takes them: twice as many rows as pairs."""
     ids = [list(each.ids) for pair in data for each in pair]
-    rows = Dataset.from_dict(
-        {"input_ids": ids, "labels": [[1.0], [0.0]] * len(data), "length": [len(each) for each in ids]}
-    )
-    config = _config(TrainingArguments, body, size, remove_unused_columns=False, rows=2 * size.batch)
-    return Trainer(_classifier(body, bias=True), config, train_dataset=rows, data_collator=_padded)
+    rows = Dataset.from_dict({"input_ids": ids, "labels": [[1.0], [0.0]] * len(data)})
+    judge, twice = _classifier(own), size._replace(batch=2 * size.batch)
+    config = _config(TrainingArguments, judge, twice, remove_unused_columns=False)
+    trainer = Trainer(judge, config, train_dataset=rows, data_collator=_padded)
+    return _sorted(trainer, list(map(len, ids)), twice)
+
+
+def _sorted(trainer: Any, lengths: list[int], size: Size) -> Trainer:
+    """Have a trainer take its rows in transformers' own order by length, within WINDOW batches."""
+    trainer._get_train_sampler = lambda dataset=None: _ByLength(lengths, size.batch)
+    return trainer
+
+
+class _ByLength(Sampler[int]):
+    def __init__(self, lengths: list[int], batch: int) -> None:
+        self.lengths, self.batch = lengths, batch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(get_length_grouped_indices(self.lengths, self.batch, mega_batch_mult=WINDOW))
 
 
 def _padded(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """Pad rows to the longest on the right; a classifier reads where each ends from its padding, 0."""
+    """Pad rows to the longest on the right with 0, by which a classifier knows where each ends.
+
+    Without a mask, as ours: no token sees what comes later, and attention then takes its faster way.
+    """
     ids = pad_sequence([torch.tensor(row["input_ids"]) for row in rows], batch_first=True)
-    labels = torch.tensor([row["labels"] for row in rows])
-    return {"input_ids": ids, "attention_mask": (ids != 0).long(), "labels": labels}
+    return {"input_ids": ids, "labels": torch.tensor([row["labels"] for row in rows])}
 
 
-def _classifier(body: Any, *, bias: bool) -> Any:
-    """Return transformers' classifier with one logit on `body`, which starts at zero as ours does."""
-    config = copy.deepcopy(body.config)
-    config.num_labels, config.pad_token_id = 1, 0
-    config.problem_type = "multi_label_classification"  # whose loss is binary cross-entropy
-    judge: Any = AutoModelForSequenceClassification.from_config(config).to(body.device, body.dtype)
+def _classifier(own: RewardModel) -> Any:
+    """Return transformers' classifier with one logit, of a reward model's weights."""
+    body = stock(own.backbone)
+    body.config.num_labels, body.config.pad_token_id = 1, 0
+    body.config.problem_type = "multi_label_classification"  # whose loss is binary cross-entropy
+    with torch.device("meta"):  # what is made here is replaced
+        judge: Any = AutoModelForSequenceClassification.from_config(body.config)
+    # one and the same settings: trainers turn the cache of keys off in the classifier's
+    judge.config = body.config
     setattr(judge, judge.base_model_prefix, body)
-    judge.score = nn.Linear(body.config.hidden_size, 1, bias=bias, device=body.device, dtype=body.dtype)
-    for weight in judge.score.parameters():
-        nn.init.zeros_(weight)
+    judge.score = copy.deepcopy(own.head).to(body.dtype)
     return judge
 
 

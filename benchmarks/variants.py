@@ -55,6 +55,7 @@ def measure(
                 continue
             ways = {name: run for name, run in made.items() if not any(word in name for word in without)}
             found += [(work, model, *row) for row in _in_turns(ways, device, repeats, f"{work}, {model}")]
+            del made, ways  # a GPU may have no room for them and for what is next
     return pd.DataFrame(found, columns=FOUND)
 
 
@@ -148,13 +149,12 @@ def reward_model(model: str, device: torch.device) -> dict[str, Way]:
     nn.init.normal_(own.head.weight, generator=torch.Generator(device).manual_seed(0))
     usual = copy.deepcopy(own)
     usual.backbone = stock(own.backbone)
-    size = batch_size(model, device) // 2  # pairs
+    size = batch_size(model, device)
     data = texts.pairs(16 * size, SHAPES[model].vocabulary, seed=2)
     pairs = _batch(data, [pair.forked for pair in data], size)
     examples = [each for pair in pairs for each in pair]
     batch, packed = collate(examples).to(device), pack(examples, device)
-    with _mixed(device):
-        given = fork(pairs).to(device) if forks(own, pairs) else batch
+    given = fork(pairs).to(device) if forks(own, pairs) else batch
     rows, last = torch.arange(len(examples), device=device), packed.bounds[1:].long() - 1
     return {
         "engine": _trained(own, own.backbone, device, lambda: own(given)),

@@ -9,7 +9,7 @@ trap 'rm -rf "$scratch"' EXIT
 python=${PYTHON:-.venv/bin/python}
 [ -x "$python" ] || python=python3
 "$python" -m venv "$scratch/venv"
-"$scratch/venv/bin/python" -m pip install --quiet -e '.[dev]'
+"$scratch/venv/bin/python" -m pip install --quiet -e '.[dev,bench,sweep]'
 {
   sed -n '/^#/p;/^[^#]/q' constraints.txt
   # a local version label such as +cpu names one build of a release: the pin is the release

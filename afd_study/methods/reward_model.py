@@ -44,7 +44,10 @@ def training_loss(name: str, module: nn.Module, items: Sequence[Pair], *, consta
 
 
 def forks(module: Any, items: Sequence[Pair]) -> bool:
-    """Tell whether to read a prompt once for both responses: where the model and every pair allow it."""
+    """Tell whether to read a prompt once for both responses: where the model and every pair allow it.
+
+    Asked before accelerate mixes precisions: forked rewards are then as near to float32's as others are.
+    """
     backbone = getattr(module, "module", module).backbone  # within what several processes wrap it in
     return applies(backbone) and all(pair.high.prompt == pair.low.prompt for pair in items)
 

@@ -87,5 +87,7 @@ def on_gpu() -> dict[str, pd.DataFrame]:
     for caption, (name, read) in tables.items():
         if is_frozen(name):
             ran = manifest(name)
-            found[f"{caption} ({ran['hardware']['accelerator']}, commit {ran['commit']})"] = read(name)
+            told = [ran["hardware"]["accelerator"], f"commit {ran['commit']}"]
+            told += [f"failed: {each}" for each in ran.get("failed", [])]
+            found[f"{caption} ({'; '.join(map(str, told))})"] = read(name)
     return found

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,13 @@ from afd_study.errors import SpecError, StoreError
 from afd_study.evaluation.claims import load_ledger
 from afd_study.evaluation.effects import SIZES, VALUE_COLUMNS
 from afd_study.study import atlas, freezing, ledger, speed
+from afd_study.study import store as stores
 from afd_study.study.cells import Cell, ledger_cells, map_cells, map_spec
 from afd_study.study.chapters import EXPERIMENT, PROBES, freeze_chapter, open_chapter
 from afd_study.study.freezing import step_seconds
 from afd_study.study.frozen import freeze
 from afd_study.study.spec import load_spec
-from afd_study.study.store import Store
+from afd_study.study.store import Step, Store
 from afd_study.study.values import gather, narrow, wide
 
 
@@ -148,15 +150,33 @@ def test_a_gpus_results_lie_apart_and_are_shown_with_what_was_measured_there(els
     assert not (elsewhere / "experiment").exists(), "the book's own results are left as they are"
 
 
-def test_steps_from_a_cpu_are_not_taken_for_a_gpus(store, monkeypatch):
-    study = Cell("helpful", "h = 1", {"world.heterogeneity": 1.0}, (0,)).study(store, profile="smoke")
-    study.run()
-    with pytest.raises(StoreError, match=r"from a CPU \(\w+, \.\.\.\): set AFD_STORE"):
-        freezing.refuse_from_cpu(study.steps(), store)
-    freezing.refuse_from_cpu(study.steps(), Store(store.root / "empty"))
-    read = Store.manifest
-    monkeypatch.setattr(Store, "manifest", lambda self, step: {**read(self, step), "on_gpu": True})
-    freezing.refuse_from_cpu(study.steps(), store)
+def test_steps_from_a_cpu_are_not_taken_for_a_gpus(tmp_path, monkeypatch):
+    step = Step("texts", "made:up")
+    for on_gpu in (False, True):
+        store = Store(tmp_path / str(on_gpu))
+        freezing.refuse_from_cpu([step], store)  # holds nothing yet
+        monkeypatch.setattr(stores, "ranks", SimpleNamespace(on_gpu=lambda found=on_gpu: found))
+        monkeypatch.setattr(stores, "code_version", lambda function: "1")
+        with store.claimed(step):
+            out = store.workspace(step) / "out"
+            out.mkdir()
+            store.keep(step, out, seconds=1.0, cost={})
+        if on_gpu:
+            freezing.refuse_from_cpu([step], store)
+        else:
+            with pytest.raises(StoreError, match=r"from a CPU \(texts, \.\.\.\): set AFD_STORE"):
+                freezing.refuse_from_cpu([Step("picks", "made:up", inputs={"texts": step})], store)
+
+
+def test_a_gpus_results_are_not_begun_on_a_store_of_a_cpu(elsewhere, monkeypatch):
+    def refuse(steps, store):
+        raise StoreError(f"{len(steps)} from a CPU")
+
+    monkeypatch.setattr(freezing.ranks, "on_gpu", lambda: True)
+    monkeypatch.setattr(freezing, "refuse_from_cpu", refuse)
+    monkeypatch.setattr(freezing, "freeze_chapter", lambda *given, **options: pytest.fail("computed"))
+    with pytest.raises(StoreError, match=r"\d+ from a CPU"):
+        freezing.freeze_gpu(jobs=1)
 
 
 def test_frozen_tables_of_other_arguments_are_refused(elsewhere):
