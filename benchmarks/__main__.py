@@ -34,7 +34,7 @@ SMALL, MORE, ON_GPU = ("1M", "10M"), ("1M", "10M", "124M"), ("124M", "gemma-2b")
 BENCHMARKS: dict[str, tuple[Callable[[str, torch.device], timing.Pair], tuple[str, ...]]] = {
     "sft": (partial(_trainer, "sft"), MORE),
     "reward_model": (partial(_trainer, "reward_model"), SMALL),
-    "discriminator": (partial(_trainer, "reward_model", loss="bce"), SMALL),
+    "discriminator": (partial(_trainer, "reward_model", loss="discriminator_bce"), SMALL),
     "sampling": (sampling.sampling, MORE),
     "one_prompt": (partial(sampling.sampling, prompts=1), SMALL),
     "equal_batch": (partial(sampling.sampling, prompts=50, draws=1), SMALL),

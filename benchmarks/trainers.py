@@ -81,7 +81,7 @@ def sft(model: str, device: torch.device) -> Pair:
 
 
 def reward_model(model: str, device: torch.device, *, loss: str = "bradley_terry") -> Pair:
-    """Return one epoch of reward training on pairs, by Bradley-Terry or as a discriminator (bce)."""
+    """Return one epoch of reward training on pairs, by Bradley-Terry or as a discriminator."""
     body, size = build(model, dtype=kept(model, device)).to(device).base_model, _size(model, device)
     own = RewardModel(body).to(device)
     # a head of zeros would lose log 2 on whatever it reads
@@ -204,7 +204,7 @@ def _classifier(own: RewardModel) -> Any:
 
 PEERS = {
     "bradley_terry": ("TRL RewardTrainer", _ranking_trainer),
-    "bce": ("transformers Trainer", _classifying_trainer),
+    "discriminator_bce": ("transformers Trainer", _classifying_trainer),
 }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from afd_study.errors import unknown_name
 from afd_study.models.batches import Pair, collate, fork, refuse_empty
 from afd_study.models.last_token import applies
 from afd_study.models.policy import with_lora
@@ -27,9 +28,14 @@ from afd_study.theory.objectives import bradley_terry, discriminator_bce
 
 
 def pair_loss(name: str, *, high: Tensor, low: Tensor, constant: float) -> Tensor:
-    """Return the loss `name` of rewards (pairs,) in nats a pair; log 2 where nothing has been learned."""
+    """Return the loss `name` of rewards (pairs,) in nats a pair; log 2 where nothing has been learned.
+
+    Raises SpecError for an unknown loss.
+    """
     if name == "bradley_terry":
         return bradley_terry(preferred=high, rejected=low, constant=constant)
+    if name != "discriminator_bce":
+        raise unknown_name("loss of pairs", name, ["discriminator_bce", "bradley_terry"])
     # each pair holds two responses: halving keeps the optimum at log 2 - JS
     return discriminator_bce(logits_on_demo=high, logits_on_policy=low, constant=2 * constant)
 

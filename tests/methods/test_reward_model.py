@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from afd_study.errors import DataError
+from afd_study.errors import DataError, SpecError
 from afd_study.methods import reward_model
 from afd_study.methods.reward_model import accuracy, both_sides, fit, forks, pair_loss, training_loss
 from afd_study.models.batches import Example, Pair, collate
@@ -39,6 +39,11 @@ def test_what_is_to_score_high_is_pushed_up(loss):
     right = pair_loss(loss, high=tensor(3.0), low=tensor(-3.0), constant=1)
     wrong = pair_loss(loss, high=tensor(-3.0), low=tensor(3.0), constant=1)
     assert float(right) < math.log(2) < float(wrong)
+
+
+def test_an_unknown_loss_is_refused_with_the_nearest():
+    with pytest.raises(SpecError, match="did you mean 'bradley_terry'"):
+        pair_loss("bradley_tery", high=tensor(1.0), low=tensor(0.0), constant=1)
 
 
 def test_losses_by_hand():
@@ -119,6 +124,17 @@ def test_reading_a_prompt_once_for_a_pair_leaves_the_loss_as_it_is(lm, tokenizer
     high, low = (model(collate([pair[side] for pair in items])) for side in (0, 1))
     expected = float(pair_loss(loss, high=high, low=low, constant=9))
     assert float(training_loss(loss, model, items, constant=9)) == pytest.approx(expected, abs=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("loss", LOSSES)
+def test_in_mixed_precision_a_prompt_is_read_once_as_well(lm, tokenizer, loss):
+    model, items = on_backbone(lm, tokenizer), easy_pairs(9)
+    torch.nn.init.normal_(model.head.weight)
+    exact = float(training_loss(loss, model, items, constant=9))
+    model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)  # as accelerate wraps it
+    found = float(training_loss(loss, model, items, constant=9))
+    assert found == pytest.approx(exact, rel=0.05) and found != exact
 
 
 @torch.no_grad()
