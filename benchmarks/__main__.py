@@ -71,16 +71,18 @@ def main(
             _freeze(name, device, tables, repeats=pairs, **about)
         return
     names = [each for each in BENCHMARKS if model is None or _of_models(each)] if name == "all" else [name]
-    found, peak, failed = _compare_all(names, model, device, pairs)
+    jobs = [(each, shape) for each in names for shape in ([model] if model else _models(each, device))]
+    found, peak, failed = _compare_all(jobs, device, pairs)
     print(records.table(found))
     if json is not None:
         records.write(found, json, peak=peak, threads=torch.get_num_threads())
-    if freeze and found and not (failed and frozen.is_frozen(_place("benchmarks", device))):
+    kept = freeze and bool(failed) and frozen.is_frozen(_place("benchmarks", device))
+    if freeze and found and not kept:
         table = pd.DataFrame([each.model_dump() for each in found])
         about = {"peak_gflops": round(peak / 1e9, 1), "failed": failed}
         _freeze("benchmarks", device, {"records": table}, **about)
     if failed:
-        raise SystemExit(f"failed: {', '.join(failed)}" + " (what was frozen before is kept)" * freeze)
+        raise SystemExit(f"failed: {', '.join(failed)}" + " (what was frozen before is kept)" * kept)
 
 
 def _refuse(name: str, json: Path | None, freeze: bool, model: str | None) -> None:
@@ -100,23 +102,22 @@ def _refuse(name: str, json: Path | None, freeze: bool, model: str | None) -> No
 
 
 def _compare_all(
-    names: Sequence[str], model: str | None, device: torch.device, pairs: int
+    jobs: Sequence[tuple[str, str]], device: torch.device, pairs: int
 ) -> tuple[list[records.Record], float, list[str]]:
-    """Return the records of benchmarks, the highest peak probed (FLOP/s), and what failed."""
+    """Return the records of benchmarks and models, the highest peak probed (FLOP/s), and what failed."""
     found, peak, failed = [], 0.0, []
-    for name in names:
-        for shape in [model] if model else _models(name, device):
-            try:
-                record, probed = _compare(name, shape, device, pairs)
-            except Exception as fault:  # such as no memory: what others took hours for is not lost to it
-                if len(names) == 1:
-                    raise
-                print(f"{name}, {shape}: {type(fault).__name__}: {fault}", file=sys.stderr, flush=True)
-                failed.append(f"{name}, {shape}")
-                continue
-            print(records.table([record]), flush=True)
-            found.append(record)
-            peak = max(peak, probed)
+    for name, model in jobs:
+        try:
+            record, probed = _compare(name, model, device, pairs)
+        except Exception as fault:  # such as no memory: what others took hours for is not lost to it
+            if len(jobs) == 1:
+                raise
+            print(f"{name}, {model}: {type(fault).__name__}: {fault}", file=sys.stderr, flush=True)
+            failed.append(f"{name}, {model}")
+            continue
+        print(records.table([record]), flush=True)
+        found.append(record)
+        peak = max(peak, probed)
     return found, peak, failed
 
 

@@ -29,7 +29,7 @@ from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
 from afd_study.methods.reward_model import fit
 from afd_study.methods.sft import fine_tune, response_tokens
-from afd_study.models.batches import Example
+from afd_study.models.batches import WINDOW, Example
 from afd_study.models.batches import Pair as Responses
 from afd_study.models.reward import RewardModel
 from afd_study.models.specs import TrainingSpec
@@ -39,7 +39,6 @@ from benchmarks.shapes import SHAPES, batch_size, build, forward_flops, kept, st
 from benchmarks.timing import Pair
 
 RATE = 1e-4
-WINDOW = 16  # batches: as `step_indices` has it
 STEPS = {"cpu": WINDOW, "cuda": 4 * WINDOW}  # of a run
 CHECKED = 4  # steps whose losses are compared, each on one and the same batch
 SLACK = 2e-4  # nats: float32, summed in another order
@@ -65,19 +64,10 @@ def sft(model: str, device: torch.device) -> Pair:
     """Return one epoch of SFT."""
     lm, size = build(model, dtype=kept(model, device)).to(device), _size(model, device)
     data = texts.examples(size.data, SHAPES[model].vocabulary, seed=1)
-    trainer = _sft_trainer(stock(lm), data, model, size)
     lengths, predicted = [len(each.ids) for each in data], sum(map(response_tokens, data))
-
-    def check() -> None:
-        few, short = data[: size.batch], size._replace(steps=CHECKED)
-        found = _losses(fine_tune, copy.deepcopy(lm), few, short, every=1)
-        expected = _logged(_sft_trainer(stock(lm), few, model, short))
-        np.testing.assert_allclose(found, expected, atol=SLACK if device.type == "cpu" else 2e-2)
-
-    return Pair(
-        "TRL SFTTrainer", partial(_losses, fine_tune, lm, data, size), trainer.train, check,
-        flops=3 * forward_flops(lm, read=lengths, predicted=predicted), tokens=sum(lengths),
-    )  # fmt: skip
+    flops = 3 * forward_flops(lm, read=lengths, predicted=predicted)
+    make = partial(_sft_trainer, model=model)
+    return _pair("TRL SFTTrainer", make, fine_tune, lm, data, size, flops, sum(lengths))
 
 
 def reward_model(model: str, device: torch.device, *, loss: str = "bradley_terry") -> Pair:
@@ -87,21 +77,28 @@ def reward_model(model: str, device: torch.device, *, loss: str = "bradley_terry
     # a head of zeros would lose log 2 on whatever it reads
     nn.init.normal_(own.head.weight, std=0.1, generator=torch.Generator(device).manual_seed(0))
     data = texts.pairs(size.data, SHAPES[model].vocabulary, seed=2)
-    name, make = PEERS[loss]
-    trainer = make(own, data, model, size)
-    train = partial(_losses, partial(fit, loss=loss))
     lengths = [len(each.ids) for pair in data for each in pair]
+    flops = 3 * forward_flops(own.backbone, read=lengths, predicted=0)
+    peer, make = PEERS[loss]
+    make, train = partial(make, model=model), partial(fit, loss=loss)
+    return _pair(peer, make, train, own, data, size, flops, sum(lengths))
+
+
+def _pair(
+    peer: str, make: Callable[..., Trainer], fit: Callable[..., Any], own: Any, data: Sequence[Any],
+    size: Size, flops: float, tokens: int,
+) -> Pair:  # fmt: skip
+    """Return training by `fit` beside the trainer that `make` makes, on copies of one model's weights."""
+    slack = SLACK if next(own.parameters()).device.type == "cpu" else 2e-2
 
     def check() -> None:
         few, short = data[: size.batch], size._replace(steps=CHECKED)
-        expected = _logged(make(own, few, model, short))
-        found = train(copy.deepcopy(own), few, short, every=1)
-        np.testing.assert_allclose(found, expected, atol=SLACK if device.type == "cpu" else 2e-2)
+        expected = _logged(make(own, few, size=short))
+        found = _losses(fit, copy.deepcopy(own), few, short, every=1)
+        np.testing.assert_allclose(found, expected, atol=slack)
 
-    return Pair(
-        name, partial(train, own, data, size), trainer.train, check,
-        flops=3 * forward_flops(own.backbone, read=lengths, predicted=0), tokens=sum(lengths),
-    )  # fmt: skip
+    trained = partial(_losses, fit, own, data, size)
+    return Pair(peer, trained, make(own, data, size=size).train, check, flops=flops, tokens=tokens)
 
 
 def _size(model: str, device: torch.device) -> Size:
@@ -131,17 +128,18 @@ def _config(kind: type, lm: Any, size: Size, **more: Any) -> Any:
     )  # fmt: skip
 
 
-def _sft_trainer(lm: Any, data: Sequence[Example], model: str, size: Size) -> Trainer:
+def _sft_trainer(own: Any, data: Sequence[Example], *, model: str, size: Size) -> Trainer:
+    lm, words = stock(own), tokenizer(SHAPES[model])
     rows = Dataset.from_dict({
         "input_ids": [list(each.ids) for each in data],
         "completion_mask": [[int(i >= each.start) for i in range(len(each.ids))] for each in data],
     })  # fmt: skip
     config = _config(SFTConfig, lm, size, completion_only_loss=True, max_length=None)
-    trainer = SFTTrainer(lm, config, train_dataset=rows, processing_class=tokenizer(SHAPES[model]))
+    trainer = SFTTrainer(lm, config, train_dataset=rows, processing_class=words)
     return _sorted(trainer, [len(each.ids) for each in data], size)
 
 
-def _ranking_trainer(own: RewardModel, data: Sequence[Responses], model: str, size: Size) -> Trainer:
+def _ranking_trainer(own: RewardModel, data: Sequence[Responses], *, model: str, size: Size) -> Trainer:
     rows = Dataset.from_dict({
         "chosen_ids": [list(pair.high.ids) for pair in data],
         "rejected_ids": [list(pair.low.ids) for pair in data],
@@ -152,7 +150,7 @@ def _ranking_trainer(own: RewardModel, data: Sequence[Responses], model: str, si
     return _sorted(trainer, [max(len(each.ids) for each in pair) for pair in data], size)
 
 
-def _classifying_trainer(own: RewardModel, data: Sequence[Responses], model: str, size: Size) -> Trainer:
+def _classifying_trainer(own: RewardModel, data: Sequence[Responses], *, model: str, size: Size) -> Trainer:
     """Train on each response by itself, as a classifier takes them: twice as many rows as pairs."""
     ids = [list(each.ids) for pair in data for each in pair]
     rows = Dataset.from_dict({"input_ids": ids, "labels": [[1.0], [0.0]] * len(data)})

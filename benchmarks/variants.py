@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from afd_study.methods.reward_model import forks
-from afd_study.models.batches import collate, fork, step_indices
+from afd_study.models.batches import WINDOW, collate, fork, step_indices
 from afd_study.models.decoding import Request, sample
 from afd_study.models.drawing import draw, uniforms
 from afd_study.models.reward import RewardModel
@@ -63,11 +63,9 @@ def _in_turns(
     ways: Mapping[str, Way], device: torch.device, repeats: int, what: str
 ) -> Iterator[tuple[Any, ...]]:
     """Yield each way's name, seconds, ratio and its range, and fault; the first is the engine's."""
-    names = list(ways)
-    faults = {name: _fault(ways, name, names[0], device) for name in names}
-    if faults[names[0]]:
-        faults = {name: fault or "the engine failed" for name, fault in faults.items()}
-    fit = [name for name in names if not faults[name]]
+    engine = next(iter(ways))
+    faults = {name: _fault(ways, name, engine, device) for name in ways}
+    fit = [] if faults[engine] else [name for name in ways if not faults[name]]
 
     def guarded(name: str) -> None:
         try:
@@ -77,13 +75,11 @@ def _in_turns(
 
     turns = tqdm(range(repeats), desc=what, unit="turn")
     times = dict(zip(fit, in_turns([partial(guarded, name) for name in fit], turns, device), strict=True))
-    if faults[names[0]]:
-        faults = {name: fault or "the engine failed" for name, fault in faults.items()}
-    for name in names:
-        if faults[name]:
-            yield name, np.nan, np.nan, np.nan, np.nan, faults[name]
+    for name in ways:
+        if faults[name] or faults[engine]:
+            yield name, np.nan, np.nan, np.nan, np.nan, faults[name] or "the engine failed"
             continue
-        yield name, float(np.median(times[name])), *ratios(times[name], times[names[0]]), ""
+        yield name, float(np.median(times[name])), *ratios(times[name], times[engine]), ""
 
 
 def _fault(ways: Mapping[str, Way], name: str, engine: str, device: torch.device) -> str:
@@ -119,7 +115,7 @@ def sft(model: str, device: torch.device) -> dict[str, Way]:
     """Return ways to the log-probabilities of a batch's response tokens, and the gradient of their sum."""
     lm, size = build(model, dtype=kept(model, device)).to(device), batch_size(model, device)
     usual = stock(lm)
-    data = texts.examples(16 * size, SHAPES[model].vocabulary, seed=1)
+    data = texts.examples(WINDOW * size, SHAPES[model].vocabulary, seed=1)
     examples = _batch(data, [len(each.ids) for each in data], size)
     batch, packed = collate(examples).to(device), pack(examples, device)
     starts, lengths = batch.starts[packed.text], batch.lengths[packed.text]
@@ -150,7 +146,7 @@ def reward_model(model: str, device: torch.device) -> dict[str, Way]:
     usual = copy.deepcopy(own)
     usual.backbone = stock(own.backbone)
     size = batch_size(model, device)
-    data = texts.pairs(16 * size, SHAPES[model].vocabulary, seed=2)
+    data = texts.pairs(WINDOW * size, SHAPES[model].vocabulary, seed=2)
     pairs = _batch(data, [pair.forked for pair in data], size)
     examples = [each for pair in pairs for each in pair]
     batch, packed = collate(examples).to(device), pack(examples, device)

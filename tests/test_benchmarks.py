@@ -204,5 +204,14 @@ def test_a_benchmark_that_fails_is_told_and_the_others_are_kept(tmp_path, monkey
     assert speed.compared()["work"].tolist() == ["scoring"]
     kept = pd.read_csv(tmp_path / "benchmarks" / "records.csv")
     assert kept["pairs"].tolist() == [6], "one that lacks rows replaces none"
+    monkeypatch.setitem(
+        command.BENCHMARKS,
+        "scoring",
+        (lambda model, device: good._replace(check=wrong if model == "10M" else good.check), ("1M", "10M")),
+    )
+    with pytest.raises(SystemExit, match="failed: scoring, 10M$"):
+        command.main("scoring", json=tmp_path / "found.json", pairs=2)
+    (record,) = json.loads((tmp_path / "found.json").read_text())["records"]
+    assert record["model"] == "1M", "a model that fails does not lose another"
     with pytest.raises(AssertionError):  # alone there is nothing to go on with
         command.main("sft", pairs=2)

@@ -44,16 +44,14 @@ def responses(n=12):
     return [*texts.responses(asked, 6, VOCABULARY, seed=3), *texts.examples(n, VOCABULARY, seed=4)]
 
 
-@torch.no_grad()
 def plainly(lm, example):
     """Return the laws (response tokens, vocabulary) at a response's prefixes, by one pass of one text."""
     return lm(input_ids=torch.tensor([example.ids])).logits[0, example.start - 1 : -1].log_softmax(-1)
 
 
 def nll(lm, example):
-    logits = lm(input_ids=torch.tensor([example.ids])).logits[0, example.start - 1 : -1]
     targets = torch.tensor(example.ids[example.start :])
-    return torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+    return torch.nn.functional.nll_loss(plainly(lm, example), targets, reduction="sum")
 
 
 def test_log_probabilities_are_those_of_plain_passes(lm, device):

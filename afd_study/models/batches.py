@@ -9,6 +9,8 @@ from torch import Tensor
 
 from afd_study.errors import DataError
 
+WINDOW = 16  # batches within which examples are sorted by length
+
 
 class Example(NamedTuple):
     """A prompt and its response as one id sequence; the response begins at index `start` >= 1."""
@@ -133,7 +135,7 @@ def fork(pairs: Sequence[Pair], padding_id: int = 0) -> Forks:
 
 
 def step_indices(
-    lengths: Sequence[int], *, batch_size: int, steps: int, seed: int, window: int = 16
+    lengths: Sequence[int], *, batch_size: int, steps: int, seed: int, window: int = WINDOW
 ) -> list[np.ndarray]:
     """Choose the examples of every step: shuffled epochs, cut into batches of similar length.
 

@@ -29,7 +29,7 @@ from afd_study.evaluation.claims import load_ledger
 from afd_study.evaluation.statistics import t_intervals
 from afd_study.methods.arms import ARMS
 from afd_study.study.execution import execute
-from afd_study.study.store import Step, Store
+from afd_study.study.store import Step, Store, closure
 from afd_study.study.study import Study
 
 AMOUNTS = ("tokens", "flops", "seconds")
@@ -54,7 +54,7 @@ class Method:
     def closure(self) -> dict[str, Step]:
         """Return all steps that its cost is told from, by key."""
         last = (*self.made, self.drawn, *([] if self.scored is None else [self.scored]))
-        return {key: step for each in last for key, step in each.closure().items()}
+        return closure(last)
 
 
 def methods(steps: Mapping[str, Step], *, kinds: Iterable[str], n: int) -> dict[str, Method]:
@@ -83,12 +83,11 @@ def cost(
         texts: keys of those that write the world's texts, demonstrations among them; free too.
         spent: what each step spent, by key (`spendings`).
     """
-    needed = {key: step for each in method.made for key, step in each.closure().items()}
-    made = {key: step for key, step in needed.items() if key not in common and key not in texts}
+    made = {key: step for key, step in closure(method.made).items() if key not in common and key not in texts}
     making = sum((_amounts(spent[key]) for key in made), np.zeros(len(AMOUNTS)))
     answer, prompts = _answer(method, spent)
     read = [text for step in made.values() for text in _learned_from(step, texts)]
-    shown = {key for text in read for key in text.closure()}
+    shown = closure(read)
     return {
         **_named("making_{}", making), **_named("{}_per_answer", answer), "test_prompts": prompts,
         **_named("{}", making + prompts * answer),

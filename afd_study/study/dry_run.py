@@ -8,7 +8,7 @@ from afd_study.errors import SpecError
 from afd_study.study.execution import missing
 from afd_study.study.forecast import device_peaks, downloads, forecast, sizes
 from afd_study.study.shapes import constants
-from afd_study.study.store import Step
+from afd_study.study.store import Step, closure
 from afd_study.study.study import Study
 
 UNTOLD = ("optimised", "imitated", "extrapolated", "kls", "pi_sft_matched")  # through a model, by no rule
@@ -27,7 +27,7 @@ def report(study: Study, *, device: str, price: float | None) -> Iterator[str]:
     peaks, found = device_peaks(device), sizes(study.spec)
     steps = study.plans()[study.seeds[0]].steps
     named = {step.key: name for name, step in steps.items()}
-    every = {key: each for step in steps.values() for key, each in step.closure().items()}
+    every = closure(steps.values())
     todo = missing(steps.values(), study.store)
     told = [(named.get(key, step.name), step) for key, step in todo.items()]
     table, rest = forecast(found, told, device=device)

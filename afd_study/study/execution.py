@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from afd_study.errors import StoreError
 from afd_study.models import ranks
-from afd_study.study.store import Step, Store, unwritable
+from afd_study.study.store import Step, Store, closure, unwritable
 
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -96,7 +96,7 @@ def _todo(wanted: Sequence[Step], store: Store) -> dict[str, Step]:
         return missing(wanted, store)
     found = missing(wanted, store) if ranks.is_main() else {}
     keys, root = ranks.from_main(([*found], store.root))
-    known = {key: step for each in wanted for key, step in each.closure().items()} if keys else {}
+    known = closure(wanted) if keys else {}
     if root != store.root or not known.keys() >= set(keys):
         raise StoreError(
             f"the main process of this launch has the store {root} and process {ranks.index()} {store.root}: "

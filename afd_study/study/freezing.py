@@ -18,7 +18,7 @@ from afd_study.study.costs import cost_table
 from afd_study.study.execution import execute
 from afd_study.study.frozen import freeze
 from afd_study.study.ledger import METHODS, judged
-from afd_study.study.store import Step, Store, default_store
+from afd_study.study.store import Step, Store, closure, default_store
 from afd_study.study.study import open_settings
 from afd_study.study.values import gather, histories, wide
 from afd_study.worlds.tasks import CONTROLLED
@@ -79,12 +79,7 @@ def _freeze_values(
 
 def step_seconds(cells: Sequence[Cell], store: Store) -> float:
     """Return the seconds that all steps of the cells took when they were computed, each counted once."""
-    steps = {
-        step.key: step
-        for cell in cells
-        for wanted in cell.steps(cell.study(store))
-        for step in wanted.closure().values()
-    }
+    steps = closure(step for cell in cells for step in cell.steps(cell.study(store)))
     manifests = (store.manifest(step) for step in steps.values())
     return sum(float(manifest["seconds"]) for manifest in manifests if manifest is not None)
 
@@ -111,18 +106,18 @@ def freeze_gpu(*, jobs: int) -> None:
             "there is no CUDA device, and what is frozen under gpu/ is shown as computed on one: "
             "`afd run --profile gpu --task harmless` computes the same tables here, in float32 and slowly"
         )
-    for task in CONTROLLED:
+    for task in CONTROLLED:  # both before either takes its hours
         for study in open_settings(task, "gpu", quiet=True).values():
             refuse_from_cpu(study.steps(), study.store)
+    for task in CONTROLLED:
         freeze_chapter("experiment", task, profile="gpu", jobs=jobs, under="gpu/")
         print(f"gpu/experiment/{task}: frozen")
 
 
 def refuse_from_cpu(steps: Sequence[Step], store: Store) -> None:
     """Raise StoreError where the store holds a step, or what it needs, that was not computed on a GPU."""
-    whole = {key: step for wanted in steps for key, step in wanted.closure().items()}
-    made = {step.name: manifest for step in whole.values() if (manifest := store.manifest(step))}
-    if found := sorted(name for name, manifest in made.items() if not manifest.get("on_gpu")):
+    made = [(step.name, manifest) for step in closure(steps).values() if (manifest := store.manifest(step))]
+    if found := sorted({name for name, manifest in made if not manifest.get("on_gpu")}):
         raise StoreError(
             f"{store.root} holds {len(found)} of these steps from a CPU ({found[0]}, ...): set AFD_STORE to "
             "a new folder, so that all of them are computed on the GPU"

@@ -76,7 +76,7 @@ def picked(name: str) -> pd.DataFrame:
 
 
 def on_gpu() -> dict[str, pd.DataFrame]:
-    """Return what was measured on a GPU, captions name it and the commit. Empty where nothing was."""
+    """Return what was measured on a GPU, by a caption with its name and the commit; empty where none was."""
     tables: dict[str, tuple[str, Callable[[str], pd.DataFrame]]] = {
         "Beside other libraries": ("gpu/benchmarks", compared), "Other ways": ("gpu/variants", variants),
         "Exponents of cost": ("gpu/growth", exponents),

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -58,10 +58,12 @@ class Step:
 
     def closure(self) -> "dict[str, Step]":
         """Return all steps that this one needs, itself last, by key."""
-        found: dict[str, Step] = {}
-        for step in self.inputs.values():
-            found |= step.closure()
-        return found | {self.key: self}
+        return closure(self.inputs.values()) | {self.key: self}
+
+
+def closure(steps: Iterable[Step]) -> dict[str, Step]:
+    """Return steps and all that they need, each once and behind what it needs, by key."""
+    return {key: step for each in steps for key, step in each.closure().items()}
 
 
 def plain(value: Any) -> Any:
