@@ -2,10 +2,11 @@
 
 Their defaults (bf16, gradient checkpointing, no sorting by length) are several times slower on most CPUs:
 peers run in float32 (mixed with bfloat16 on a GPU, as ours does) without checkpointing, with fused AdamW, and
-their data are ready before the clock starts. On processors with matrix units for bfloat16 it would serve both
-sides from 10 M parameters on (book/log.md); neither takes it. Both sides train the same weights for as many steps on the same
-examples, each in its own order, sorted by length within WINDOW batches. By themselves peers sort within a
-quarter of the data, or 50 batches: that is as good on much data, and next to nothing on a benchmark's.
+their data are ready before the clock starts. Where a CPU has matrix units for bfloat16, that would serve both
+sides from 10 M parameters on (book/log.md); neither takes it. Both sides train the same weights for as many
+steps on the same examples, each in its own order, sorted by length within WINDOW batches. By themselves peers
+sort within a quarter of the data, or 50 batches: that is as good on much data, and next to nothing on a
+benchmark's.
 
 TRL has no trainer of discriminators (binary cross-entropy): transformers' own with its sequence classifier is
 the peer there.
