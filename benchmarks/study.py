@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from afd_study.study.execution import execute
-from afd_study.study.store import Store
+from afd_study.study.store import Store, closure
 from afd_study.study.study import open_study
 from afd_study.worlds.tasks import CONTROLLED
 from benchmarks.timing import Pair
@@ -22,6 +22,6 @@ def study(model: str, device: torch.device) -> Pair:
             studies = [open_study(task, model, store=store, jobs=jobs) for task in CONTROLLED]
             steps = [step for each in studies for step in each.steps()]
             count = execute(steps, store, jobs=jobs, threads=studies[0].spec.threads)
-            assert count == len({key for step in steps for key in step.closure()})
+            assert count == len(closure(steps))
 
     return Pair("", ours, None, lambda: None, flops=0, tokens=0)

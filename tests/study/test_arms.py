@@ -27,7 +27,7 @@ from afd_study.study.execution import check_signature
 from afd_study.study.frozen import freeze
 from afd_study.study.pipeline import plan
 from afd_study.study.spec import load_spec
-from afd_study.study.store import Store
+from afd_study.study.store import Store, closure
 from afd_study.study.study import open_study
 from afd_study.theory.rewards import REWARD_TRANSFORMS
 
@@ -52,9 +52,7 @@ def test_every_arm_builds_on_what_there_is():
 
 
 def test_every_step_of_every_arm_fits_its_function():
-    steps = {}
-    for step in steps_of().values():
-        steps |= step.closure()
+    steps = closure(steps_of().values())
     for step in steps.values():
         check_signature(step)
     assert {"direct_policy", "optimised", "imitated", "extrapolated", "picked", "chosen", "kls", "arms"} <= {
@@ -189,7 +187,7 @@ def test_values_hold_every_way_at_best_of_ns_kl(found):
 def test_whatever_runs_a_model_has_spent_and_every_method_has_a_cost(found):
     study, *_ = found
     steps = study.plans()[0].steps
-    every = {key: step for step in steps["arms"].closure().values() for key, step in step.closure().items()}
+    every = steps["arms"].closure()
     idle = {
         "prompts",
         "pretraining",

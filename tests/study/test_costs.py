@@ -19,7 +19,7 @@ from afd_study.study.imitation_steps import _spend
 from afd_study.study.pipeline import plan
 from afd_study.study.spec import load_spec
 from afd_study.study.steps import count_draws
-from afd_study.study.store import Step, Store
+from afd_study.study.store import Step, Store, closure
 from afd_study.study.values import wide
 
 STEPS, REWARDS, POLICIES, IMITATION = (
@@ -179,7 +179,7 @@ def test_every_method_of_a_plan_has_a_cost_and_a_look(real):
 
 
 def test_the_real_plan_charges_what_was_drawn_to_be_learned_from(real):
-    every = {key: step for step in real.values() for key, step in step.closure().items()}
+    every = closure(real.values())
     spent = {key: {"tokens": 1.0, "seconds": 0.0, **DRAWN, "flops": 1.0} for key in every}
     for key, step in every.items():
         spent[key] |= {"demonstrations": {"demonstrations": 1.0}, "preferences": {"labels": 1.0}}.get(

@@ -12,7 +12,7 @@ from afd_study.study.context import derived_seed
 from afd_study.study.execution import check_signature
 from afd_study.study.pipeline import TABLES, plan
 from afd_study.study.spec import StudySpec, load_spec, profile_names, task_names
-from afd_study.study.store import Step
+from afd_study.study.store import Step, closure
 from afd_study.worlds.harmless import HarmlessSpec
 
 PLANS = [(profile, task) for profile in profile_names() for task in task_names(profile)]
@@ -23,10 +23,7 @@ def steps_of(overrides=None, *, task="harmless", profile="smoke", seed=0):
 
 
 def everything(steps):
-    found = {}
-    for step in steps.values():
-        found |= step.closure()
-    return found
+    return closure(steps.values())
 
 
 @pytest.mark.parametrize("profile, task", PLANS)
