@@ -4,7 +4,7 @@
 # HH_RLHF   a folder with Anthropic's HH-RLHF files: adds the chapter on real dialogues
 # JOBS      how many steps and notebooks run at once (default: the cores)
 # WHAT      of the frozen results: all (default), chapters, map, ledger, arms or ablations; gpu where there is one
-# ONLY      of the ablations one by its name (afd_study/study/ablations.yaml)
+# ONLY      of the ablations one by its name (afd_study/study/frozen/ablation_grids.yaml)
 # SWEEP     a sweep's file (book/sweeps/example.yaml); ON=slurm runs it on a cluster
 # PY        a Python that already has the packages (conda users: PY=python); without it .venv is made
 PROFILE ?= cpu

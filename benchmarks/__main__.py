@@ -16,7 +16,7 @@ import torch
 import typer
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.study import frozen
+from afd_study.study.frozen import files
 from benchmarks import evaluation, growth, records, sampling, scoring, shapes, study, timing, variants
 
 
@@ -76,7 +76,7 @@ def main(
     print(records.table(found))
     if json is not None:
         records.write(found, json, peak=peak, threads=torch.get_num_threads())
-    kept = freeze and bool(failed) and frozen.is_frozen(_place("benchmarks", device))
+    kept = freeze and bool(failed) and files.is_frozen(_place("benchmarks", device))
     if freeze and found and not kept:
         table = pd.DataFrame([each.model_dump() for each in found])
         about = {"peak_gflops": round(peak / 1e9, 1), "failed": failed}
@@ -166,7 +166,7 @@ def _vary(device: torch.device, repeats: int, models: Sequence[str]) -> Found:
 
 
 def _freeze(name: str, device: torch.device, tables: Mapping[str, pd.DataFrame], **about: Any) -> None:
-    folder = frozen.freeze(_place(name, device), tables, threads=torch.get_num_threads(), **about)
+    folder = files.freeze(_place(name, device), tables, threads=torch.get_num_threads(), **about)
     print(f"frozen in {folder}")
 
 

@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from afd_study.models.batches import Example
-from afd_study.models.prefix import attention
+from afd_study.models.kernels.shared_prefix import attention
 
 NAME = "afd_packed"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from afd_study.study.frozen import provenance
+from afd_study.study.frozen.files import provenance
 from benchmarks.timing import ratios
 
 

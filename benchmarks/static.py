@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from afd_study.errors import SpecError
-from afd_study.models.drawing import draw
-from afd_study.models.prefix import SharedPrefix, attention
+from afd_study.models.kernels.shared_prefix import SharedPrefix, attention
 from afd_study.models.scoring import output_logits
+from afd_study.models.token_sampling import draw
 
 NAME = "afd_static"
 WARM_UPS = 3  # before capture: libraries allocate what they need at first use

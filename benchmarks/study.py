@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from afd_study.study.execution import execute
-from afd_study.study.store import Store, closure
 from afd_study.study.study import open_study
+from afd_study.study.workflow.executor import execute
+from afd_study.study.workflow.step import closure
+from afd_study.study.workflow.store import Store
 from afd_study.worlds.tasks import CONTROLLED
 from benchmarks.timing import Pair
 

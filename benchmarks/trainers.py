@@ -31,8 +31,7 @@ from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
 from afd_study.methods.reward_model import fit
 from afd_study.methods.sft import fine_tune, response_tokens
-from afd_study.models.batches import WINDOW, Example
-from afd_study.models.batches import Pair as Responses
+from afd_study.models.batches import WINDOW, Example, Pair as Responses
 from afd_study.models.reward import RewardModel
 from afd_study.models.specs import TrainingSpec
 from afd_study.models.training import Evaluation

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from afd_study.methods.reward_model import forks
 from afd_study.models.batches import WINDOW, collate, fork, step_indices
 from afd_study.models.decoding import Request, sample
-from afd_study.models.drawing import draw, uniforms
 from afd_study.models.reward import RewardModel
 from afd_study.models.scoring import hidden_states, output_logits, response_logprobs
+from afd_study.models.token_sampling import draw, uniforms
 from benchmarks import texts
 from benchmarks.packed import KERNELS, pack, states
 from benchmarks.sampling import EOS, LENGTH

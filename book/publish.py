@@ -22,7 +22,7 @@ import render
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 from afd_study.errors import AfdError
-from afd_study.study import ledger
+from afd_study.study.chapters import claims
 
 BOOK = Path(__file__).resolve().parent
 CONFIG = render.ROOT / "_config.yml"
@@ -127,8 +127,8 @@ def write_ledger(workspace: Path) -> None:
     sentence of the summary says what the ledger does not.
     """
     try:
-        told = "".join(f"- {sentence}\n" for sentence in ledger.in_words(ledger.claims()))
-        summary = f"{told}\n{ledger.front_page()}"
+        told = "".join(f"- {sentence}\n" for sentence in claims.in_words(claims.claims()))
+        summary = f"{told}\n{claims.front_page()}"
     except AfdError as fault:
         raise PublishError(f"the ledger of claims cannot be judged: {fault}") from fault
     target = workspace / "_ledger.txt"
@@ -200,7 +200,7 @@ def site_key(workspace: Path, pages: list[str]) -> str:
         render.ROOT / "constraints.txt",
         *BOOK.glob("*.py"),
     ]
-    files += [render.ROOT / "afd_study" / "figures" / name for name in ("mime.py", "data.py")]
+    files += [render.ROOT / "afd_study" / "figures" / name for name in ("mime.py", "figure_data.py")]
     files += workspace.glob("*.bib")
     for folder in ("_static", "_ext"):
         files += [path for path in (workspace / folder).rglob("*.*") if path.suffix != ".pyc"]

@@ -31,16 +31,16 @@ import yaml
 from pydantic import Field, ValidationError
 
 from afd_study.errors import AfdError, SpecError, unknown_name
-from afd_study.figures.data import CSV_MIME, of_plotly, slug
+from afd_study.figures.figure_data import CSV_MIME, of_plotly, slug
 from afd_study.figures.mime import MIME_TYPE
-from afd_study.models.specs import Frozen
+from afd_study.settings import Settings
 from afd_study.study.spec import load_spec
 
 HERE = Path(__file__).resolve().parent
 SWEEPS, MADE = HERE / "sweeps", HERE / "_build" / "sweeps"
 
 
-class Sweep(Frozen):
+class Sweep(Settings):
     """What a sweep file says; every combination of `tasks`, `seeds` and the grid's values is a point."""
 
     notebooks: tuple[str, ...] = Field(min_length=1)

@@ -9,9 +9,20 @@ import pytest
 import torch
 
 from afd_study.errors import SpecError
-from afd_study.study import speed
-from benchmarks import __main__ as command
-from benchmarks import evaluation, growth, records, sampling, scoring, shapes, study, texts, timing, variants
+from afd_study.study.chapters import benchmarks
+from benchmarks import (
+    __main__ as command,
+    evaluation,
+    growth,
+    records,
+    sampling,
+    scoring,
+    shapes,
+    study,
+    texts,
+    timing,
+    variants,
+)
 
 CPU = torch.device("cpu")
 
@@ -141,7 +152,7 @@ def test_a_power_law_has_its_exponent():
 
 
 def test_every_benchmark_has_a_name_on_the_page():
-    assert set(speed.WORK) == set(command.BENCHMARKS) | set(variants.WORKS)
+    assert set(benchmarks.WORK) == set(command.BENCHMARKS) | set(variants.WORKS)
 
 
 def test_a_gpu_runs_larger_shapes_in_half_precision():
@@ -200,8 +211,12 @@ def test_a_benchmark_that_fails_is_told_and_the_others_are_kept(tmp_path, monkey
             command.main("all", json=tmp_path / "found.json", freeze=True, pairs=pairs)
     assert "AssertionError: the sides differ" in capsys.readouterr().err
     (record,) = json.loads((tmp_path / "found.json").read_text())["records"]
-    assert record["name"] == "scoring" and record["pairs"] == 9 and speed.manifest()["failed"] == ["sft, 1M"]
-    assert speed.compared()["work"].tolist() == ["scoring"]
+    assert (
+        record["name"] == "scoring"
+        and record["pairs"] == 9
+        and benchmarks.manifest()["failed"] == ["sft, 1M"]
+    )
+    assert benchmarks.compared()["work"].tolist() == ["scoring"]
     kept = pd.read_csv(tmp_path / "benchmarks" / "records.csv")
     assert kept["pairs"].tolist() == [6], "one that lacks rows replaces none"
     monkeypatch.setitem(

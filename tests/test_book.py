@@ -12,7 +12,7 @@ import pytest
 import render
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-SOURCE = "from afd_study.study.params import check_parameters\n\ncheck_parameters(globals())"
+SOURCE = "from afd_study.study.notebook_parameters import check_parameters\n\ncheck_parameters(globals())"
 
 
 def executed(*outputs, count=1, **metadata):

@@ -5,20 +5,7 @@ import subprocess
 import sys
 
 import pytest
-
-# For each folder of the package, the other folders it may import; `records` and `errors` are everybody's.
-MAY_IMPORT = {
-    "theory": set(),
-    "worlds": set(),
-    "models": set(),
-    "figures": set(),
-    "methods": {"theory", "worlds", "models", "figures"},
-    "evaluation": {"theory", "worlds", "models", "figures"},
-    "study": {"theory", "worlds", "models", "methods", "evaluation"},
-}
-GROUND = {"records", "errors", ""}  # "" is the package itself, for its version
-NOTEBOOKS_MAY_IMPORT = {"study", "figures", "theory"}
-NEVER = {"tests", "notebooks", "book", "conftest"}
+from floors import GROUND, MAY_IMPORT, NEVER, imports_of
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines; a function's docstring does not count
 # What may be longer, and why: "path" or "path::function" -> the reason.
@@ -27,19 +14,6 @@ LONGER: dict[str, str] = {}
 
 def _sources(root):
     return sorted((root / "afd_study").rglob("*.py"))
-
-
-def _imports(tree, package):
-    """Yield the full dotted name of everything that a module imports, wherever in it."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                base = ".".join([*package[: len(package) - node.level + 1], *([base] if base else [])])
-            # `from afd_study import models` imports a folder by name
-            yield from (f"{base}.{alias.name}" if base == "afd_study" else base for alias in node.names)
 
 
 def _folder(name, root):
@@ -53,7 +27,7 @@ def _folder(name, root):
 def violations(source, package, folder, allowed, root):
     """List the imports of a source text that its floor does not allow."""
     found = []
-    for name in _imports(ast.parse(source), package):
+    for name in imports_of(ast.parse(source), package):
         top = name.split(".")[0]
         if top in NEVER:
             found.append(f"imports {name}, which no library module may")
@@ -109,8 +83,8 @@ def test_what_is_allowed_is_allowed(root, source, folder):
 
 def test_frozen_pages_wait_for_no_models():
     """Importing transformers takes each kernel seconds, and a page from frozen tables runs no model."""
-    pages = ("ablations", "atlas", "beyond", "ledger", "spending")
-    shown = ", ".join(f"afd_study.study.{name}" for name in pages)
+    pages = ("ablations", "arms", "claims", "costs", "heterogeneity_map")
+    shown = ", ".join(f"afd_study.study.chapters.{name}" for name in pages)
     asked = f"import sys, {shown}; print('transformers' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"

@@ -12,7 +12,7 @@ from minis import EOS, SHAPES, VOCABULARY, built
 
 from afd_study.methods.reward_model import fit
 from afd_study.methods.sft import fine_tune
-from afd_study.models import ranks
+from afd_study.models import distributed
 from afd_study.models.batches import Example, Pair, join
 from afd_study.models.decoding import Extrapolation, Request, sample
 from afd_study.models.reward import RewardModel, rewards
@@ -135,7 +135,7 @@ def test_sft_takes_the_steps_of_a_plain_loop(lm, tmp_path, device):
     fitted, found = fine_tune(
         moved(lm, device), rows, validation=rows, training=spec, seed=0, workspace=tmp_path
     )  # fmt: skip
-    slack = 5e-2 if ranks.on_gpu() else 1e-4
+    slack = 5e-2 if distributed.on_gpu() else 1e-4
     np.testing.assert_allclose([each.training_loss for each in found], expected, atol=slack)
     assert expected[-1] < expected[0] - 0.05 and fitted.device.type == _trains_on()
 
@@ -159,7 +159,7 @@ def test_a_reward_model_tells_its_pairs_apart(lm, tmp_path, device):
 
 
 def _trains_on():
-    return "cuda" if ranks.on_gpu() else "cpu"  # accelerate trains there, wherever a model lay before
+    return "cuda" if distributed.on_gpu() else "cpu"  # accelerate trains there, wherever a model lay before
 
 
 @pytest.mark.gpu

@@ -9,7 +9,7 @@ import papermill
 import pytest
 import render
 import stored
-from test_floors import NOTEBOOKS_MAY_IMPORT, _imports
+from floors import NOTEBOOKS_MAY_IMPORT, imports_of
 
 LONGEST_CELL, LONGEST_LINE = 6, 96
 # calls that would put data on a page as markup
@@ -95,7 +95,7 @@ def test_cells_are_short_and_hold_no_definitions(notebook):
 def test_imports_and_markup(notebook):
     for number, cell in _code(notebook):
         tree = ast.parse(cell.source)
-        for name in _imports(tree, []):
+        for name in imports_of(tree, []):
             parts = name.split(".")
             if parts[0] == "afd_study" and len(parts) > 1:
                 assert parts[1] in NOTEBOOKS_MAY_IMPORT, f"cell {number} imports {name}"

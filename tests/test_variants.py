@@ -8,8 +8,8 @@ from minis import EOS, SHAPES, VOCABULARY
 from afd_study.errors import SpecError
 from afd_study.models.batches import collate
 from afd_study.models.decoding import Request, sample
-from afd_study.models.drawing import uniforms
 from afd_study.models.scoring import hidden_states
+from afd_study.models.token_sampling import uniforms
 from benchmarks import packed, shapes, static, texts, variants
 
 CPU, ROOM = torch.device("cpu"), 24

@@ -16,9 +16,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.evaluation.effects import FORMS, Values, same_h
+from afd_study.evaluation.claim_effects import FORMS, Values, same_h
 from afd_study.evaluation.identities import IDENTITIES
-from afd_study.evaluation.orderings import verdict
+from afd_study.evaluation.paper_orderings import verdict
 from afd_study.evaluation.statistics import Interval, t_interval
 from afd_study.worlds.tasks import CONTROLLED
 

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from afd_study.errors import DataError
-from afd_study.figures.data import to_csv
+from afd_study.figures.figure_data import to_csv
 from afd_study.figures.style import INK, LEVELS, Look, facets, in_order, look, need, seed_phrase
 
 DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}

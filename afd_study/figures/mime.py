@@ -11,7 +11,7 @@ from typing import Any
 
 from docutils import nodes
 
-from afd_study.figures.data import CSV_MIME, link, of_plotly
+from afd_study.figures.figure_data import CSV_MIME, link, of_plotly
 
 MIME_TYPE = "application/vnd.plotly.v1+json"
 DEFAULT_HEIGHT = 450  # plotly's own, in pixels

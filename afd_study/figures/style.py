@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from afd_study.errors import DataError, unknown_name
-from afd_study.figures.data import CSV_MIME, drawn, to_csv
+from afd_study.figures.figure_data import CSV_MIME, drawn, to_csv
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from afd_study.figures.shown import Shown
+from afd_study.figures.html_table import Shown
 from afd_study.figures.style import METHODS, in_order, look, need
 from afd_study.figures.text import contrast_words, mean_interval, number, share, share_interval
 

@@ -36,11 +36,11 @@ import torch
 from afd_study.errors import DataError, SpecError
 from afd_study.methods.policy_gradient import Prompts, Score, optimise, responses, stream
 from afd_study.methods.reward_model import accuracy, training_loss
+from afd_study.methods.specs import AdversarialSpec
 from afd_study.models.batches import Example, Pair, refuse_empty
-from afd_study.models.ranks import dealt, is_main, shared
+from afd_study.models.distributed import is_main, map_across_ranks, rank_slice
 from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.scoring import sequence_logprobs
-from afd_study.models.specs import AdversarialSpec
 from afd_study.models.training import Run, prepared, take_step
 from afd_study.theory.objectives import discriminator_bce
 from afd_study.theory.rewards import find
@@ -92,19 +92,21 @@ def imitate(
         player is no number; what it was given is kept in the workspace.
     """
     refuse_empty(validation_demonstrations=validation_demonstrations)
-    shared: dict[str, Any] = {"eos_id": eos_id, "max_new_tokens": max_new_tokens}
+    map_across_ranks: dict[str, Any] = {"eos_id": eos_id, "max_new_tokens": max_new_tokens}
     if discriminator is not None and true_log_demo is None:
-        draw = partial(responses, lm, prompts, **shared)
+        draw = partial(responses, lm, prompts, **map_across_ranks)
         learner = _learner(discriminator, prompts, demonstrations, draw, spec, seed, workspace)
-        arm = Arm(learner.logits, spec.logit_clip, spec.policy_reward, validation_demonstrations, learner)
+        arm = Opponent(
+            learner.logits, spec.logit_clip, spec.policy_reward, validation_demonstrations, learner
+        )
     elif discriminator is None and true_log_demo is not None:
         logits = partial(true_logits, true_log_demo, lm)
-        arm = Arm(logits, spec.true_logit_clip, spec.policy_reward, validation_demonstrations, None)
+        arm = Opponent(logits, spec.true_logit_clip, spec.policy_reward, validation_demonstrations, None)
     else:
         raise SpecError("give either a discriminator to train or true_log_demo for the control arm, not both")
     return optimise(
         lm, prompts, reference=copy.deepcopy(lm), score=arm.score, validation=validation, spec=spec.policy,
-        seed=seed, workspace=workspace, opponent=arm, progress=progress, **shared,
+        seed=seed, workspace=workspace, opponent=arm, progress=progress, **map_across_ranks,
     )  # fmt: skip
 
 
@@ -150,7 +152,7 @@ class Learner:
                 shown = self.demonstrations[prompt_id]
                 pairs.append(Pair(high=shown[int(rng.integers(len(shown)))], low=sampled))
             self.run.module.train()
-            take_step(self.run, pairs[dealt()], loss, settings, self.updates, self.workspace)
+            take_step(self.run, pairs[rank_slice()], loss, settings, self.updates, self.workspace)
             self.updates += 1
         self.run.whole()
 
@@ -177,7 +179,7 @@ class Learner:
 
 
 @dataclass
-class Arm:
+class Opponent:
     """The opponent in `policy_gradient`: its clipped logit is the reward. Without a learner, fixed."""
 
     logits: Score
@@ -204,7 +206,7 @@ class Arm:
 
     def measure(self, step: int, examples: Sequence[Example]) -> dict[str, float]:
         """Return how the discriminator does on held-out demonstrations against samples; warn if saturated."""
-        demo, policy = (shared(each, self.logits) for each in (self.held_out, examples))
+        demo, policy = (map_across_ranks(each, self.logits) for each in (self.held_out, examples))
         both = np.abs(np.concatenate([demo, policy]))
         found = {
             "accuracy": accuracy("discriminator_bce", high=demo, low=policy),

@@ -6,6 +6,16 @@ a reward, or by imitation against a discriminator. A new arm is one line here.
 
 from typing import Literal, NamedTuple
 
+PROXY = "init_sft"  # what arms are scored by beside the judge
+
+SIZES = (1, 2, 4, 8, 16, 32)  # of Best-of-n, as far as the pool can tell its KL
+
+STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of the extrapolated law of whole responses
+
+OPTIMUM_STRENGTHS = (1.0, 0.5, 0.1)  # of DPO on demonstrations, where its optimum is estimated
+
+OPTIMUM_DRAWS = 64  # demonstrations a test prompt, of which the optimum is told
+
 Method = Literal["sft", "direct", "rloo", "ppo_clip", "adversarial", "extrapolation"]
 GRADIENT: tuple[Method, ...] = ("rloo", "ppo_clip")
 FRESH = "fresh"

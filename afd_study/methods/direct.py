@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from afd_study.models.batches import Example, Pair, collate, refuse_empty
+from afd_study.models.distributed import is_main, map_across_ranks
 from afd_study.models.policy import Policy, with_lora
-from afd_study.models.ranks import is_main, shared
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.training import Evaluation, train
@@ -89,7 +89,7 @@ def fit(
 def referred(lm: Any, pairs: Sequence[Pair]) -> list[Referred]:
     """Return the pairs with the log-probabilities that `lm` has for both responses."""
     both = [pair.high for pair in pairs] + [pair.low for pair in pairs]
-    found = shared(both, partial(sequence_logprobs, lm)).tolist()
+    found = map_across_ranks(both, partial(sequence_logprobs, lm)).tolist()
     return [Referred(*pair, *sides) for pair, sides in zip(pairs, _in_two(found), strict=True)]
 
 
@@ -101,7 +101,7 @@ def _in_two(values: Sequence[float]) -> list[tuple[float, float]]:
 def _both_sides(lm: Any, items: Sequence[Referred]) -> np.ndarray:
     """Log-probabilities of all preferred responses, then of all rejected ones: shape (2 pairs,)."""
     both = [item.preferred for item in items] + [item.rejected for item in items]
-    return shared(both, partial(sequence_logprobs, lm))
+    return map_across_ranks(both, partial(sequence_logprobs, lm))
 
 
 def _dpo(logprobs: Tensor, items: Sequence[Referred], beta: float, constant: float) -> Tensor:

@@ -17,9 +17,7 @@ advantage held fixed. Its first step is RLOO's; in later ones the prefixes are s
 approximation that the clip is there to bound.
 
 The *last* weights are returned. Picking the best of noisy evaluations would be a choice on noise, and would
-hide how far a run went; no judge is asked.
-
-What is left out: a value network, discounting, normalised advantages, a KL coefficient that adapts.
+hide how far a run went. Left out: a value network, discounting, normalised advantages, an adaptive KL.
 """
 
 import json
@@ -35,12 +33,13 @@ import torch
 from torch import Tensor, nn
 
 from afd_study.errors import SpecError
+from afd_study.methods.specs import PolicyGradientSpec
 from afd_study.models.batches import Batch, Example, collate, in_batches, refuse_empty, step_indices
 from afd_study.models.decoding import Request, sample
+from afd_study.models.distributed import is_main, map_across_ranks
 from afd_study.models.policy import with_lora
-from afd_study.models.ranks import is_main, shared
 from afd_study.models.scoring import TokenLogprobs, entropies, in_parts, response_laws, response_logprobs
-from afd_study.models.specs import LoRASpec, PolicyGradientSpec
+from afd_study.models.specs import LoRASpec
 from afd_study.models.training import Persistent, descend, refuse_infinite
 from afd_study.records import checked
 from afd_study.theory.estimators import full_distribution_kl
@@ -239,7 +238,8 @@ def responses(
 ) -> list[Example]:  # fmt: skip
     """Return `draws` responses to each prompt that is named, in the names' order, at temperature 1."""
     requests = [Request(name, tuple(prompts[name]), draw) for name in names for draw in range(draws)]
-    drawn = shared(requests, partial(sample, lm, seed=seed, eos_id=eos_id, max_new_tokens=max_new_tokens))
+    draw = partial(sample, lm, seed=seed, eos_id=eos_id, max_new_tokens=max_new_tokens)
+    drawn = map_across_ranks(requests, draw)
     return [Example((*r.ids, *d.ids), len(r.ids)) for r, d in zip(requests, drawn, strict=True)]
 
 
@@ -277,8 +277,8 @@ def _row(run: _Run, step: int) -> dict[str, float]:
     draws, seed = run.spec.evaluation_draws, stream(run.seed, 2)  # the same at every evaluation
     examples = run.draw(run.validation, sorted(run.validation), draws=draws, seed=seed)
     sums = partial(in_batches, max_tokens=MAX_TOKENS, device=module.lm.device)
-    kls = shared(examples, partial(sums, run=lambda batch: module(batch)[1]))
-    entropy = shared(examples, partial(sums, run=partial(entropies, module.lm)))
+    kls = map_across_ranks(examples, partial(sums, run=lambda batch: module(batch)[1]))
+    entropy = map_across_ranks(examples, partial(sums, run=partial(entropies, module.lm)))
     length = np.mean([len(example.ids) - example.start for example in examples])
     row = {"step": step, "proxy": _scored(run, examples, step).mean(), "kl": kls.mean()}
     row |= {"length": length, "entropy": entropy.mean()}
@@ -289,7 +289,7 @@ def _row(run: _Run, step: int) -> dict[str, float]:
 def _scored(run: _Run, examples: Sequence[Example], step: int) -> np.ndarray:
     """Return rewards, (examples,); TrainingError with the examples kept if one is not finite."""
     with torch.no_grad():
-        rewards = np.asarray(shared(examples, run.score), dtype=np.float64)
+        rewards = np.asarray(map_across_ranks(examples, run.score), dtype=np.float64)
     if rewards.shape != (len(examples),):
         raise SpecError(
             f"score gave shape {rewards.shape} for {len(examples)} examples: return one number each"

@@ -9,14 +9,24 @@ A source is `pi_init`, `pi_sft`, `demonstrations`, `preferred`, `rejected`, or a
 study's setting `policies` names. A new choice is one line here.
 """
 
-from afd_study.methods.reward_pairs import Contrast
+from typing import Literal, NamedTuple
 
-REWARD_DATA: dict[str, Contrast] = {
-    "init_sft": Contrast(high="pi_sft", low="pi_init"),
-    "init_demo": Contrast(high="demonstrations", low="pi_init"),
-    "sft_demo": Contrast(high="demonstrations", low="pi_sft"),
-    "preferences": Contrast(high="preferred", low="rejected", loss="bradley_terry"),
-    "init_sft_x10": Contrast(high="pi_sft", low="pi_init", times=10),
-    "init_sft_bt": Contrast(high="pi_sft", low="pi_init", loss="bradley_terry"),
-    "preferences_bce": Contrast(high="preferred", low="rejected"),
+
+class RewardData(NamedTuple):
+    """Sources of the responses that score high and low, and the loss that learns from them."""
+
+    high: str
+    low: str
+    loss: Literal["discriminator_bce", "bradley_terry"] = "discriminator_bce"
+    times: int = 1
+
+
+REWARD_DATA: dict[str, RewardData] = {
+    "init_sft": RewardData(high="pi_sft", low="pi_init"),
+    "init_demo": RewardData(high="demonstrations", low="pi_init"),
+    "sft_demo": RewardData(high="demonstrations", low="pi_sft"),
+    "preferences": RewardData(high="preferred", low="rejected", loss="bradley_terry"),
+    "init_sft_x10": RewardData(high="pi_sft", low="pi_init", times=10),
+    "init_sft_bt": RewardData(high="pi_sft", low="pi_init", loss="bradley_terry"),
+    "preferences_bce": RewardData(high="preferred", low="rejected"),
 }

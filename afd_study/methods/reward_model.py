@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from afd_study.errors import unknown_name
 from afd_study.models.batches import Pair, collate, fork, refuse_empty
-from afd_study.models.last_token import applies
+from afd_study.models.distributed import map_across_ranks
+from afd_study.models.kernels.last_block import applies
 from afd_study.models.policy import with_lora
-from afd_study.models.ranks import shared
 from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.training import Evaluation, train
@@ -98,7 +98,7 @@ def fit(
 def both_sides(model: RewardModel, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
     """Return the rewards of the high and of the low responses, each shape (pairs,)."""
     both = [pair.high for pair in pairs] + [pair.low for pair in pairs]
-    scores = shared(both, partial(rewards, model))
+    scores = map_across_ranks(both, partial(rewards, model))
     return scores[: len(pairs)], scores[len(pairs) :]
 
 

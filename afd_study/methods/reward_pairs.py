@@ -5,27 +5,18 @@ Every kind of data has one pair for each demonstration, of the same prompts, and
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from afd_study.errors import DataError
+from afd_study.methods.reward_data import RewardData
 from afd_study.records import checked
 
 
-class Contrast(NamedTuple):
-    """Sources of the responses that score high and low, and the loss that learns from them."""
-
-    high: str
-    low: str
-    loss: Literal["discriminator_bce", "bradley_terry"] = "discriminator_bce"
-    times: int = 1
-
-
 def pairs(
-    contrast: Contrast, sources: Mapping[str, pd.DataFrame], demonstrations: pd.DataFrame
+    contrast: RewardData, sources: Mapping[str, pd.DataFrame], demonstrations: pd.DataFrame
 ) -> pd.DataFrame:
     """Join the two sides of a contrast: prompt_id, draw, and what `response` held as high and low.
 

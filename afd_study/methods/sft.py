@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from afd_study.models.batches import Example, collate, refuse_empty
+from afd_study.models.distributed import map_across_ranks
 from afd_study.models.policy import Policy, with_lora
-from afd_study.models.ranks import shared
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.training import Evaluation, train
@@ -59,7 +59,7 @@ def fine_tune(
 
     def evaluate(policy: nn.Module) -> float:
         assert isinstance(policy, Policy)  # train hands back the module it was given
-        return -float(shared(validation, partial(sequence_logprobs, policy.lm)).sum()) / n_tokens
+        return -float(map_across_ranks(validation, partial(sequence_logprobs, policy.lm)).sum()) / n_tokens
 
     _, evaluations = train(
         Policy(lm), demonstrations, loss=loss, length=lambda e: len(e.ids), spec=training,

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from afd_study.models import ranks
+from afd_study.models import distributed
 
 
 class Evaluation(NamedTuple):
@@ -68,7 +68,7 @@ class Run:
         """Write the trained weights and the optimiser's moments; every process has to ask."""
         weights, state = self.trained(), self.optimizer.state_dict()["state"]
         moments = {f"{i}.{key}": _whole(value) for i, entry in state.items() for key, value in entry.items()}
-        if ranks.is_main():
+        if distributed.is_main():
             _save(weights, folder / "weights.safetensors")
             _save(moments, folder / "moments.safetensors")
 
@@ -90,14 +90,14 @@ class Run:
     def checkpoint(self, workspace: Path, step: int, beside: Mapping[str, Persistent]) -> None:
         """Write everything that the next step depends on, beside the old checkpoint, then rename."""
         fresh, kept = workspace / "checkpoint.new", workspace / "checkpoint"
-        if ranks.is_main():
+        if distributed.is_main():
             shutil.rmtree(fresh, ignore_errors=True)
             for name in (".", *beside):
                 (fresh / name).mkdir(parents=True)
         self.save(fresh)
         for name, other in beside.items():
             other.save(fresh / name)
-        if not ranks.is_main():
+        if not distributed.is_main():
             return
         _save(self.best, fresh / "best.safetensors")
         record = {"step": step, "stale": self.stale, "evaluations": self.evaluations}
@@ -108,7 +108,7 @@ class Run:
     def resume(self, workspace: Path, beside: Mapping[str, Persistent]) -> int:
         """Restore a checkpoint if there is one; return the step to go on from."""
         kept = workspace / "checkpoint"
-        if not ranks.from_main((kept / "state.json").exists()):
+        if not distributed.from_main((kept / "state.json").exists()):
             return 0
         record = json.loads((kept / "state.json").read_text())
         self.load(kept)

@@ -15,10 +15,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from afd_study.errors import DataError, SpecError
-from afd_study.models.drawing import draw, uniforms
-from afd_study.models.prefix import CopiedPrefix, SharedPrefix, applies
+from afd_study.models.kernels.shared_prefix import CopiedPrefix, SharedPrefix, applies
 from afd_study.models.scoring import output_logits
-from afd_study.models.stopping import Stop
+from afd_study.models.stop_strings import Stop
+from afd_study.models.token_sampling import draw, uniforms
 
 COMPACT_BELOW = 0.85  # share of live rows under which dropping the finished ones pays
 SHORT = (

@@ -18,9 +18,9 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from afd_study.errors import HubError, SpecError, unknown_name
-from afd_study.models import ranks
+from afd_study.models import distributed
 from afd_study.models.batches import Batch
-from afd_study.models.quickening import quicken
+from afd_study.models.kernels.install import install_kernels
 from afd_study.models.scoring import TokenLogprobs, refuse_unfit, response_logprobs
 from afd_study.models.specs import LoRASpec, ModelSpec
 
@@ -58,7 +58,7 @@ def from_scratch(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, seed: int)
         config = AutoConfig.for_model(spec.architecture, **settings)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            lm = quicken(AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval())
+            lm = install_kernels(AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval())
     except (
         ValueError,
         TypeError,
@@ -100,7 +100,7 @@ def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
         lm.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     lm.config.pad_token_id = None  # padding is masked by length alone
-    refuse_unfit(quicken(lm))
+    refuse_unfit(install_kernels(lm))
     return suppress_specials(lm, tokenizer), tokenizer
 
 
@@ -135,19 +135,19 @@ def context_length(lm: PreTrainedModel) -> int:
 
 def save_policy(lm: PreTrainedModel, folder: Path) -> None:
     """Write weights (safetensors), config and generation config; the main process alone does."""
-    if ranks.is_main():
+    if distributed.is_main():
         lm.save_pretrained(folder, safe_serialization=True)
 
 
 def load_policy(folder: Path) -> PreTrainedModel:
     """Read what `save_policy` wrote, in evaluation mode, on the fastest device at hand."""
     lm = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    return quicken(lm.eval()).to(device())
+    return install_kernels(lm.eval()).to(device())
 
 
 def device() -> torch.device:
     """Return the GPU where there is one (under a launch this process's), else the CPU."""
-    return torch.device("cuda" if ranks.on_gpu() else "cpu")
+    return torch.device("cuda" if distributed.on_gpu() else "cpu")
 
 
 def n_parameters(module: nn.Module) -> int:

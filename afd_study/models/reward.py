@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from afd_study.models import ranks
+from afd_study.models import distributed
 from afd_study.models.batches import Batch, Example, Forks, in_batches
-from afd_study.models.behind import behind_prompts, pays
-from afd_study.models.last_token import applies, earlier, states_behind
-from afd_study.models.quickening import quicken
+from afd_study.models.kernels.install import install_kernels
+from afd_study.models.kernels.last_block import applies, earlier, states_behind
+from afd_study.models.kernels.shared_prompt_scoring import behind_prompts, pays
 from afd_study.models.scoring import last_hidden
 
 
@@ -58,7 +58,7 @@ def on_backbone(lm: PreTrainedModel, reader: PreTrainedTokenizerBase) -> RewardM
 
 def save_reward_model(model: RewardModel, folder: Path) -> None:
     """Write backbone config, weights (safetensors) and nothing else; the main process alone does."""
-    if not ranks.is_main():
+    if not distributed.is_main():
         return
     folder.mkdir(parents=True, exist_ok=True)
     config = model.backbone.config.to_dict()
@@ -72,7 +72,7 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Rewar
     """Read what `save_reward_model` wrote, in evaluation mode."""
     model = RewardModel(AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True)))
     model.load_state_dict(load_file(folder / "reward_model.safetensors"))
-    quicken(model.backbone)
+    install_kernels(model.backbone)
     return model.eval().to(device)
 
 

@@ -17,9 +17,9 @@ from transformers import PreTrainedModel
 
 from afd_study.errors import SpecError
 from afd_study.models.batches import Batch, Example, Forks, in_batches
-from afd_study.models.behind import behind_prompts, pays
-from afd_study.models.last_token import applies, forked_states, last_states, response_states
-from afd_study.models.prefix import SharedPrefix
+from afd_study.models.kernels.last_block import applies, forked_states, last_states, response_states
+from afd_study.models.kernels.shared_prefix import SharedPrefix
+from afd_study.models.kernels.shared_prompt_scoring import behind_prompts, pays
 
 
 class TokenLogprobs(NamedTuple):

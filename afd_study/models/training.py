@@ -21,10 +21,10 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
 from afd_study.errors import AfdError, SpecError
-from afd_study.models import ranks
+from afd_study.models import distributed
 from afd_study.models.batches import step_indices
 from afd_study.models.checkpoints import Evaluation, Persistent, Run
-from afd_study.models.memory import recompute
+from afd_study.models.gradient_checkpointing import set_gradient_checkpointing
 from afd_study.models.specs import TrainingSpec
 
 
@@ -112,7 +112,7 @@ def descend(
     for step in range(first, spec.steps):
         if draws:
             run.whole()
-        mine = batch(step, ranks.dealt())
+        mine = batch(step, distributed.rank_slice())
         run.module.train()
         losses.append(take_step(run, mine, loss, spec, step, workspace))
         last = step + 1 == spec.steps
@@ -146,9 +146,9 @@ def prepared(
 
     Raises SpecError for a batch that the processes cannot share evenly, and for a first version's FSDP.
     """
-    accelerator = Accelerator(mixed_precision="bf16" if ranks.on_gpu() else "no")
-    if spec.batch_size % ranks.count():
-        raise SpecError(f"batch_size={spec.batch_size} must be a multiple of {ranks.count()} processes")
+    accelerator = Accelerator(mixed_precision="bf16" if distributed.on_gpu() else "no")
+    if spec.batch_size % distributed.count():
+        raise SpecError(f"batch_size={spec.batch_size} must be a multiple of {distributed.count()} processes")
     plain = module
     if accelerator.distributed_type == DistributedType.FSDP:
         if not accelerator.is_fsdp2:
@@ -157,7 +157,7 @@ def prepared(
             )
         plain = plain.to(accelerator.device)
         module = copy.deepcopy(plain)  # is put in shards for good, and the caller's must be whole in the end
-    recompute(module, spec.gradient_checkpointing)
+    set_gradient_checkpointing(module, spec.gradient_checkpointing)
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         weights, lr=spec.learning_rate, betas=betas, weight_decay=spec.weight_decay, fused=True
@@ -170,7 +170,7 @@ def prepared(
 def _reseed(seed: int) -> None:
     """Seed the generators that are there; torch.manual_seed notes a stack trace for each that is not."""
     torch.default_generator.manual_seed(seed)
-    if ranks.on_gpu():
+    if distributed.on_gpu():
         torch.cuda.manual_seed(seed)
 
 
@@ -185,7 +185,7 @@ def take_step(
     for group in run.optimizer.param_groups:
         group["lr"] = spec.learning_rate * rate(step, spec)
     # dropout alone draws from the global generator, and afresh: a resumed run needs no more than the step
-    _reseed(int(np.random.SeedSequence([run.seed, step, ranks.index()]).generate_state(1)[0]))
+    _reseed(int(np.random.SeedSequence([run.seed, step, distributed.index()]).generate_state(1)[0]))
     size = spec.micro_batch_size or len(mine)
     parts = [mine[i : i + size] for i in range(0, len(mine), size)]
     total = 0.0
@@ -193,9 +193,9 @@ def take_step(
         last = number == len(parts) - 1
         with nullcontext() if last else run.accelerator.no_sync(run.module):  # gradients meet once a step
             value = loss(run.module, part)
-            run.accelerator.backward(value * ranks.count())  # they are averaged, and meant to be a sum
+            run.accelerator.backward(value * distributed.count())  # they are averaged, and meant to be a sum
         total += value.item()
-    total = ranks.summed(total)
+    total = distributed.summed(total)
     _refuse_step("loss", total, mine, step, workspace)
     norm = run.accelerator.clip_grad_norm_(run.module.parameters(), spec.max_grad_norm)
     _refuse_step("gradient's norm", float(norm), mine, step, workspace)  # before it reaches the weights
@@ -207,7 +207,7 @@ def take_step(
 def _refuse_step(what: str, value: float, mine: Sequence[Any], step: int, workspace: Path) -> None:
     """Refuse a value that is the same in every process, with the items of all of them."""
     if not math.isfinite(value):
-        refuse_infinite(what, value, ranks.together(mine), step, workspace)
+        refuse_infinite(what, value, distributed.together(mine), step, workspace)
 
 
 def refuse_infinite(what: str, value: float, items: Sequence[Any], step: int, workspace: Path) -> None:
@@ -217,10 +217,10 @@ def refuse_infinite(what: str, value: float, items: Sequence[Any], step: int, wo
     """
     if not math.isfinite(value):
         kept = workspace / f"batch-{step}.json"
-        if ranks.is_main():
+        if distributed.is_main():
             workspace.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(items))
-        ranks.wait()  # the first to fail may end them all
+        distributed.wait()  # the first to fail may end them all
         raise TrainingError(
             f"the {what} is {value} at step {step}: lower learning_rate or look at the batch kept in {kept}"
         )
@@ -230,7 +230,7 @@ def _note_evaluation(
     run: Run, evaluate: Callable[[nn.Module, int], float], step: int, training: float
 ) -> None:
     plain = run.whole().eval()
-    found = Evaluation(step, training, ranks.from_main(evaluate(plain, step)))
+    found = Evaluation(step, training, distributed.from_main(evaluate(plain, step)))
     if not math.isfinite(found.validation_loss):
         raise TrainingError(
             f"the validation loss is {found.validation_loss} after step {step}: lower learning_rate, or look "

@@ -11,12 +11,13 @@ import typer
 
 from afd_study.errors import AfdError, SpecError, unknown_name
 from afd_study.evaluation.claims import RESULT_COLUMNS
-from afd_study.models import ranks
-from afd_study.study import freezing, ledger
-from afd_study.study.cells import map_cells
-from afd_study.study.execution import execute
+from afd_study.models import distributed
+from afd_study.study import freeze
+from afd_study.study.chapters import claims as ledger
+from afd_study.study.frozen.grids import map_cells
 from afd_study.study.spec import task_names
 from afd_study.study.study import Study, open_settings, open_study
+from afd_study.study.workflow.executor import execute
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -45,7 +46,9 @@ def run(
     """Compute one seed of a study and print its outcome table; what the store holds is not computed again."""
     study = open_study(task, profile, seed, 1, overrides=_overrides(settings or []), jobs=_processes(jobs))
     if dry_run:
-        from afd_study.study.dry_run import report  # waits for transformers, as nothing else here does
+        from afd_study.study.forecast.dry_run import (
+            report,  # waits for transformers, as nothing else here does
+        )
 
         print("\n".join(report(study, device=device, price=price)))
         return
@@ -108,16 +111,16 @@ def claims(
 @app.command()
 def results(
     what: Annotated[str, typer.Option(help="all, chapters, map, ledger, arms, ablations or gpu.")] = "all",
-    only: Annotated[str | None, typer.Option(help="Of the ablations this one (ablations.yaml).")] = None,
+    only: Annotated[str | None, typer.Option(help="Of the ablations this one (ablation_grids.yaml).")] = None,
     jobs: Jobs = 0,
 ) -> None:
     """Compute the results that are frozen beside the book, and freeze them; goes on where it was stopped."""
-    if what not in freezing.FREEZERS:
-        raise unknown_name("frozen result", what, freezing.FREEZERS)
+    if what not in freeze.FREEZERS:
+        raise unknown_name("frozen result", what, freeze.FREEZERS)
     if only is not None and what != "ablations":
         raise SpecError(f"--only {only} names an ablation: use it with --what ablations")
     given = {} if only is None else {"only": only}
-    freezing.FREEZERS[what](jobs=_processes(jobs), **given)
+    freeze.FREEZERS[what](jobs=_processes(jobs), **given)
 
 
 def _overrides(settings: Sequence[str]) -> dict[str, Any]:
@@ -138,9 +141,9 @@ def _processes(jobs: int) -> int:
 def main() -> None:
     """Run the command line; a fault that the user can mend is a message, never a traceback."""
     try:
-        with ranks.only_main_speaks():
+        with distributed.only_main_speaks():
             app(standalone_mode=False)
-        ranks.leave()
+        distributed.leave()
     except AfdError as fault:
         sys.exit(f"afd: {fault}")
     except UsageFault as fault:

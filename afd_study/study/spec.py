@@ -9,16 +9,9 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.models.specs import (
-    AdversarialSpec,
-    ClassifierSpec,
-    Frozen,
-    LoRASpec,
-    ModelSpec,
-    PolicyGradientSpec,
-    SamplingSpec,
-    TrainingSpec,
-)
+from afd_study.methods.specs import AdversarialSpec, PolicyGradientSpec
+from afd_study.models.specs import ClassifierSpec, LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
+from afd_study.settings import Settings
 from afd_study.worlds.controlled import ControlledSpec
 from afd_study.worlds.harmless import HarmlessSpec
 from afd_study.worlds.helpful import HelpfulSpec
@@ -33,7 +26,7 @@ BACKBONES = ("pi_sft", "pi_init", "scratch")
 SOURCES = ("pi_init", "pi_sft", "demonstrations", "preferred", "rejected")  # of responses to learn from
 
 
-class RewardSpec(Frozen):
+class RewardSpec(Settings):
     """Which reward models are trained, and how: the same for all of them, so that only their data differ."""
 
     kinds: tuple[str, ...] = Field(("init_sft", "init_demo", "sft_demo", "preferences"), min_length=1)
@@ -56,7 +49,7 @@ class RewardSpec(Frozen):
         return self
 
 
-class ArmsSpec(Frozen):
+class ArmsSpec(Settings):
     """Policies made beyond picking (methods.arms.ARMS): which, how they are trained, how often drawn from."""
 
     names: tuple[str, ...] = ()
@@ -76,7 +69,7 @@ class ArmsSpec(Frozen):
         return self
 
 
-class StudySpec(Frozen):
+class StudySpec(Settings):
     """All settings of one study at one seed."""
 
     world: WorldSpec

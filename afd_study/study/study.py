@@ -10,11 +10,12 @@ import pandas as pd
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.methods.arms import ARMS, GRADIENT
-from afd_study.study.execution import execute
-from afd_study.study.pipeline import TABLES, Plan, plan
+from afd_study.study.pipeline.plan import TABLES, Plan, plan
 from afd_study.study.spec import StudySpec, load_spec
-from afd_study.study.store import Step, Store, default_store
-from afd_study.study.tables import read_table
+from afd_study.study.workflow.executor import execute
+from afd_study.study.workflow.step import Step
+from afd_study.study.workflow.store import Store, default_store
+from afd_study.study.workflow.tables import read_table
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 from chat_server import KEY, PAIRS, ChatServer
 
-from afd_study.evaluation.llm_judge import compare, judge_from_environment
+from afd_study.evaluation.llm_judge.judge import compare, judge_from_environment
 
 
 @pytest.fixture

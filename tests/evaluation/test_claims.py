@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from afd_study.errors import DataError, SpecError
+from afd_study.evaluation.claim_effects import FORMS, SIZES, VALUE_COLUMNS, Values
 from afd_study.evaluation.claims import (
     UNTESTED,
     chance,
@@ -14,9 +15,8 @@ from afd_study.evaluation.claims import (
     judge_claims,
     load_ledger,
 )
-from afd_study.evaluation.effects import FORMS, SIZES, VALUE_COLUMNS, Values
 from afd_study.evaluation.identities import IDENTITIES, errors
-from afd_study.evaluation.orderings import PAPER_ORDERINGS
+from afd_study.evaluation.paper_orderings import PAPER_ORDERINGS
 
 SEEDS = range(1000, 1008)
 ERRORS = dict.fromkeys(IDENTITIES, 0.0)

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from afd_study.errors import DataError, SpecError
-from afd_study.methods.adversarial import Arm, Learner, imitate, true_logits
+from afd_study.methods.adversarial import Learner, Opponent, imitate, true_logits
 from afd_study.methods.policy_gradient import Anchored, responses
+from afd_study.methods.specs import AdversarialSpec, PolicyGradientSpec
 from afd_study.models.batches import collate
 from afd_study.models.reward import RewardModel
 from afd_study.models.scoring import sequence_logprobs
-from afd_study.models.specs import AdversarialSpec, PolicyGradientSpec
 from afd_study.models.training import TrainingError
 from afd_study.theory.divergences import divergence
 
@@ -79,7 +79,7 @@ def test_the_demonstrator_is_a_fixed_point_of_each_reward(listed, policy_reward)
     """The exact policy gradient of each reward vanishes there, and not elsewhere."""
 
     def slope(lm):
-        arm = Arm(
+        arm = Opponent(
             lambda examples: true_logits(lambda e: sequence_logprobs(listed.model(2), e), lm, examples),
             30.0, policy_reward, listed.examples, None,
         )  # fmt: skip
@@ -146,12 +146,12 @@ def test_logits_are_clipped_and_then_transformed():
         "density_ratio": [math.exp(x) for x in (-5, -2, 0, 3, 5)],
     }
     for name, rewards in expected.items():
-        arm = Arm(lambda examples: logits, 5.0, name, [], None)
+        arm = Opponent(lambda examples: logits, 5.0, name, [], None)
         assert arm.score([None] * 5).tolist() == pytest.approx(rewards, rel=1e-12)
 
 
 def test_a_response_that_the_demonstrator_never_gives_is_as_bad_as_the_clip_says():
-    arm = Arm(lambda examples: np.array([-np.inf, 1.0]), 30.0, "airl", [], None)
+    arm = Opponent(lambda examples: np.array([-np.inf, 1.0]), 30.0, "airl", [], None)
     assert arm.score([None] * 2).tolist() == [-30.0, 1.0]
 
 

@@ -8,9 +8,10 @@ import torch
 
 from afd_study.errors import DataError, SpecError
 from afd_study.methods.policy_gradient import Anchored, Group, optimise, policy_loss, responses, stream
+from afd_study.methods.specs import PolicyGradientSpec
 from afd_study.models.batches import Example, collate
 from afd_study.models.scoring import entropies, sequence_logprobs
-from afd_study.models.specs import LoRASpec, PolicyGradientSpec
+from afd_study.models.specs import LoRASpec
 from afd_study.models.training import TrainingError
 from afd_study.theory.divergences import divergence
 from afd_study.theory.objectives import leave_one_out

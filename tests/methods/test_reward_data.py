@@ -6,8 +6,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from afd_study.errors import DataError
-from afd_study.methods.reward_data import REWARD_DATA
-from afd_study.methods.reward_pairs import Contrast, label_preferences, pairs
+from afd_study.methods.reward_data import REWARD_DATA, RewardData
+from afd_study.methods.reward_pairs import label_preferences, pairs
 
 PROMPTS = {"p1": 2, "p2": 1, "p3": 3}
 
@@ -88,7 +88,7 @@ def test_responses_may_be_token_ids():
     ids = sources()
     for name in ("pi_sft", "pi_init"):
         ids[name] = ids[name].assign(response=[np.array([3, len(name), 1])] * len(ids[name]))
-    found = pairs(Contrast("pi_sft", "pi_init"), ids, shown())
+    found = pairs(RewardData("pi_sft", "pi_init"), ids, shown())
     assert [list(each) for each in found["high"]] == [[3, 6, 1]] * 6
     assert [list(each) for each in found["low"]] == [[3, 7, 1]] * 6
 

@@ -5,8 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from afd_study.errors import DataError, SpecError, StoreError
 from afd_study.models.tokenizers import (

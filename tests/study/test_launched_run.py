@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from afd_study.study.store import MANIFEST
+from afd_study.study.workflow.store import MANIFEST
 
 SMALL = (
     'reward.kinds=["init_sft"]', "world.n_pretraining=200", "world.n_demonstrations=120",

@@ -6,9 +6,9 @@ import standins
 
 from afd_study.models.specs import SamplingSpec
 from afd_study.models.tokenizers import encode, load_tokenizer
-from afd_study.study.encoding import encoded_prompts
-from afd_study.study.store import Store
+from afd_study.study.steps.encoding import encoded_prompts
 from afd_study.study.study import open_study
+from afd_study.study.workflow.store import Store
 
 RULES = {"init_sft", "init_demo", "sft_demo", "preferences", "random", "oracle", "closed_form", "pi_sft"}
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from afd_study.study import ledger
-from afd_study.study.cells import ledger_cells
-from afd_study.study.frozen import hardware
-from afd_study.study.store import Store
-from afd_study.study.values import gather
-from afd_study.study.versions import library_versions
+from afd_study.study.chapters import claims
+from afd_study.study.frozen.files import hardware
+from afd_study.study.frozen.grids import ledger_cells
+from afd_study.study.frozen.seed_means import gather
+from afd_study.study.workflow.code_version import library_versions
+from afd_study.study.workflow.store import Store
 
 CELLS = [("harmless", "small policy"), ("helpful", "h = 1")]
 
@@ -19,7 +19,7 @@ CELLS = [("harmless", "small policy"), ("helpful", "h = 1")]
 @pytest.mark.slow
 @pytest.mark.parametrize("task, setting", CELLS)
 def test_a_seed_of_the_ledger_comes_out_as_it_was_frozen(task, setting, tmp_path):
-    made, kept = ledger.manifest(), ledger.frozen_values()
+    made, kept = claims.manifest(), claims.frozen_values()
     [cell] = [each for each in ledger_cells() if (each.task, each.setting) == (task, setting)]
     seed = cell.seeds[0]
     fresh = gather([cell._replace(seeds=(seed,))], store=Store(tmp_path), jobs=os.cpu_count() or 1)

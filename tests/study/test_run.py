@@ -8,24 +8,24 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import alive, descendants, wait_until
 
 from afd_study.records import TABLES, checked
 from afd_study.study.__main__ import main
 from afd_study.study.spec import load_spec
-from afd_study.study.store import MANIFEST, Store
 from afd_study.study.study import open_settings, open_study
-from afd_study.study.tables import read_table
+from afd_study.study.workflow.store import MANIFEST, Store
+from afd_study.study.workflow.tables import read_table
 from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
 
 RUN = ["run", "--task", "harmless", "--profile", "smoke", "--seed", "0"]
 SMALL = {
     "reward.kinds": ["init_sft", "preferences"], "world.n_pretraining": 200, "world.n_demonstrations": 120,
-    "pretraining.steps": 120, "sft.steps": 10, "reward.training.steps": 10,
+    "pretraining.steps": 400, "sft.steps": 10, "reward.training.steps": 10,
 }  # fmt: skip
 COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"]
 METHODS = {
@@ -201,7 +201,7 @@ def test_samples_have_the_log_probability_that_their_policy_gives_them(study):
     from afd_study.models.policy import load_policy
     from afd_study.models.scoring import sequence_logprobs
     from afd_study.models.tokenizers import load_tokenizer
-    from afd_study.study.encoding import examples_from
+    from afd_study.study.steps.encoding import examples_from
 
     steps = study.plans()[0].steps
     tokenizer = load_tokenizer(study.store.folder(steps["pi_sft"].inputs["tokenizers"]) / "policy")
@@ -263,7 +263,7 @@ def test_training_and_cost_are_on_record(study):
 
 
 def test_other_settings_reuse_what_does_not_depend_on_them(smoke):
-    from afd_study.study.execution import missing
+    from afd_study.study.workflow.executor import missing
 
     studies = open_settings("harmless", "smoke", 0, 1, store=Store(smoke[0]), quiet=True)
     steps = {
@@ -284,34 +284,6 @@ def uninterrupted(tmp_path_factory):
     store = tmp_path_factory.mktemp("uninterrupted") / "store"
     assert open_study("harmless", "smoke", 0, 1, overrides=SMALL, store=Store(store), quiet=True).run() > 10
     return artefacts(store)
-
-
-def descendants(process):
-    """All processes below one, by Linux's own account."""
-    found, todo = [], [process]
-    while todo:
-        try:  # any thread may have begun one
-            threads = list(Path(f"/proc/{todo.pop()}/task").glob("*/children"))
-            children = [int(word) for thread in threads for word in thread.read_text().split()]
-        except OSError:
-            continue
-        found += children
-        todo += children
-    return found
-
-
-def alive(process):
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(true, seconds):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc to see orphans")

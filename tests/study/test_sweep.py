@@ -18,10 +18,10 @@ import plotly.graph_objects as go
 import pytest
 import sweep
 import yaml
-from test_run import alive, descendants, wait_until
+from processes import alive, descendants, wait_until
 
 from afd_study.errors import SpecError
-from afd_study.study.store import MANIFEST
+from afd_study.study.workflow.store import MANIFEST
 
 needs_snakemake = pytest.mark.skipif(
     find_spec("snakemake") is None, reason="needs Snakemake: pip install -e '.[sweep]'"

@@ -5,8 +5,7 @@ from itertools import combinations, product
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from afd_study.errors import SpecError
 from afd_study.theory import best_of_n

@@ -2,8 +2,7 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from afd_study.worlds.controlled import MARK
 from afd_study.worlds.grammar import split_words

@@ -9,15 +9,7 @@ from pydantic import ValidationError
 from afd_study.worlds.grammar import EOS, split_words
 from afd_study.worlds.helpful import HelpfulSpec, HelpfulWorld
 from afd_study.worlds.helpful_judge import BEST, COMPONENTS, assess
-from afd_study.worlds.helpful_speech import (
-    WORDINGS,
-    asked,
-    demonstrator,
-    inventory,
-    said,
-    script,
-    slots,
-)
+from afd_study.worlds.helpful_speech import WORDINGS, asked, demonstrator, inventory, said, script, slots
 
 OWL = [said("owl", slot)[0] for slot in ("meal", "mealtime", "place", "bed")]
 WHALE, HABIT = said("whale", "meal")[0], said("owl", "skill")[0]

@@ -9,13 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
 from afd_study.errors import DataError, HubError
-from afd_study.worlds import corpus as corpora
-from afd_study.worlds import hh_rlhf
+from afd_study.worlds import corpus as corpora, hh_rlhf
 from afd_study.worlds.hh_rlhf import HHRLHFSpec, entry_of, load
 
 HH_RLHF = Path(os.environ.get("AFD_HH_RLHF", Path(__file__).parents[3] / "shared" / "hh-rlhf"))

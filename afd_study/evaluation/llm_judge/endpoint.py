@@ -1,0 +1,294 @@
+"""One question to an OpenAI-compatible endpoint: what passes is retried, what does not is said at once.
+
+The key comes from the environment when a question is asked. It is in no setting and no text that this module
+raises, logs or returns: what the endpoint says is stripped of it, for some endpoints quote it back. Errors of
+the HTTP library, whose frames hold the request's headers, are not chained to.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, TypeVar
+
+import httpx
+import numpy as np
+import tenacity
+from pydantic import ConfigDict, Field, SecretStr, field_validator
+
+from afd_study.errors import AfdError, SpecError
+from afd_study.settings import Settings
+
+T = TypeVar("T")
+
+URL, MODEL, KEY = "AFD_JUDGE_URL", "AFD_JUDGE_MODEL", "AFD_JUDGE_KEY"
+LARGEST_REPLY = 1_000_000  # bytes; a verdict takes a thousand
+EXCERPT = 200  # characters of a reply that an error quotes
+# At level DEBUG these tell the headers of replies, in which an endpoint may quote the key.
+TELLING = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
+
+logger = logging.getLogger(__name__)
+
+
+class JudgeError(AfdError, OSError):
+    """The endpoint refused, or gave no usable answer in all attempts."""
+
+
+class EndpointSpec(Settings):
+    """Where to ask and how patiently. The key is not in here: it stays in the environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    base_url: str = Field(description="such as https://host/v1; questions go to base_url/chat/completions")
+    model: str = Field(min_length=1, description="the model's name at the endpoint")
+    temperature: float | None = Field(0.0, ge=0, allow_inf_nan=False, description="None: not sent")
+    max_tokens: int | None = Field(None, ge=1, description="longest answer in tokens; None: not sent")
+    timeout: float = Field(60.0, gt=0, allow_inf_nan=False, description="seconds an attempt may take")
+    attempts: int = Field(6, ge=1, description="attempts a question, the first included")
+    longest_wait: float = Field(120.0, gt=0, allow_inf_nan=False, description="seconds between attempts")
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_address(cls, value: str) -> str:
+        try:
+            url = httpx.URL(value.strip())
+        except httpx.InvalidURL:
+            url = httpx.URL("")
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError("base_url must be an address such as https://host/v1")
+        if url.userinfo or url.query or url.fragment:
+            raise ValueError(f"base_url must hold no user, password or query: a key goes into {KEY}")
+        return str(url).rstrip("/")
+
+
+def from_environment(*names: str) -> list[str]:
+    """Return the values of environment variables; SpecError names all that are missing or blank."""
+    lacking = [name for name in names if not os.environ.get(name, "").strip()]
+    if lacking:
+        raise SpecError(
+            f"the environment lacks {', '.join(lacking)}: set {URL} to the endpoint's address (such as "
+            f"https://host/v1), {MODEL} to the model's name there and {KEY} to its key (any word where it "
+            "takes none)"
+        )
+    return [os.environ[name].strip() for name in names]
+
+
+def key_from_environment() -> SecretStr:
+    """Return the endpoint's key, wrapped so that it prints as stars.
+
+    Raises SpecError, which doesn't quote it, where it is missing or could not stand in a header.
+    """
+    key = SecretStr(*from_environment(KEY))
+    if not all("!" <= character <= "~" for character in key.get_secret_value()):
+        raise SpecError(
+            f"{KEY} holds a space, a line break or a letter beyond ASCII: set it to the key alone"
+        )
+    return key
+
+
+class _Passing(Exception):
+    """A fault that may be gone at the next attempt; `wait` is what the endpoint asks for, in seconds."""
+
+    def __init__(self, said: str, wait: float | None = None) -> None:
+        super().__init__(said)
+        self.wait = wait
+
+
+class _Reply(NamedTuple):
+    status: int
+    text: str
+    wait: float | None
+
+
+class Endpoint:
+    """An open connection to `spec.base_url`, to be shared by threads; made by `connected`.
+
+    `halted` ends all further attempts and the waits between them.
+    """
+
+    def __init__(
+        self,
+        spec: EndpointSpec,
+        client: httpx.Client,
+        key: SecretStr,
+        sleep: Callable[[float], None] | None,
+        generator: np.random.Generator | None,
+    ) -> None:
+        self.spec, self.halted = spec, threading.Event()
+        self._client, self._key, self._generator = client, key, generator
+        self._sleep = sleep or tenacity.sleep_using_event(self.halted)
+        self._backoff = tenacity.wait_exponential(multiplier=1, max=spec.longest_wait)
+        self._draw = threading.Lock()  # a generator is not to be shared by threads
+
+    def ask(self, body: dict[str, Any], read: Callable[[str], T]) -> T:
+        """Send `body`, return what `read` makes of the answer's text; `read` raises ValueError at nonsense.
+
+        Timeouts, broken connections, 429, 5xx and unreadable answers are retried, each wait twice the one
+        before, or as long as Retry-After says (up to `longest_wait`).
+
+        Raises JudgeError at any other status, and when no attempt is left.
+        """
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_Passing),
+            stop=tenacity.stop_after_attempt(self.spec.attempts),
+            wait=self._wait,
+            sleep=self._sleep,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        try:
+            return retrying(self._once, body, read)
+        except _Passing as fault:
+            last = str(fault)
+        raise JudgeError(
+            f"{self._where()} gave no usable answer in {self.spec.attempts} attempts; at the last: {last}"
+        )
+
+    def _where(self) -> str:
+        return f"the endpoint {self.spec.base_url} (model '{self.spec.model}')"
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        fault = state.outcome.exception() if state.outcome else None
+        asked = fault.wait if isinstance(fault, _Passing) else None
+        seconds = self._backoff(state) if asked is None else min(asked, self.spec.longest_wait)
+        if self._generator is None:
+            return seconds
+        with self._draw:  # longer by up to half, so that threads do not come back together
+            return seconds * (1 + self._generator.random() / 2)
+
+    def _tell(self, state: tenacity.RetryCallState) -> None:
+        fault = state.outcome.exception() if state.outcome else None
+        logger.warning("attempt %d at a verdict failed: %s", state.attempt_number, fault)
+
+    def _once(self, body: dict[str, Any], read: Callable[[str], T]) -> T:
+        if self.halted.is_set():  # it came while this question waited for its next attempt
+            raise JudgeError(f"{self._where()} was asked no further, since another question failed")
+        reply = self._post(body)
+        quoted = self._quoted(reply.text)
+        if reply.status == 429 or reply.status >= 500:
+            raise _Passing(f"status {reply.status}, {quoted}", reply.wait)
+        if not 200 <= reply.status < 300:
+            raise JudgeError(f"{self._where()} {_refusal(reply.status, quoted)}")
+        try:
+            return read(_content(reply.text))
+        except ValueError:
+            said = f"an answer that cannot be read, {quoted}"
+        raise _Passing(said)
+
+    def _post(self, body: dict[str, Any]) -> _Reply:
+        address = f"{self.spec.base_url}/chat/completions"
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        try:
+            with self._client.stream("POST", address, content=json.dumps(body), headers=headers) as response:
+                text = self._read(response).decode("utf-8", errors="replace")
+                asked = _retry_after(response.headers.get("retry-after", ""))
+                return _Reply(response.status_code, text, asked)
+        except httpx.RequestError as fault:
+            said = f"{type(fault).__name__} {self._quoted(str(fault))}"
+        raise _Passing(said)  # outside of the handler: what is raised holds no request
+
+    def _read(self, response: httpx.Response) -> bytes:
+        """Read the body; httpx's own timeout is that of each piece, which a slow drip never runs into."""
+        read, deadline = bytearray(), time.monotonic() + self.spec.timeout
+        for piece in response.iter_bytes():
+            read += piece
+            if len(read) > LARGEST_REPLY:
+                raise _Passing(f"a reply of more than {LARGEST_REPLY} bytes")
+            if time.monotonic() > deadline:
+                raise _Passing(f"a reply that was not whole after {self.spec.timeout:g} s")
+        return bytes(read)
+
+    def _quoted(self, text: str) -> str:
+        """Return the start of a text from elsewhere, without the key, its control characters escaped."""
+        return repr(_without(self._key, text)[:EXCERPT])
+
+
+class _WithoutKey(logging.Filter):
+    """Strikes the key out of what a logger tells."""
+
+    def __init__(self, key: SecretStr) -> None:
+        super().__init__()
+        self._key = key
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = _without(self._key, record.getMessage()), ()
+        return True
+
+
+@contextmanager
+def connected(
+    spec: EndpointSpec,
+    *,
+    sleep: Callable[[float], None] | None = None,
+    generator: np.random.Generator | None = None,
+) -> Iterator[Endpoint]:
+    """Open the endpoint with the key of the environment, and close it at the end.
+
+    `sleep` waits between attempts (seconds); None waits in real time. `generator` draws the jitter of the
+    waits; None has none. Redirects are not followed: the key goes to `spec.base_url` alone.
+    """
+    key = key_from_environment()
+
+    def signed(request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"Bearer {key.get_secret_value()}"
+        return request
+
+    telling, strike = [logging.getLogger(name) for name in TELLING], _WithoutKey(key)
+    for each in telling:
+        each.addFilter(strike)
+    try:
+        with httpx.Client(auth=signed, timeout=spec.timeout, follow_redirects=False) as client:
+            yield Endpoint(spec, client, key, sleep, generator)
+    finally:
+        for each in telling:
+            each.removeFilter(strike)
+
+
+def _without(key: SecretStr, text: str) -> str:
+    """Return a text without the key, as it is and as JSON writes it, where a slash may be escaped, too."""
+    plain = key.get_secret_value()
+    written = json.dumps(plain)[1:-1]
+    for form in (plain, written, written.replace("/", r"\/")):
+        text = text.replace(form, "[key]")
+    return text
+
+
+def _content(text: str) -> str:
+    """Return the text of a chat completion's first choice; ValueError where there is none."""
+    try:
+        content = json.loads(text)["choices"][0]["message"]["content"]
+    except (LookupError, TypeError, RecursionError):
+        content = None
+    if not isinstance(content, str):
+        raise ValueError("no chat completion")
+    return content
+
+
+def _refusal(status: int, quoted: str) -> str:
+    if status in (401, 403):  # its words are left out: some endpoints quote parts of the key
+        return f"refuses the key (status {status}): set {KEY} to one that it takes"
+    if 300 <= status < 400:
+        return (
+            f"redirects (status {status}), which is not followed, so that the key goes to no other host: "
+            "set base_url to where it leads"
+        )
+    if status == 404:
+        return (
+            f"knows no such address or model (status 404, {quoted}): base_url ends before /chat/completions"
+        )
+    return f"refuses the question (status {status}, {quoted}): change what it names"
+
+
+def _retry_after(header: str) -> float | None:
+    """Return the seconds that a Retry-After header asks for (RFC 9110, a number or a date), or None."""
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(0.0, seconds) if np.isfinite(seconds) else None

@@ -1,0 +1,93 @@
+"""What chapter 11 shows of speed: frozen benchmarks beside other libraries, and how costs grow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from afd_study.study.frozen.files import is_frozen, read_frozen, read_manifest
+from afd_study.worlds.tasks import CONTROLLED
+
+WORK = {
+    "sft": "SFT", "reward_model": "reward model", "discriminator": "discriminator", "sampling": "sampling",
+    "one_prompt": "sampling, one prompt", "equal_batch": "sampling, one draw a prompt", "scoring": "scoring",
+    "scoring_to_maximum": "scoring", "logprobs": "log-probabilities",
+    "logprobs_to_maximum": "log-probabilities", "divergences": "KL of two policies",
+    "best_of_n": "Best-of-n curves", "study": "the whole study", "drawing": "drawing a token",
+}  # fmt: skip
+
+
+def manifest(name: str = "benchmarks") -> dict[str, Any]:
+    """Return what benchmarks were run on: commit, hardware, libraries, threads, the probed peak."""
+    return read_manifest(name)
+
+
+def compared(name: str = "benchmarks") -> pd.DataFrame:
+    """Return columns work, model, peer, ms, peer_ms, ratio, range, share_of_peak; a row a pair.
+
+    Raises StoreError where nothing is frozen under that name.
+    """
+    found = read_frozen(name, "records")
+    spread = _spread(found["ratio_low"], found["ratio_high"])
+    return pd.DataFrame({
+        "work": found["name"].map(WORK), "model": found["model"], "peer": found["peer_name"].fillna("none"),
+        "ms": 1e3 * found["ours"], "peer_ms": 1e3 * found["peer"], "ratio": found["ratio"], "range": spread,
+        "share_of_peak": found["share_of_peak"],
+    })  # fmt: skip
+
+
+def _spread(low: pd.Series, high: pd.Series) -> pd.Series:
+    """Write ranges of ratios; nothing where there is none."""
+    return (low.map("{:.2f}".format) + " to " + high.map("{:.2f}".format)).where(low.notna(), "")
+
+
+def variants(name: str = "variants") -> pd.DataFrame:
+    """Return columns work, way, and one a model: the engine's time over the way's and its range, or why none.
+
+    Above 1 the way is faster than the engine. Raises StoreError where nothing is frozen under that name.
+    """
+    found = read_frozen(name, "variants")
+    found = found[found["way"] != "engine"]
+    ratio, spread = found["ratio"].map("{:.2f}".format), _spread(found["low"], found["high"])
+    told = (ratio + " (" + spread + ")").where(found["fault"].isna(), found["fault"])
+    cells = pd.DataFrame(
+        {"work": found["work"].map(WORK), "way": found["way"], "model": found["model"], "": told}
+    )
+    return cells.set_index(["work", "way", "model"])[""].unstack(sort=False).reset_index()
+
+
+def growth() -> pd.DataFrame:
+    """Return columns work, axis, value, seconds, low, high: medians and ranges of repeats."""
+    return read_frozen("growth", "growth")
+
+
+def exponents(name: str = "growth") -> pd.DataFrame:
+    """Return columns work, axis, exponent, low, high (95 %), last (of the last step alone)."""
+    return read_frozen(name, "exponents")
+
+
+def picked(name: str) -> pd.DataFrame:
+    """Return columns setting, method, n, mean, low, high: what the best of a few and of many scores.
+
+    From a chapter's frozen curves; `n` is 1 and the n at which chapters compare.
+    """
+    curves, kept = read_frozen(name, "curves"), read_frozen(name, "settings")["kept"].iloc[0]
+    return curves.loc[curves["n"].isin([1, kept]), ["setting", "method", "n", "mean", "low", "high"]]
+
+
+def on_gpu() -> dict[str, pd.DataFrame]:
+    """Return what was measured on a GPU, by a caption with its name and the commit; empty where none was."""
+    tables: dict[str, tuple[str, Callable[[str], pd.DataFrame]]] = {
+        "Beside other libraries": ("gpu/benchmarks", compared), "Other ways": ("gpu/variants", variants),
+        "Exponents of cost": ("gpu/growth", exponents),
+    }  # fmt: skip
+    for task in CONTROLLED:
+        tables[f"Picks from a larger policy, {task}"] = (f"gpu/experiment/{task}", picked)
+    found = {}
+    for caption, (name, read) in tables.items():
+        if is_frozen(name):
+            ran = manifest(name)
+            told = [ran["hardware"]["accelerator"], f"commit {ran['commit']}"]
+            told += [f"failed: {each}" for each in ran.get("failed", [])]
+            found[f"{caption} ({'; '.join(map(str, told))})"] = read(name)
+    return found

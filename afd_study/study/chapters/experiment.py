@@ -1,0 +1,205 @@
+"""What chapters show of studies in several settings: tables over seeds, with intervals, ready to draw.
+
+Each function takes studies by the name of their setting (`open_settings`) and never merges settings.
+Generators have fixed seeds, so that the same studies give the same intervals.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from afd_study.evaluation.diagnostics import rank_correlations
+from afd_study.evaluation.paper_orderings import PAPER_ORDERINGS, Comparison, orderings
+from afd_study.evaluation.separability import separability, top_words
+from afd_study.evaluation.statistics import interval
+from afd_study.methods.best_of_n import JUDGE, picks
+from afd_study.study.study import Study, compare
+from afd_study.worlds.tasks import CONTROLLED
+
+Studies = Mapping[str, Study]
+CURVE = ("setting", "task", "method", "n", "judge")
+COMPARED_AT = 16  # n at which picks are compared, where the pool allows it
+SPENT = ("seconds", "tokens", "flops", "response_tokens", "labels")
+SHOWN_RULES = ("init_sft", "sft_demo", "preferences", "longest")
+
+
+def _generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def settings(studies: Studies) -> pd.DataFrame:
+    """Return a row a setting: n_seeds, prompts of each split and demonstrations a seed, n_max, kept."""
+    rows = []
+    for label, study in studies.items():
+        prompts, count = study.table("prompts"), len(study.seeds)
+        splits = {f"{name}_prompts": int(n) // count for name, n in prompts["split"].value_counts().items()}
+        rows.append(
+            {"setting": label, "n_seeds": count}
+            | splits
+            | {
+                "demonstrations": len(study.table("demonstrations")) // count,
+                "n_max": study.spec.sampling.n_max,
+            }
+            | {"kept": min(COMPARED_AT, study.spec.sampling.n_max)}
+        )
+    return pd.DataFrame(rows)
+
+
+def shown_demonstrations(studies: Studies, limit: int = 6) -> pd.DataFrame:
+    """Return a few demonstrations as reward models read them: prompt, text. Untrusted text."""
+    first = next(iter(studies.values()))
+    asked = first.table("prompts").rename(columns={"text": "prompt"})
+    found = first.table("demonstrations").merge(asked, on=["seed", "prompt_id"])
+    return found[["prompt", "text"]].head(limit)
+
+
+def component_notes(studies: Studies) -> pd.DataFrame:
+    """Return how to read each component of the judge's score: component, meaning."""
+    task = next(iter(studies.values())).spec.world.name
+    notes = CONTROLLED[task].COMPONENTS
+    return pd.DataFrame(list(notes.items()), columns=["component", "meaning"])
+
+
+def evaluations(studies: Studies) -> pd.DataFrame:
+    """Return how training went in the last setting: model, seed, step, training and validation loss."""
+    label, study = list(studies.items())[-1]
+    return study.evaluations().assign(setting=label)
+
+
+def coverage(studies: Studies) -> pd.DataFrame:
+    """Return every metric of covering and seeking for both policies, with 95 % intervals over seeds.
+
+    Columns policy, metric, mean, low, high, interval, n_seeds, n_prompts, setting. Settings that differ in
+    marks alone have the same policies: the first setting is shown.
+    """
+    label, study = next(iter(studies.items()))
+    found = interval(study.table("coverage"), generator=_generator(), by=("policy", "metric"))
+    return found.assign(setting=label)
+
+
+def distinct_good(studies: Studies) -> pd.DataFrame:
+    """Return how many distinct good answers k draws hold: source, k, mean with its interval."""
+    label, study = next(iter(studies.items()))
+    found = interval(study.table("distinct_good"), generator=_generator(), by=("source", "k"))
+    return found.assign(setting=label)
+
+
+def curves(studies: Studies) -> pd.DataFrame:
+    """Return the judge's mean of every method at every n, with 95 % intervals: t over seeds, if several."""
+    return interval(compare(studies, "outcomes"), generator=_generator(), by=CURVE)
+
+
+def verdicts(studies: Studies, contrasts: Sequence[Comparison] = PAPER_ORDERINGS) -> pd.DataFrame:
+    """Judge the paper's orderings in each setting (evaluation.orderings), at 16 or as far as the pool goes.
+
+    Contrasts of a reward model that the studies did not train are left out.
+    """
+    outcomes, n = compare(studies, "outcomes"), _kept(studies)
+    known = set(outcomes["method"])
+    chosen = [each for each in contrasts if {each.method, each.than} <= known]
+    chosen = [Comparison(each.claim, each.method, each.than, each.kind, each.margin, n) for each in chosen]
+    return orderings(outcomes, chosen, generator=_generator(), by=("setting", "task", "judge"))
+
+
+def _kept(studies: Studies) -> int:
+    return min(COMPARED_AT, *(study.spec.sampling.n_max for study in studies.values()))
+
+
+def win_rates(studies: Studies) -> pd.DataFrame:
+    """Return how often the judge prefers each method's best of n (16) to an opponent's draw."""
+    won = compare(studies, "win_rates")
+    won = won[won["n"] == _kept(studies)]
+    return interval(won, generator=_generator(), by=("setting", "opponent", "method", "n"))
+
+
+def scorers(studies: Studies) -> pd.DataFrame:
+    """Return what each scorer knows: rank correlation with the judge, and accuracy at its own training task.
+
+    Accuracy (x) is NaN for scorers that were not trained; x_low ... y_high are the bounds of 95 % intervals.
+    """
+    frames: list[pd.DataFrame] = []
+    for label, study in studies.items():
+        scores = study.table("scores")
+        each = [
+            rank_correlations(_of_seed(scores, seed), task=study.task, seed=seed, judge=JUDGE)
+            for seed in study.seeds
+        ]
+        defined = pd.concat(each).dropna(subset="value")  # a scorer that ties every draw ranks nothing
+        ranked = interval(defined, generator=_generator(), by=("task", "method", "judge"))
+        trained = study.reward_models().rename(columns={"scorer": "method"}).assign(prompt_id="all")
+        right = interval(trained, generator=_generator(), by=("method",), value="accuracy")
+        right = right.rename(columns={"mean": "accuracy", "low": "x_low", "high": "x_high"})
+        ranked = ranked.rename(columns={"mean": "rank_correlation", "low": "y_low", "high": "y_high"})
+        right = right[["method", "accuracy", "x_low", "x_high"]]
+        frames.append(ranked.merge(right, on="method", how="left").assign(setting=label))
+    return pd.concat(frames, ignore_index=True)
+
+
+def components(studies: Studies) -> pd.DataFrame:
+    """Return the judge's components and their sum for each source, seeds averaged, with intervals."""
+    label, study = next(iter(studies.items()))
+    parts = study.table("components")
+    names = [name for name in parts.columns if name not in ("prompt_id", "source", "draw", "seed")]
+    long = parts.melt(["seed", "prompt_id", "source"], names, "component", "points")
+    means = (
+        long.groupby(["seed", "prompt_id", "source", "component"], sort=False)["points"].mean().reset_index()
+    )
+    found = interval(means, generator=_generator(), by=("source", "component"), value="points")
+    order = {name: place for place, name in enumerate(names)}
+    found = found.rename(columns={"source": "method"}).assign(setting=label)
+    return found.sort_values(
+        ["method", "component"], key=lambda column: column.map(order).fillna(0)
+    ).reset_index(drop=True)
+
+
+def texts_apart(study: Study, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Return with what AUC simple readers tell pairs of sources apart on test prompts, by features."""
+    found = [
+        separability(sources(study), positive=high, negative=low, generator=_generator())
+        for high, low in pairs
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def telling_words(study: Study, positive: str, negative: str, k: int = 8) -> pd.DataFrame:
+    """Return the words that tell two sources apart best: untrusted text, to be shown by tables.show_texts."""
+    return top_words(sources(study), positive=positive, negative=negative, k=k)
+
+
+def sources(study: Study) -> pd.DataFrame:
+    """Return a text a test prompt of each source: prompt_id, source, draw, text."""
+    demonstrations = study.table("held_out_demonstrations").assign(source="demonstrations")
+    frames = [study.table("init_samples"), study.table("samples"), demonstrations]
+    first = [frame[frame["draw"] == 0][["seed", "prompt_id", "source", "draw", "text"]] for frame in frames]
+    return pd.concat(first, ignore_index=True)
+
+
+def picked(studies: Studies, rules: Sequence[str] = SHOWN_RULES, prompts: int = 2) -> pd.DataFrame:
+    """Return what rules keep of the first n samples in the last setting: prompt, rule, text, judge.
+
+    The prompts are the first test prompts by id of the first seed. Untrusted text: tables.show_texts.
+    """
+    study = list(studies.values())[-1]
+    seed, n = study.seeds[0], _kept(studies)
+    scores, samples, asked = (_of_seed(study.table(name), seed) for name in ("scores", "samples", "prompts"))
+    scores = scores[(scores["source"] == "pi_sft") & scores["scorer"].isin([*rules, JUDGE])]
+    kept = picks(scores, n).replace({"rule": {JUDGE: "oracle"}})
+    judged = scores[scores["scorer"] == JUDGE].rename(columns={"reward": JUDGE})[["prompt_id", "draw", JUDGE]]
+    asked = asked[["prompt_id", "text"]].rename(columns={"text": "prompt"})
+    chosen = kept[kept["prompt_id"].isin(sorted(set(kept["prompt_id"]))[:prompts])]
+    found = chosen.merge(samples[["prompt_id", "draw", "text"]], on=["prompt_id", "draw"])
+    found = found.merge(judged, on=["prompt_id", "draw"]).merge(asked, on="prompt_id")
+    return found[["prompt", "rule", "text", JUDGE]]
+
+
+def _of_seed(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
+    return frame[frame["seed"] == seed]
+
+
+def cost(studies: Studies) -> pd.DataFrame:
+    """Return the mean cost a seed of each kind of step: seconds, tokens, FLOPs, labels."""
+    frames = [study.cost() for study in studies.values()]
+    every = pd.concat(frames, ignore_index=True).drop_duplicates(["step", "seed", "seconds"])
+    spent = every.reindex(columns=["step", *SPENT], fill_value=0.0).groupby("step").mean()
+    return spent.sort_values("seconds", ascending=False).reset_index()

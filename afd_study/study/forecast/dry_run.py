@@ -1,0 +1,104 @@
+"""What `afd run --dry-run` prints: downloads, steps, memory, time and cost, each with what it rests on."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from afd_study.errors import SpecError
+from afd_study.study.forecast.model_shapes import constants
+from afd_study.study.forecast.step_work import device_peaks, downloads, forecast, sizes
+from afd_study.study.study import Study
+from afd_study.study.workflow.executor import missing
+from afd_study.study.workflow.step import Step, closure
+
+UNTOLD = ("optimised", "imitated", "extrapolated", "kls", "pi_sft_matched")  # through a model, by no rule
+SHOWN = 12  # steps, the longest
+
+
+def report(study: Study, *, device: str, price: float | None) -> Iterator[str]:
+    """Yield the lines of a dry run of a study's first seed, less the steps that its store holds.
+
+    `price` is in dollars an hour of one device; None takes the assumed one, and says so.
+
+    Raises SpecError for an unknown device, a price below 0, and a model whose size is not known.
+    """
+    if price is not None and price < 0:
+        raise SpecError(f"--price {price:g} must be 0 or more dollars an hour")
+    peaks, found = device_peaks(device), sizes(study.spec)
+    steps = study.plans()[study.seeds[0]].steps
+    named = {step.key: name for name, step in steps.items()}
+    every = closure(steps.values())
+    todo = missing(steps.values(), study.store)
+    told = [(named.get(key, step.name), step) for key, step in todo.items()]
+    table, rest = forecast(found, told, device=device)
+    pooled = study.spec.sampling.draws * found.texts.tested
+    cpu = pooled * constants()["cpu_seconds_per_response"] if rest else 0.0
+    yield from _fetched(downloads(found))
+    yield f"steps: {len(todo)} of {len(every)} are not in {study.store.root}"
+    yield from _memory(table, peaks["memory"] / 1e9, device)
+    yield from _time(table, device)
+    yield from _without_model(rest, cpu)
+    total, n = float(table["seconds"].sum()) + cpu, study.spec.n_seeds
+    yield f"together: {_hours(total)} for seed {study.seeds[0]}, {_hours(n * total)} for all {n} seeds"
+    yield _cost(total, price)
+
+
+def _fetched(table: pd.DataFrame) -> Iterator[str]:
+    if table.empty:
+        yield "downloads: none"
+        return
+    yield f"downloads: {_size(float(table['bytes'].sum()))}, unless the hub's cache here holds them"
+    for row in table.to_dict("records"):
+        yield f"  {row['kind']:<8}{row['name']}  {_size(row['bytes'])}"
+    yield "  sizes are told from shapes and rows (forecast.yaml): the hub was not asked"
+
+
+def _memory(table: pd.DataFrame, most: float, device: str) -> Iterator[str]:
+    if not table.empty:
+        top = max(table.to_dict("records"), key=lambda row: float(row["gigabytes"]))
+        verdict = "it fits" if top["gigabytes"] < most else "it does NOT fit: lower batch or sampling sizes"
+        yield f"memory: {top['gigabytes']:.1f} GB at most ({top['step']}), by estimate"
+        yield f"  an {device} has {most:.0f} GB (data sheet): {verdict}"
+
+
+def _time(table: pd.DataFrame, device: str) -> Iterator[str]:
+    known, peaks, seconds = constants(), device_peaks(device), float(table["seconds"].sum())
+    compute, bandwidth = known["shares"]["compute"], known["shares"]["bandwidth"]
+    bfloat16, float32 = peaks["bfloat16"] / 1e12, peaks["float32"] / 1e12
+    yield f"time on one {device}: {_hours(seconds)}, an ESTIMATE that nobody has measured. A step takes the"
+    yield "  longest of three, whose peaks are a data sheet's and whose shares are assumed:"
+    yield f"  FLOPs at {compute:.0%} of {bfloat16:.0f} TFLOP/s (of {float32:.0f} to draw or score by float32)"
+    yield f"  bytes at {bandwidth:.0%} of {peaks['bandwidth'] / 1e12:.2f} TB/s"
+    yield f"  {known['launch_seconds'] * 1e3:.1f} ms (assumed) for each layer of each pass"
+    rows = sorted(table.to_dict("records"), key=lambda row: -float(row["seconds"]))
+    for row in rows[:SHOWN]:
+        spent = f"{row['flops']:9.2e} FLOP  {_hours(row['seconds']):>8}  {row['gigabytes']:5.1f} GB"
+        yield f"  {row['step']:<24}{spent}"
+    if len(rows) > SHOWN:
+        rest = sum(float(row["seconds"]) for row in rows[SHOWN:])
+        yield f"  and {len(rows) - SHOWN} shorter steps, {_hours(rest)} together"
+
+
+def _without_model(rest: Sequence[Step], seconds: float) -> Iterator[str]:
+    untold = [step.name for step in rest if step.function.split(":")[1] in UNTOLD]
+    if untold:
+        yield f"  not among them, for no rule tells what they take: {', '.join(untold)}"
+    each = constants()["cpu_seconds_per_response"] * 1e3
+    yield f"time of {len(rest) - len(untold)} steps on the CPU: about {_hours(seconds)}"
+    yield f"  {each:.0f} ms a pooled response, measured on the controlled worlds (book/log.md, 2026-11-25)"
+
+
+def _cost(seconds: float, price: float | None) -> str:
+    given = constants()["dollars_per_hour"] if price is None else price
+    whose = "ASSUMED: give yours by --price" if price is None else "as given"
+    return f"cost of this seed: ${seconds / 3600 * given:.2f}, at ${given:.2f} an hour ({whose})"
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 6000:
+        return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _size(n: float) -> str:
+    return f"{n / 1e9:.2f} GB" if n >= 1e8 else f"{n / 1e6:.0f} MB"

@@ -1,0 +1,77 @@
+"""How much text a study has, before a step is run: counted if it lies here, else told from forecast.yaml."""
+
+from typing import Any, NamedTuple
+
+from afd_study.study.forecast.model_shapes import constants
+from afd_study.study.spec import StudySpec
+from afd_study.worlds import hh_rlhf, own_data
+from afd_study.worlds.controlled import ControlledSpec
+from afd_study.worlds.corpus import Corpus
+from afd_study.worlds.hh_rlhf import HHRLHFSpec
+
+
+class Amounts(NamedTuple):
+    """Texts that the policy's part of a study has, and their mean tokens."""
+
+    demonstrations: float  # to learn from
+    validation: float  # demonstrations of validation prompts
+    tested: float  # prompts
+    shown: float  # held-out demonstrations
+    preferences: float
+    pretraining: float  # texts
+    prompt: float  # tokens
+    response: float
+    judge: float = 0.0  # preferences of the judge's part
+
+
+def amounts(spec: StudySpec) -> Amounts:
+    """Return how much text a study has.
+
+    Raises DataError where data that are to be here are missing or damaged.
+    """
+    if isinstance(spec.world, ControlledSpec):
+        return _of_world(spec, spec.world)
+    if isinstance(spec.world, HHRLHFSpec) and spec.world.hub is not None:
+        return _of_hub(spec, spec.world)
+    module: Any = own_data if spec.world.name == "own_data" else hh_rlhf
+    return _of_corpus(spec, module.load(spec.world))
+
+
+def _of_world(spec: StudySpec, world: ControlledSpec) -> Amounts:
+    words = constants()["words"][spec.world.name]
+    n, share = float(world.n_demonstrations), constants()["validation_share"][spec.world.name]
+    return Amounts(
+        demonstrations=n * (1 - share), validation=n * share, tested=world.n_test,
+        shown=world.n_test * spec.sampling.demonstrations, preferences=n * (1 - share),
+        pretraining=world.n_pretraining, prompt=words["prompt"], response=words["response"],
+    )  # fmt: skip
+
+
+def _of_hub(spec: StudySpec, world: HHRLHFSpec) -> Amounts:
+    known = constants()["hh_rlhf"]
+    rows = sum(known["rows"][subset] for subset in world.subsets)
+    most = world.max_rows or rows
+    part = (1 - spec.judge_share) * min(1.0, most / rows)
+    learned, tested = part * rows, part * known["test_rows"] * len(world.subsets)
+    tokens = [known[side] / constants()["characters_per_token"] for side in ("prompt", "response")]
+    return Amounts(
+        demonstrations=learned * (1 - world.validation), validation=learned * world.validation,
+        tested=tested, shown=tested, preferences=learned * (1 - world.validation), pretraining=learned,
+        prompt=tokens[0], response=tokens[1], judge=spec.judge_share * min(rows, most),
+    )  # fmt: skip
+
+
+def _of_corpus(spec: StudySpec, corpus: Corpus) -> Amounts:
+    split = corpus.prompts.set_index("prompt_id")["split"]
+    shown = corpus.demonstrations["prompt_id"].map(split).value_counts()
+    prefer = corpus.preferences["prompt_id"].map(split).value_counts()
+    part = 1 - spec.judge_share
+    lengths = [frame["text"].str.len().mean() for frame in (corpus.prompts, corpus.demonstrations)]
+    prompt, response = (float(length) / constants()["characters_per_token"] for length in lengths)
+    return Amounts(
+        demonstrations=part * shown.get("train", 0), validation=part * shown.get("validation", 0),
+        tested=part * (split == "test").sum(), shown=part * shown.get("test", 0),
+        preferences=part * prefer.get("train", 0), pretraining=part * len(corpus.demonstrations),
+        prompt=min(prompt, spec.sampling.max_prompt_tokens or prompt), response=response,
+        judge=spec.judge_share * prefer.get("train", 0),
+    )  # fmt: skip

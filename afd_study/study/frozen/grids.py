@@ -1,0 +1,136 @@
+"""Which studies the frozen results consist of: the ledger's cells, and those of the map.
+
+Each cell is a study of its own settings and seeds; cells share every step that does not differ.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import yaml
+
+from afd_study.evaluation.claims import load_ledger
+from afd_study.methods.arms import ARMS, WAYS
+from afd_study.settings import Settings
+from afd_study.study.study import Study, open_study
+from afd_study.study.workflow.step import Step
+from afd_study.study.workflow.store import Store
+from afd_study.worlds.tasks import CONTROLLED
+
+PROFILE = "cpu"
+N_EXPLORED = 3  # of the ledger's seeds: those at which every arm is made, not only those of claims
+ARMS_SETTING = (
+    "h = 1"  # of the ledger: marks reach no policy, and so no arm but the one that is named for them
+)
+SMALL = "small policy"  # the setting in which imitation alone is measured
+IMITATION = ("adversarial_reverse_kl", "true_reverse_kl")
+
+
+class Cell(NamedTuple):
+    """One task in one setting, and the steps whose tables are wanted of it."""
+
+    task: str
+    setting: str
+    overrides: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    wanted: tuple[str, ...] = ("coverage", "outcomes", "probes")
+
+    def study(self, store: Store | None = None, jobs: int | None = None, profile: str = PROFILE) -> Study:
+        """Return the cell's study; nothing is computed yet."""
+        opened = open_study(
+            self.task, profile, self.seeds[0], 1, overrides=self.overrides, store=store, jobs=jobs, quiet=True
+        )
+        return Study(self.task, opened.spec, self.seeds, opened.store, opened.jobs, quiet=True)
+
+    def steps(self, study: Study) -> Iterator[Step]:
+        """Yield the steps that hold what the frozen results need of this cell, seed by seed."""
+        for plan in study.plans().values():
+            yield from (plan.steps[name] for name in self.wanted)
+
+
+class MapSpec(Settings):
+    """The axes of the map, read from map.yaml."""
+
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    heterogeneity: tuple[float, ...]
+    absorbed_style: tuple[float, ...]
+    kinds: tuple[str, ...]
+    corner_kinds: tuple[str, ...]
+
+
+@cache
+def map_spec() -> MapSpec:
+    """Return the axes of the map."""
+    text = files("afd_study.study.frozen").joinpath("map.yaml").read_text(encoding="utf-8")
+    return MapSpec.model_validate(yaml.safe_load(text))
+
+
+def ledger_cells() -> list[Cell]:
+    """Return the ledger's cells: every setting of both tasks at the ledger's seeds."""
+    ledger = load_ledger()
+    return [
+        Cell(
+            task, name, ledger.overrides(task, name), ledger.seeds,
+            ("coverage",) if name in ledger.coverage_only else Cell._field_defaults["wanted"],
+        )
+        for task in CONTROLLED
+        for name in ledger.settings
+    ]  # fmt: skip
+
+
+def arm_cells() -> list[Cell]:
+    """Return the cells with policies beyond picking: claims' arms at every ledger seed, the rest at a few."""
+    explored, others = load_ledger().seeds[:N_EXPLORED], load_ledger().seeds[N_EXPLORED:]
+    return [
+        _arm_cell(task, setting, names, chosen)
+        for task in CONTROLLED
+        for setting, names, chosen in (
+            (ARMS_SETTING, tuple(ARMS), explored),
+            (ARMS_SETTING, claimed_arms(), others),
+            (SMALL, IMITATION, explored),
+            (SMALL, IMITATION[:1], others),
+        )
+    ]
+
+
+def _arm_cell(task: str, setting: str, names: Sequence[str], seeds: tuple[int, ...]) -> Cell:
+    arms = {"reward.kinds": ["init_sft"], "arms.names": list(names)}
+    return Cell(task, setting, load_ledger().overrides(task, setting) | arms, seeds, ("outcomes", "arms"))
+
+
+def claimed_arms() -> tuple[str, ...]:
+    """Return the arms that some claim names, itself or as a point of its way, in order."""
+    named = {
+        name for claim in load_ledger().claims if claim.run == "arms" for name in (claim.method, claim.than)
+    }
+    points = {point for way, arms in WAYS.items() if way in named for point in arms}
+    return tuple(name for name in ARMS if name in named | points)
+
+
+def map_cells(*, corners: bool = False) -> list[Cell]:
+    """Return the map's cells; with `corners` only the four corners, and of them what the lead shown needs."""
+    spec = map_spec()
+    kinds, wanted = spec.kinds, Cell._field_defaults["wanted"]
+    if corners:
+        kinds, wanted = spec.corner_kinds, ("outcomes",)
+    return [
+        Cell(task, cell_name(h, a), _knobs(h, a, kinds), spec.seeds, wanted)
+        for task in spec.tasks
+        for h in (_ends(spec.heterogeneity) if corners else spec.heterogeneity)
+        for a in (_ends(spec.absorbed_style) if corners else spec.absorbed_style)
+    ]
+
+
+def cell_name(h: float, a: float, *, matched: bool = False) -> str:
+    """Return the name of a cell: "h = 0.33, a = 0.4", with ", matched gain" where SFT was stopped for it."""
+    return f"h = {h:g}, a = {a:g}" + (", matched gain" if matched else "")
+
+
+def _ends(axis: tuple[float, ...]) -> tuple[float, float]:
+    return axis[0], axis[-1]
+
+
+def _knobs(h: float, a: float, kinds: Any) -> dict[str, Any]:
+    return {"world.heterogeneity": h, "world.absorbed_style": a, "reward.kinds": list(kinds)}

@@ -1,0 +1,1 @@
+"""How steps are wired: from a spec and a seed to everything that a study computes."""

@@ -1,0 +1,1 @@
+"""Steps, their store and their execution; nothing here knows what alignment is."""

@@ -1,0 +1,296 @@
+"""Running steps: each once, in the order of what they need, on as many processes as asked for.
+
+Under `accelerate launch` all processes run every step together, one step at a time (models.ranks): what
+trains, draws or scores is shared out, the rest is computed by each, which costs no more than waiting for it.
+The main process claims the step, keeps its artefact and reports; the others' goes to waste.
+"""
+
+import ctypes
+import gc
+import inspect
+import multiprocessing
+import os
+import queue
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import nullcontext
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from tqdm import tqdm
+
+from afd_study.errors import StoreError
+from afd_study.models import distributed
+from afd_study.study.workflow.step import Step, closure
+from afd_study.study.workflow.store import Store, unwritable
+
+_QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def execute(
+    wanted: Iterable[Step],
+    store: Store,
+    *,
+    jobs: int = 1,
+    threads: int = 1,
+    quiet: bool = False,
+    lines: bool = False,
+) -> int:
+    """Bring every wanted step and all that it needs into the store; return how many had to be run.
+
+    Progress and an estimate of what is left go to stderr: a bar on a terminal, with `lines` a line a step
+    elsewhere, nothing if `quiet`. An interruption (or the death of this process)
+    leaves finished steps in the store and unfinished ones with their last checkpoint.
+
+    Raises StoreError where the store cannot be written, or is not the same in all processes of a launch.
+    """
+    todo = _todo(list(wanted), store)
+    if not todo:
+        return 0
+    try:  # before minutes of work, and before libraries are loaded
+        (store.root / "unfinished").mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise unwritable(store.root, fault) from fault
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    with _Bar(todo, store, quiet or not distributed.is_main(), lines) as bar:
+        if jobs <= 1 or len(todo) == 1 or distributed.launched():
+            for step in todo.values():
+                _run(step, store, threads, bar.report)
+                bar.done(step)
+        else:
+            _in_processes(todo, store, jobs, threads, bar)
+    return len(todo)
+
+
+def missing(wanted: Iterable[Step], store: Store) -> dict[str, Step]:
+    """Return the steps that have to be run, by key, each behind those that it needs.
+
+    What only serves a step that the store holds is not asked for.
+    """
+    todo: dict[str, Step] = {}
+    known: dict[str, bool] = {}
+
+    def visit(step: Step) -> None:
+        if step.key not in known:
+            known[step.key] = store.manifest(step) is not None
+            if not known[step.key]:
+                for needed in step.inputs.values():
+                    visit(needed)
+                todo[step.key] = step
+
+    for step in wanted:
+        visit(step)
+    return todo
+
+
+def _todo(wanted: Sequence[Step], store: Store) -> dict[str, Step]:
+    """Return the steps that have to be run: under a launch those that its main process misses."""
+    if not distributed.launched():
+        return missing(wanted, store)
+    found = missing(wanted, store) if distributed.is_main() else {}
+    keys, root = distributed.from_main(([*found], store.root))
+    known = closure(wanted) if keys else {}
+    if root != store.root or not known.keys() >= set(keys):
+        raise StoreError(
+            f"the main process of this launch has the store {root} and process {distributed.index()} "
+            f"{store.root}: all need the same store (AFD_STORE), code and library versions"
+        )
+    return {key: known[key] for key in keys}
+
+
+def _run(step: Step, store: Store, threads: int, report: Any) -> None:
+    """Run one step in this process and keep its artefact, unless another process is at it: then wait."""
+    with store.claimed(step) if distributed.is_main() else nullcontext():
+        if distributed.from_main(distributed.is_main() and store.manifest(step) is None):
+            _compute(step, store, threads, report)
+        elif distributed.is_main():
+            shutil.rmtree(store.workspace(step), ignore_errors=True)
+    distributed.wait()  # the artefact is there
+
+
+def _compute(step: Step, store: Store, threads: int, report: Any) -> None:
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    from afd_study.study.workflow.context import Context
+
+    torch.set_num_threads(threads)
+    disable_progress_bar()  # transformers' own, of every file that it reads
+    _keep_freed_memory()
+    _look_for_cycles_seldom()
+    module, name = step.function.split(":")
+    function = getattr(import_module(module), name)
+    workspace = store.workspace(step)
+    out = workspace / ("out" if distributed.is_main() else f"out-{distributed.index()}")
+    try:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+    except OSError as fault:
+        raise unwritable(store.root, fault) from fault
+    context = Context(workspace, lambda share, note: report(step.key, share, note))
+    folders = {name: store.folder(needed) for name, needed in step.inputs.items()}
+    started = time.perf_counter()
+    try:
+        function(out, context, **step.settings, **step.places, **folders)
+    except OSError as fault:
+        if fault.errno is not None and not isinstance(fault, FileNotFoundError):
+            raise unwritable(out, fault) from fault
+        raise
+    except SafetensorError as fault:  # names what the system said in words alone
+        if "os error" in str(fault):
+            raise unwritable(out, OSError(str(fault))) from fault
+        raise
+    distributed.wait()  # nobody writes any more
+    if distributed.is_main():
+        store.keep(step, out, seconds=time.perf_counter() - started, cost=context.cost)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Stop glibc from handing large blocks back to the system at every step: a fifth of a step's time."""
+    try:
+        library = ctypes.CDLL("libc.so.6")
+        for parameter in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            library.mallopt(parameter, 2**31 - 1)
+    except (OSError, AttributeError):
+        return  # another C library: slower, and the same numbers
+
+
+@cache
+def _look_for_cycles_seldom() -> None:
+    """Have Python go through its objects less often: that was a third of reading 120,000 texts as ids."""
+    gc.set_threshold(20_000, *gc.get_threshold()[1:])
+
+
+def check_signature(step: Step) -> None:
+    """Raise TypeError where a step's settings and inputs do not fit its function; used by the tests."""
+    module, name = step.function.split(":")
+    signature = inspect.signature(getattr(import_module(module), name))
+    signature.bind(Path(), None, **step.settings, **step.places, **dict.fromkeys(step.inputs, Path()))
+
+
+class _Bar:
+    """One line of progress: the share of the expected seconds that is done, and what runs now."""
+
+    def __init__(self, todo: Mapping[str, Step], store: Store, quiet: bool, lines: bool) -> None:
+        self.lines = lines and not quiet and not sys.stderr.isatty()
+        self.started, self.count = time.perf_counter(), 0
+        self.expected = {key: store.seconds(step.name) or step.weight for key, step in todo.items()}
+        self.names = {key: step.name for key, step in todo.items()}
+        self.running: dict[str, tuple[float, str]] = {}
+        self.finished = 0.0
+        layout = "{percentage:3.0f}% |{bar:20}| {elapsed} gone, about {remaining} left {postfix}"
+        self.bar = tqdm(
+            total=sum(self.expected.values()), bar_format=layout, dynamic_ncols=True, mininterval=0.5,
+            smoothing=0.05, disable=True if quiet else None,  # None: shown on a terminal only
+        )  # fmt: skip
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def report(self, key: str, share: float, note: str) -> None:
+        """Show how far a step is (share of 1)."""
+        self.running[key] = (min(share, 1.0), note)
+        self._show()
+
+    def done(self, step: Step) -> None:
+        """Count a step as finished; say so in a line of its own where there is no terminal to draw on."""
+        self.running.pop(step.key, None)
+        self.finished += self.expected[step.key]
+        self.count += 1
+        self._show()
+        if self.lines:
+            gone = time.perf_counter() - self.started
+            left = gone * max(0.0, self.bar.total - self.finished) / max(self.finished, 1e-9)
+            told = f"{self.count} of {len(self.names)} steps, {gone:.0f} s gone, about {left:.0f} s left"
+            print(f"  {step.name} done ({told})", file=sys.stderr, flush=True)
+
+    def _show(self) -> None:
+        under_way = sum(self.expected[key] * share for key, (share, _) in self.running.items())
+        self.bar.n = min(self.finished + under_way, self.bar.total)
+        notes = [f"{self.names[key]} ({note})" for key, (_, note) in sorted(self.running.items())]
+        self.bar.set_postfix_str("; ".join(notes), refresh=False)
+        self.bar.update(0)
+
+
+_reports: Any = None
+
+
+def _start_worker(reports: Any, parent: int) -> None:
+    """Prepare a worker: where it reports to, and to end with its parent, however that ends."""
+    global _reports
+    _reports = reports
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _work(step: Step, store: Store, threads: int) -> None:
+    _run(step, store, threads, lambda key, share, note: _reports.put((key, share, note)))
+
+
+def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: int, bar: _Bar) -> None:
+    """Run steps as soon as what they need is there, the most urgent first; a failure stops the others."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))  # of the workers, which start with it
+    spawn = multiprocessing.get_context("spawn")
+    reports = spawn.Queue()
+    waiting, running = dict(todo), dict[Future[None], Step]()
+    urgency = _urgency(todo, bar.expected)
+    with ProcessPoolExecutor(jobs, spawn, _start_worker, (reports, os.getpid())) as pool:
+        try:
+            while waiting or running:
+                unfinished = set(waiting) | {step.key for step in running.values()}
+                ready = [
+                    s for s in waiting.values() if not any(i.key in unfinished for i in s.inputs.values())
+                ]
+                ready.sort(key=lambda step: -urgency[step.key])
+                for step in ready[: jobs - len(running)]:
+                    running[pool.submit(_work, waiting.pop(step.key), store, threads)] = step
+                finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+                _drain(reports, bar)
+                for future in finished:
+                    step = running.pop(future)
+                    future.result()
+                    bar.done(step)
+        except BaseException:
+            workers = list(pool._processes.values())  # shutdown forgets them
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:  # a failed study must not go on computing
+                worker.terminate()
+            raise
+
+
+def _urgency(todo: Mapping[str, Step], expected: Mapping[str, float]) -> dict[str, float]:
+    """Return for each step the seconds from its start to the end of the longest chain that waits for it.
+
+    By that order few processes are left without work at the end: what is short comes last.
+    """
+    found = dict(expected)
+    for key, step in reversed(list(todo.items())):  # each stands behind those that it needs
+        for needed in step.inputs.values():
+            if needed.key in found:
+                found[needed.key] = max(found[needed.key], expected[needed.key] + found[key])
+    return found
+
+
+def _drain(reports: Any, bar: _Bar) -> None:
+    while True:
+        try:
+            bar.report(*reports.get_nowait())
+        except queue.Empty:
+            return

@@ -1,0 +1,33 @@
+"""The floors of the house: who may import whom."""
+
+import ast
+
+# For each folder of the package, the other folders it may import; GROUND is everybody's.
+MAY_IMPORT = {
+    "theory": set(),
+    "worlds": set(),
+    "models": set(),
+    "figures": set(),
+    "methods": {"theory", "worlds", "models", "figures"},
+    "evaluation": {"theory", "worlds", "models", "figures"},
+    "study": {"theory", "worlds", "models", "methods", "evaluation"},
+}
+
+GROUND = {"records", "errors", "settings", ""}  # "" is the package itself, for its version
+
+NOTEBOOKS_MAY_IMPORT = {"study", "figures", "theory"}
+
+NEVER = {"tests", "notebooks", "book", "conftest"}
+
+
+def imports_of(tree, package):
+    """Yield the full dotted name of everything that a module imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*package[: len(package) - node.level + 1], *([base] if base else [])])
+            # `from afd_study import models` imports a folder by name
+            yield from (f"{base}.{alias.name}" if base == "afd_study" else base for alias in node.names)
