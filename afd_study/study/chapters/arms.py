@@ -6,14 +6,24 @@ from typing import Any
 import pandas as pd
 
 from afd_study.evaluation.statistics import t_interval, t_intervals
-from afd_study.methods.arms import ARMS, EQUAL_LENGTH_RIVAL, OPTIMUM_STRENGTHS, PROXY, WAYS, made_by
+from afd_study.methods.arms import (
+    ARMS,
+    EQUAL_LENGTH_RIVAL,
+    OPTIMUM_STRENGTHS,
+    PROXY,
+    WAYS,
+    ExtrapolationArm,
+    ImitationArm,
+    made_by,
+    strength,
+)
 from afd_study.study.frozen.files import read_frozen, read_manifest
 from afd_study.study.frozen.grids import ARMS_SETTING, SMALL
 from afd_study.study.frozen.seed_means import LEVELS, narrow
 
-TAUGHT = tuple(name for name, arm in ARMS.items() if arm.method != "extrapolation")
+TAUGHT = tuple(name for name, arm in ARMS.items() if not isinstance(arm, ExtrapolationArm))
 OPTIMA = tuple(f"dpo_optimum_strength_{strength:g}" for strength in OPTIMUM_STRENGTHS)
-IMITATORS = ("pi_init", "pi_sft", *made_by("adversarial"))
+IMITATORS = ("pi_init", "pi_sft", *made_by(ImitationArm))
 SHOWN = ("coverage", "precision", "stray_share", "length")
 COVERING = (
     "coverage",
@@ -87,7 +97,7 @@ def against_sft(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame
     for setting in settings:
         by = ["task", "setting", "metric", "seed"]
         wide = _of_imitators(setting).pivot(index=by, columns="method", values="value")
-        arms = [name for name in made_by("adversarial") if name in wide]
+        arms = [name for name in made_by(ImitationArm) if name in wide]
         ahead = wide[arms].sub(wide["pi_sft"], axis=0).melt(ignore_index=False, var_name="method")
         frames.append(ahead.dropna().reset_index())
     found = pd.concat(frames)
@@ -135,7 +145,7 @@ def _points(found: pd.DataFrame) -> Iterator[tuple[str, float, str, int]]:
     yield from ((PROXY, float(n), PROXY, int(n)) for n in sorted(set(picked["n"])))
     for way, arms in WAYS.items():
         yield (way, 1.0, "pi_sft", 1)
-        yield from ((way, ARMS[name].strength, name, 1) for name in arms)
+        yield from ((way, strength(ARMS[name]), name, 1) for name in arms)
     prefix = "sequence_extrapolation_"
     weighted = sorted({str(name) for name in found["method"] if str(name).startswith(prefix)})
     yield from ((prefix[:-1], float(name.removeprefix(prefix)), name, 1) for name in weighted)
