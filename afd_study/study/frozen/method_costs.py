@@ -39,7 +39,6 @@ LABELS = ("demonstrations", "preference_labels")
 Spent = Mapping[str, float]  # what a step's manifest says: seconds, and its cost
 
 
-
 @dataclass(frozen=True)
 class Method:
     """The steps behind a method: what has to be made, and what drew (and scored) its answers to test prompts.
