@@ -7,7 +7,7 @@ from scipy import stats
 
 from afd_study.errors import DataError, SpecError
 from afd_study.evaluation import probes
-from afd_study.evaluation.separability import SURFACE
+from afd_study.evaluation.text_features import SURFACE
 
 NAMED = {"task": "harmless", "seed": 3}
 ROW = ["prompt_id", "source", "draw"]
