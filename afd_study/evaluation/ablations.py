@@ -5,8 +5,7 @@ Table `points` has a row a grid, task, place (of the value, from 0), value, meth
 and `reference`, whether others are compared with that value.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -48,8 +47,8 @@ def effects(points: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
 def _line_effects(line: pd.DataFrame, level: float) -> Iterator[tuple[object, ...]]:
     reference = line[line["reference"]].set_index("seed")["judge"]
     if reference.empty:
-        named = line[_LINE].iloc[0].to_dict()
-        raise DataError(f"the points of {named} lack their reference: compute its cell too")
+        line_name = line[_LINE].iloc[0].to_dict()
+        raise DataError(f"the points of {line_name} lack their reference: compute its cell too")
     extremes = line.groupby("seed")["judge"].agg(["min", "max"])
     if (extremes["max"] - extremes["min"]).max() < SAME:
         return
@@ -82,9 +81,11 @@ def equal_score(points: pd.DataFrame, *, rising: str, level: str) -> pd.DataFram
         counts = ahead.index.to_numpy(float)
         if not len(counts):
             raise DataError(f"the lines {rising} and {level} share no counts in {task}")
-        found: dict[Any, float] = {seed: _crossing(counts, ahead[seed].to_numpy(float)) for seed in ahead}
-        found["mean"] = _crossing(counts, ahead.to_numpy(float).mean(axis=1))
-        rows += [(task, str(seed), count, counts[0], counts[-1]) for seed, count in found.items()]
+        crossings: dict[Hashable, float] = {
+            seed: _crossing(counts, ahead[seed].to_numpy(float)) for seed in ahead
+        }
+        crossings["mean"] = _crossing(counts, ahead.to_numpy(float).mean(axis=1))
+        rows += [(task, str(seed), count, counts[0], counts[-1]) for seed, count in crossings.items()]
     return pd.DataFrame(rows, columns=["task", "seed", "count", "lowest", "highest"])
 
 

@@ -88,7 +88,7 @@ def edit_effects(scores: pd.DataFrame, *, task: str, seed: int, spread: Mapping[
     keys = [*ROW, "scorer"]
     before = scores[scores["edit"] == ORIGINAL].rename(columns={"reward": "before"})[[*keys, "before"]]
     after = scores[scores["edit"] != ORIGINAL].merge(before, on=keys, validate="many_to_one")
-    gained = (after["reward"] - after["before"]) / after["scorer"].map(spread)
-    named = after.assign(value=gained, method=after["scorer"])
-    means = named.groupby(["method", "edit", "prompt_id"], sort=True)["value"].mean().reset_index()
+    value = (after["reward"] - after["before"]) / after["scorer"].map(spread)
+    table = after.assign(value=value, method=after["scorer"])
+    means = table.groupby(["method", "edit", "prompt_id"], sort=True)["value"].mean().reset_index()
     return means.assign(task=task, seed=seed)[["task", "seed", "method", "edit", "prompt_id", "value"]]

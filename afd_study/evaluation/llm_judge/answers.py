@@ -38,9 +38,9 @@ class Answers:
             raise StoreError(f"cannot read the answers in {path}: {fault.strerror or fault}") from fault
         *lines, self._torn = text.split("\n")
         for line in lines:
-            found = _record(line)
-            if found and found[1] in known:
-                self._verdicts[found[0]] = found[1]
+            record = _record(line)
+            if record and record[1] in known:
+                self._verdicts[record[0]] = record[1]
         if any(lines) and not self._verdicts:
             raise DataError(f"{path} holds no answers of a judge: name another file, to be made")
 
@@ -83,10 +83,10 @@ class Answers:
 
 def _record(line: str) -> tuple[str, str] | None:
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         return None
-    key, verdict = found.get("key"), found.get("verdict")
+    key, verdict = record.get("key"), record.get("verdict")
     return (key, verdict) if isinstance(key, str) and isinstance(verdict, str) else None

@@ -92,8 +92,8 @@ def key_from_environment() -> SecretStr:
 class _Passing(Exception):
     """A fault that may be gone at the next attempt; `wait` is what the endpoint asks for, in seconds."""
 
-    def __init__(self, said: str, wait: float | None = None) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
         self.wait = wait
 
 
@@ -152,8 +152,8 @@ class Endpoint:
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         fault = state.outcome.exception() if state.outcome else None
-        asked = fault.wait if isinstance(fault, _Passing) else None
-        seconds = self._backoff(state) if asked is None else min(asked, self.spec.longest_wait)
+        requested = fault.wait if isinstance(fault, _Passing) else None
+        seconds = self._backoff(state) if requested is None else min(requested, self.spec.longest_wait)
         if self._generator is None:
             return seconds
         with self._draw:  # longer by up to half, so that threads do not come back together
@@ -175,8 +175,8 @@ class Endpoint:
         try:
             return read(_content(reply.text))
         except ValueError:
-            said = f"an answer that cannot be read, {quoted}"
-        raise _Passing(said)
+            message = f"an answer that cannot be read, {quoted}"
+        raise _Passing(message)
 
     def _post(self, body: dict[str, Any]) -> _Reply:
         address = f"{self.spec.base_url}/chat/completions"
@@ -184,11 +184,11 @@ class Endpoint:
         try:
             with self._client.stream("POST", address, content=json.dumps(body), headers=headers) as response:
                 text = self._read(response).decode("utf-8", errors="replace")
-                asked = _retry_after(response.headers.get("retry-after", ""))
-                return _Reply(response.status_code, text, asked)
+                requested = _retry_after(response.headers.get("retry-after", ""))
+                return _Reply(response.status_code, text, requested)
         except httpx.RequestError as fault:
-            said = f"{type(fault).__name__} {self._quoted(str(fault))}"
-        raise _Passing(said)  # outside of the handler: what is raised holds no request
+            message = f"{type(fault).__name__} {self._quoted(str(fault))}"
+        raise _Passing(message)  # outside of the handler: what is raised holds no request
 
     def _read(self, response: httpx.Response) -> bytes:
         """Read the body; httpx's own timeout is that of each piece, which a slow drip never runs into."""
