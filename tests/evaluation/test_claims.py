@@ -42,10 +42,19 @@ HEAD = {
 def ledger_text(**changes):
     """A ledger of one claim, with some of its fields replaced."""
     claim = {
-        "id": "X1", "sentence": "A beats B.", "source": "ours", "kind": "better", "form": "share",
-        "table": "outcomes", "metric": "judge", "method": "init_sft", "than": "init_demo", "margin": 0.05,
-        "settings": ["h = 1"], "tasks": ["harmless"],
-    }  # fmt: skip
+        "id": "X1",
+        "sentence": "A beats B.",
+        "source": "ours",
+        "kind": "better",
+        "form": "share",
+        "table": "outcomes",
+        "metric": "judge",
+        "method": "init_sft",
+        "than": "init_demo",
+        "margin": 0.05,
+        "settings": ["h = 1"],
+        "tasks": ["harmless"],
+    }
     return yaml.safe_dump(HEAD | {"claims": [claim | changes]})
 
 
@@ -169,13 +178,15 @@ FORMED = {
     "late fall": ({"form": "late_fall"}, usual(init_sft=curve(2.0, n50=1.5)), 0.25),
     "falls apart": (
         {"form": "late_fall_difference"},
-        usual(init_sft=curve(2.0, n50=1.5), init_demo=curve(2, n50=1.8)), 0.15,
+        usual(init_sft=curve(2.0, n50=1.5), init_demo=curve(2, n50=1.8)),
+        0.15,
     ),
     "from the peak": (
         {"form": "fall_from_peak"},
-        usual(init_sft=curve(2.0, n4=2.4, n50=2.2), init_demo=curve(1, n50=1.4)), 0.1,
+        usual(init_sft=curve(2.0, n4=2.4, n50=2.2), init_demo=curve(1, n50=1.4)),
+        0.1,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", FORMED)

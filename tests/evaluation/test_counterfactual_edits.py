@@ -69,9 +69,13 @@ def test_a_worlds_own_edits_are_added():
 
 def test_effects_are_differences_over_the_spread_averaged_over_a_prompts_texts():
     rows = [
-        ("p", 0, ORIGINAL, 1.0), ("p", 0, "cut", 4.0), ("p", 1, ORIGINAL, 0.0), ("p", 1, "cut", 1.0),
-        ("q", 0, ORIGINAL, 2.0), ("q", 0, "cut", 0.0),
-    ]  # fmt: skip
+        ("p", 0, ORIGINAL, 1.0),
+        ("p", 0, "cut", 4.0),
+        ("p", 1, ORIGINAL, 0.0),
+        ("p", 1, "cut", 1.0),
+        ("q", 0, ORIGINAL, 2.0),
+        ("q", 0, "cut", 0.0),
+    ]
     table = pd.DataFrame(rows, columns=["prompt_id", "draw", "edit", "reward"]).assign(
         source="pi_sft", scorer="r"
     )

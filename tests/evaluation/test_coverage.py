@@ -28,13 +28,15 @@ def row(source, draw, text, logprob, logprob_demo, *, n_stray=0, value=2.0, n_to
 
 @pytest.fixture
 def table():
-    return pd.DataFrame([
-        row("pi_sft", 0, "a b c", -1.0, -3.0, n_tokens=4),
-        row("pi_sft", 1, "a b d", -2.0, -9.0, n_stray=2, value=0.5, n_tokens=6),
-        row("demonstrations", 0, "a b c", -2.0, -1.0),
-        row("demonstrations", 1, "x y", -9.0, -1.0, n_tokens=5),
-        row("demonstrations", 2, "z", -8.0, -2.0, value=0.0),
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            row("pi_sft", 0, "a b c", -1.0, -3.0, n_tokens=4),
+            row("pi_sft", 1, "a b d", -2.0, -9.0, n_stray=2, value=0.5, n_tokens=6),
+            row("demonstrations", 0, "a b c", -2.0, -1.0),
+            row("demonstrations", 1, "x y", -9.0, -1.0, n_tokens=5),
+            row("demonstrations", 2, "z", -8.0, -2.0, value=0.0),
+        ]
+    )
 
 
 def means(table, **named):
@@ -44,11 +46,19 @@ def means(table, **named):
 
 def test_the_metrics_by_hand(table):
     expected = {
-        "held_out_nll": (2 + 9 + 8) / 3, "forward_kl": (1 + 8 + 6) / 3, "reverse_kl": (2 + 7) / 2,
-        "reverse_kl_stray": 7 / 2, "stray_share": 1 / 2, "coverage": 1 / 2, "precision": 1 / 2,
-        "demonstration_precision": 2 / 3, "entropy": 1.5, "length": 5.0, "demonstration_length": 11 / 3,
+        "held_out_nll": (2 + 9 + 8) / 3,
+        "forward_kl": (1 + 8 + 6) / 3,
+        "reverse_kl": (2 + 7) / 2,
+        "reverse_kl_stray": 7 / 2,
+        "stray_share": 1 / 2,
+        "coverage": 1 / 2,
+        "precision": 1 / 2,
+        "demonstration_precision": 2 / 3,
+        "entropy": 1.5,
+        "length": 5.0,
+        "demonstration_length": 11 / 3,
         "self_similarity": 1 / 3,
-    }  # fmt: skip
+    }
     assert means(table) == pytest.approx(expected)
     assert set(expected) == set(METRICS) - {"precision_at_equal_length", "equal_length_share"}
 
@@ -160,7 +170,7 @@ def test_kl_of_sft_estimated_by_sampling_agrees_with_enumeration(small_world, tm
         "forward_kl": float(np.exp(demo) @ (demo - policy)),
         "reverse_kl": float(np.exp(policy) @ (policy - demo)),
         "entropy": float(-np.exp(policy) @ policy),
-    }  # fmt: skip
+    }
     good = {words for words in every if "no" in words}
     exact["precision"] = float(
         sum(np.exp(p) for words, p in zip(every, policy, strict=True) if words in good)

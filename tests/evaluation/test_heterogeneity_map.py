@@ -36,14 +36,18 @@ def cell(h, a, *, init_sft, init_demo, auc, matched=False, task="harmless", gain
 
 @pytest.fixture(scope="module")
 def cells():
-    return atlas(pd.concat([
-        cell(0, 0.1, init_sft=1.4, init_demo=1.8, auc=0.6),
-        cell(1, 0.1, init_sft=1.4, init_demo=1.0, auc=1.0),
-        cell(0, 0.9, init_sft=1.3, init_demo=1.3, auc=0.7, gain=0.5),
-        cell(1, 0.9, init_sft=1.3, init_demo=1.2, auc=0.9, gain=0.5),
-        cell(0, 0.1, init_sft=1.2, init_demo=1.5, auc=0.6, matched=True, gain=0.5),
-        cell(1, 0.1, init_sft=1.2, init_demo=1.0, auc=0.95, matched=True, gain=0.5),
-    ]))  # fmt: skip
+    return atlas(
+        pd.concat(
+            [
+                cell(0, 0.1, init_sft=1.4, init_demo=1.8, auc=0.6),
+                cell(1, 0.1, init_sft=1.4, init_demo=1.0, auc=1.0),
+                cell(0, 0.9, init_sft=1.3, init_demo=1.3, auc=0.7, gain=0.5),
+                cell(1, 0.9, init_sft=1.3, init_demo=1.2, auc=0.9, gain=0.5),
+                cell(0, 0.1, init_sft=1.2, init_demo=1.5, auc=0.6, matched=True, gain=0.5),
+                cell(1, 0.1, init_sft=1.2, init_demo=1.0, auc=0.95, matched=True, gain=0.5),
+            ]
+        )
+    )
 
 
 def one(cells, quantity, method, h=1.0, a=0.1, matched=False):
@@ -87,9 +91,14 @@ def test_what_can_be_measured_stands_beside_the_policies_scores(cells):
 def test_the_matched_row_stands_between_the_ends(cells):
     found = matched_rows(cells).set_index("h")
     assert list(found.columns) == [
-        "task", "lead, a = 0.1", "gain, a = 0.1", "lead, a = 0.1, matched", "gain, a = 0.1, matched",
-        "lead, a = 0.9", "gain, a = 0.9",
-    ]  # fmt: skip
+        "task",
+        "lead, a = 0.1",
+        "gain, a = 0.1",
+        "lead, a = 0.1, matched",
+        "gain, a = 0.1, matched",
+        "lead, a = 0.9",
+        "gain, a = 0.9",
+    ]
     assert found.loc[1.0, "lead, a = 0.1, matched"].startswith("0.10 [")
     assert found.loc[0.0, "gain, a = 0.1, matched"] == 0.5 == found.loc[0.0, "gain, a = 0.9"]
 

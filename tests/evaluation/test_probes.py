@@ -103,9 +103,14 @@ def two_sources(features, scores_of):
 
 def asked(table, both):
     found = probes.conditional_auc(
-        table, both, scorer="r", positive="demonstrations", negative="pi_sft",
-        generator=np.random.default_rng(0), resamples=20,
-    )  # fmt: skip
+        table,
+        both,
+        scorer="r",
+        positive="demonstrations",
+        negative="pi_sft",
+        generator=np.random.default_rng(0),
+        resamples=20,
+    )
     return found.set_index("within")["auc"]
 
 

@@ -95,10 +95,15 @@ def test_the_optimum_of_dpo_is_reached_by_weighting_the_demonstrators_exactly():
     """Every response once for each unit of its demonstrated mass: weights give the optimum's mean."""
     demo, init, value = np.array([0.5, 0.25, 0.25]), np.array([0.2, 0.2, 0.6]), np.array([1.0, 3.0, -2.0])
     drawn = np.repeat([0, 1, 2], [2, 1, 1])
-    table = pd.DataFrame({
-        "prompt_id": "p", "source": "demonstrations", "logprob_demo": np.log(demo)[drawn],
-        "logprob": np.log(init)[drawn], "value": value[drawn],
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "prompt_id": "p",
+            "source": "demonstrations",
+            "logprob_demo": np.log(demo)[drawn],
+            "logprob": np.log(init)[drawn],
+            "value": value[drawn],
+        }
+    )
     mixed = pd.concat([table, table.assign(source="pi_init", value=99.0)])  # samples of pi_init do not count
     found = score_vs_kl.dpo_optimum(mixed, task="harmless", seed=0, strengths=[1.0, 0.5, 0.1])
     judged = found[found["metric"] == "judge"].set_index("policy")["value"]

@@ -68,10 +68,18 @@ def test_a_reply_that_drips_is_given_up(judge, server, monkeypatch):
 @pytest.mark.parametrize(
     ("header", "waits"),
     [
-        ("7", 7), ("0.5", 0.5), ("0", 0), ("86400", 120), ("-5", 0), ("soon", 1), ("nan", 1), ("inf", 1),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Fri, 31 Dec 2199 23:59:59 GMT", 120),
+        ("7", 7),
+        ("0.5", 0.5),
+        ("0", 0),
+        ("86400", 120),
+        ("-5", 0),
+        ("soon", 1),
+        ("nan", 1),
+        ("inf", 1),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Fri, 31 Dec 2199 23:59:59 GMT", 120),
     ],
-)  # fmt: skip
+)
 def test_retry_after_is_honoured_up_to_a_limit(header, waits, judge, server):
     server.reply = lambda body, nth: (429, "", {"Retry_After": header}) if nth == 0 else longer(body)
     judge(PAIRS[:1])
@@ -244,10 +252,16 @@ def test_what_the_environment_lacks_is_named(judge, server, monkeypatch):
 @pytest.mark.parametrize(
     "url",
     [
-        "http://me:Secret@127.0.0.1/v1", "http://Secret@127.0.0.1/v1", "http://127.0.0.1/v1?key=Secret",
-        "http://127.0.0.1/v1#Secret", "127.0.0.1/Secret", "ftp://127.0.0.1/Secret", "http://host:Secret", "http:///Secret",
+        "http://me:Secret@127.0.0.1/v1",
+        "http://Secret@127.0.0.1/v1",
+        "http://127.0.0.1/v1?key=Secret",
+        "http://127.0.0.1/v1#Secret",
+        "127.0.0.1/Secret",
+        "ftp://127.0.0.1/Secret",
+        "http://host:Secret",
+        "http:///Secret",
     ],
-)  # fmt: skip
+)
 def test_addresses_that_hold_more_than_an_address_are_refused_without_being_told(url, server, monkeypatch):
     monkeypatch.setenv("AFD_JUDGE_URL", url)
     with pytest.raises(SpecError, match="base_url must") as told:

@@ -141,10 +141,13 @@ def test_a_failed_run_keeps_its_answers_and_the_next_asks_for_the_rest(concurren
 @pytest.mark.parametrize(
     "change",
     [
-        {"model": "other"}, {"temperature": 1.0}, {"temperature": None}, {"max_tokens": 4},
+        {"model": "other"},
+        {"temperature": 1.0},
+        {"temperature": None},
+        {"max_tokens": 4},
         {"criterion": "Short."},
     ],
-)  # fmt: skip
+)
 def test_another_question_is_asked_anew(change, judge, server):
     judge()
     judge(**change)
