@@ -9,12 +9,13 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from afd_study.errors import DataError, unknown_name
 from afd_study.evaluation.ranking import rank_correlation
 from afd_study.evaluation.statistics import require_columns
 from afd_study.evaluation.verdicts import Kind
+from afd_study.settings import Settings
 
 VALUE_COLUMNS = ("task", "setting", "seed", "table", "metric", "method", "n", "value")
 """Means over prompts; n is 0 where it means nothing."""
@@ -22,13 +23,12 @@ SIZES = (1, 2, 4, 8, 16, 32, 50)
 """The n at which table `values` holds the judge's means."""
 
 
-class Claim(BaseModel):
+class Claim(Settings):
     """One claim and the rule that judges it; `claims.yaml` says what the fields mean.
 
     A claim without `tasks` is judged in all tasks of its ledger (claims.load_ledger fills them in).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     id: str
     sentence: str
     source: str
@@ -63,19 +63,22 @@ class Values:
         self._cells = dict(iter(seeded.groupby(keys)["value"]))
         self._seeds = {method: set(part) for method, part in frame.groupby("method")["seed"]}
         sizes = frame[frame["metric"] == "judge"].groupby("method")["n"].max()
-        self.levels = set(sizes.index[sizes <= 1])  # nothing is picked: a policy's own score, demonstrations'
+        self.levels = set(sizes.index[sizes <= 1])  # a policy's or the demonstrations' own score: no picks
         self.settings = list(dict.fromkeys(frame["setting"]))
 
     def complete(self, methods: Iterable[str], seeds: Iterable[int]) -> bool:
-        """Tell whether each of the methods has values at every one of the seeds, in some cell."""
+        """Return whether each of the methods has values at every one of the seeds, in some cell."""
         return all(set(seeds) <= self._seeds.get(method, set()) for method in methods)
 
     def has(self, task: str, setting: str, metric: str, method: str) -> bool:
-        """Tell whether there is any value of a method in a cell."""
+        """Return whether there is any value of a method in a cell."""
         return any(key[:4] == (task, setting, metric, method) for key in self._cells)
 
     def at(self, task: str, setting: str, metric: str, method: str, n: int = 0) -> "pd.Series[float]":
-        """Return the values by seed; a level that is known at n = 1 alone is taken there."""
+        """Return the values by seed; a method that has a score at n = 1 alone has it at every n.
+
+        Raises SpecError for a setting without any values, DataError where this one value is missing.
+        """
         for size in (n, 1, 0) if method in self.levels else (n,):
             if (task, setting, metric, method, size) in self._cells:
                 return self._cells[task, setting, metric, method, size]
@@ -97,7 +100,7 @@ class Values:
         return gap.where(gap > 0)
 
     def lead(self, task: str, setting: str, method: str, than: str) -> "pd.Series[float]":
-        """Return how far a method's pick lies above another's, as a share of the gap."""
+        """Return how far one method's pick lies above that of the other, as a share of the gap."""
         n = self.n
         ahead = self.judge(task, setting, method, n) - self.judge(task, setting, than, n)
         return ahead / self.gap(task, setting)

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.evaluation.claim_effects import FORMS, Claim, Values, same_h
 from afd_study.evaluation.identities import IDENTITIES
 from afd_study.evaluation.statistics import seed_interval
 from afd_study.evaluation.verdicts import verdict
+from afd_study.settings import Settings
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     "outcomes": ("judge",),
@@ -42,14 +43,13 @@ RESULT_COLUMNS = (
 )
 
 
-class Ledger(BaseModel):
+class Ledger(Settings):
     """The whole file.
 
     `tasks` are those in which claims are judged, `usual` lists most claims' settings, `coverage_only` the
     settings without picks.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     tasks: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=8)
     level: float
@@ -158,9 +158,13 @@ Runs = Mapping[str, pd.DataFrame]
 def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) -> pd.DataFrame:
     """Judge every claim in every cell: a table of RESULT_COLUMNS and what the claim compares.
 
-    The further columns are form, unit, table, metric, method, than, run and post_hoc. A claim is judged
-    on the run that it names, both sides on the same policies; where that lacks a ledger seed it is not
-    yet tested; other seeds are not counted. `identities` gives each identity's error.
+    The further columns are form, unit, table, metric, method, than, run and post_hoc. Both sides of a claim
+    are taken from the run that it names, and so from the same policies. Where that run lacks a seed of the
+    ledger, the claim is not yet tested. Seeds outside of the ledger do not count. `identities` gives each
+    identity's error.
+
+    Raises SpecError for a setting without values and an identity without an error, DataError for missing or
+    repeated values.
     """
     values = _by_run(ledger, runs)
     rows = []
@@ -213,7 +217,7 @@ def _row(claim: Claim, task: str, setting: str, values: Values | None, ledger: L
 
 
 def _made(claim: Claim, values: Values, seeds: Iterable[int]) -> bool:
-    """Tell whether a claim can be judged: arms are run one by one, not all at every seed of the ledger."""
+    """Return whether a claim can be judged: not all arms are run at every seed of the ledger."""
     return claim.run != "arms" or values.complete({claim.method, claim.than} - {""}, seeds)
 
 
@@ -241,11 +245,11 @@ def _front(claim: Claim) -> dict[str, Any]:
 
 
 def chance(results: pd.DataFrame, level: float) -> dict[str, float]:
-    """Return the number of rows and of different tests, and of false verdicts to be expected by chance.
+    """Return the numbers of rows, of different tests, and of false verdicts to be expected by chance.
 
-    Marks reach no policy: where a claim compares nothing that reads them, its rows with and without marks
-    are one test. Were every effect at its margin, an interval of level 0.95 would lie wholly on one side of
-    it in 5 % of the tests.
+    Marks reach no policy. Where a claim compares nothing that reads them, its rows with and without marks are
+    one test. If every effect lay at its margin, an interval of level 0.95 would lie wholly on one side of it
+    in 5 % of the tests.
     """
     tested = results[results["n_seeds"] > 0]
     tests = len(tested.drop_duplicates(["id", "task", "effect", "low", "high"]))

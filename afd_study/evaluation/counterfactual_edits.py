@@ -1,7 +1,7 @@
 """Counterfactual pairs: a text and the same text with one thing changed, for any text in sentences.
 
-What a reward model pays for an edit says what it has learned, beside what the edit is worth to the judge.
-A controlled world adds edits of its own (its mark, its style, its substance).
+How much an edit changes a model's reward shows what the model has learned, beside how much it changes the
+judge's score. A controlled world adds edits of its own (of its mark, its style, its substance).
 """
 
 import re
@@ -34,7 +34,7 @@ def _twice(text: str) -> str:
 
 
 def _doubled(text: str) -> str:
-    """Double the word in the middle: a slip."""
+    """Double the word in the middle, as a slip of the pen would."""
     words = text.split()
     place = len(words) // 2
     return " ".join([*words[:place], *words[place : place + 1], *words[place:]])
@@ -75,7 +75,7 @@ def counterfactuals(
 
 
 def edit_effects(scores: pd.DataFrame, *, task: str, seed: int, spread: Mapping[str, float]) -> pd.DataFrame:
-    """Return what each scorer pays for each edit: columns task, seed, method, edit, prompt_id, value.
+    """Return how each edit changes each scorer's reward: columns task, seed, method, edit, prompt_id, value.
 
     `scores`: prompt_id, source, draw, edit, scorer, reward. A value is the mean over a prompt's texts of
     (edited - original), divided by `spread`, the scorer's standard deviation within prompts on its pool, so

@@ -1,4 +1,4 @@
-"""Covering and seeking, measured: how a policy and the demonstrators differ where both laws are exact.
+"""Covering and seeking: how a policy and the demonstrators differ, where both laws are exact.
 
 Input is table `densities`, a row a response: prompt_id, source, draw, text, n_tokens, logprob (nats of the
 whole response under the policy), logprob_demo (under the demonstrators' exact law), n_stray (words that only

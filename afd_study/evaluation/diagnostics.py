@@ -1,7 +1,7 @@
 """What a scorer knows: how it ranks responses beside the judge, and how well it tells two sources apart.
 
-The two go together: a discriminator that is right every time may have learned its author's style and rank
-no better than chance.
+The two belong together: a discriminator that is right every time may have learned the writers' style, and
+rank responses no better than chance.
 """
 
 from collections.abc import Iterable

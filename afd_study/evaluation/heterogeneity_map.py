@@ -86,7 +86,7 @@ def winners(
 
 
 def measured(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return what each cell shows besides leads: the policies' own scores, and what can be measured.
+    """Return what each cell shows besides leads: the policies' own scores, and what needs no judge.
 
     Columns task, h, a, matched, pi_sft and demonstrations (mean scores, judge's points), and for each
     discriminator its held-out AUC at its own sources: over all pairs (over those alike in length).
@@ -101,9 +101,9 @@ def measured(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def matched_rows(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
-    """Return Init-SFT's lead at the first style as trained, there at matched gain, and at the last style.
+    """Return Init-SFT's lead at the lowest a as trained, at the lowest a at matched gain, at the highest a.
 
-    For each h that has a matched cell. Columns task, h, then for each of the three the lead with its
+    A row for each h that has a matched cell. Columns task, h, then for each of the three the lead with its
     interval and pi_SFT's gain (judge points).
     """
     first, last = cells["a"].min(), cells["a"].max()
@@ -127,21 +127,22 @@ def matched_rows(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFra
 
 
 def predicted(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
-    """Return how what can be measured ranks the cells beside what it should predict, task by task.
+    """Return how well AUCs, which need no judge, rank the cells by Init-SFT's lead, task by task.
 
-    Columns task, metric (auc, auc_without_length), n_cells, correlation: Spearman's, over cells, of the
-    rival's AUC minus Init-SFT's and of Init-SFT's lead; by h: the same of h itself in the AUCs' place, which
-    nobody with real demonstrations knows; within h: the mean of the correlations among cells of equal h.
+    Columns: task; metric (auc, auc_without_length); n_cells; correlation, which is Spearman's, over cells,
+    between the rival's AUC minus Init-SFT's and Init-SFT's lead; "by h", the same with h in the AUCs' place,
+    which nobody with real demonstrations knows; "within h", the mean of the correlations among cells of equal
+    h.
     """
     keys, rows = ["h", "a", "matched"], []
     for task, part in cells.groupby("task", sort=True):
         lead = part[(part["quantity"] == "lead") & (part["method"] == rival)].set_index(keys)["mean"]
         for metric in ("auc", "auc_without_length"):
             auc = part[part["quantity"] == metric].pivot(index=keys, columns="method", values="mean")
-            both = pd.DataFrame({"told": auc[rival] - auc["init_sft"], "lead": lead}).dropna().reset_index()
-            within = [_ranks_alike(some, "told") for _, some in both.groupby("h")]
-            found = (_ranks_alike(both, "told"), _ranks_alike(both, "h"), float(np.mean(within)))
-            rows.append((task, metric, len(both), *found))
+            both = pd.DataFrame({"auc": auc[rival] - auc["init_sft"], "lead": lead}).dropna().reset_index()
+            within = [_ranks_alike(some, "auc") for _, some in both.groupby("h")]
+            overall = (_ranks_alike(both, "auc"), _ranks_alike(both, "h"))
+            rows.append((task, metric, len(both), *overall, float(np.mean(within))))
     return pd.DataFrame(rows, columns=["task", "metric", "n_cells", "correlation", "by h", "within h"])
 
 

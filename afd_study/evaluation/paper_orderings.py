@@ -104,7 +104,8 @@ def orderings(
             outcome = verdict(low=low, high=high, kind=comparison.kind, margin=comparison.margin)
             rows.append(dict(zip(by, cell, strict=True)) | asdict(comparison) | effect | {"verdict": outcome})
     front = [*by, "claim", "method", "than", "kind", "n", "margin", "effect", "low", "high", "verdict"]
-    return pd.DataFrame(rows)[[*front, "difference", "gap", "interval", "n_seeds", "n_prompts"]]
+    columns = [*front, "difference", "gap", "interval", "n_seeds", "n_prompts"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _paired(part: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:

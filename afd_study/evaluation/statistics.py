@@ -1,7 +1,7 @@
-"""Arrays in, numbers out: means with intervals, over seeds or over prompts.
+"""Means with intervals, over seeds or over prompts.
 
-What is undefined (an interval from one seed and one prompt) is NaN; each docstring says when. Randomness
-comes in as a NumPy Generator.
+What is undefined (such as an interval from one seed and one prompt) is NaN; each docstring says when.
+Resampling draws from the NumPy generator that it is given.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Answers that were paid for: a file to which each is added when it comes, so that none is asked for twice.
+"""A file of answers: each is added when it comes, so that no question is paid for twice.
 
 One JSON object a line, {"key": ..., "verdict": ...}. A key is a hash of the question; neither questions nor
 anything of the endpoint's key is in the file.
