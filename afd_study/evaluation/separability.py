@@ -3,31 +3,37 @@
 A reward model trained to tell two sources apart learns whatever tells them apart most cheaply. Here that is
 measured with readers so simple that one knows what they read: length, surface features, the first word, or a
 bag of words. Each reader is a logistic regression (scikit-learn), fitted on some prompts and tried on others.
+
+scikit-learn is imported where a reader is made: that takes half a second, and pages from frozen tables, which
+import this module, make none.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
 from afd_study.errors import DataError, SpecError, unknown_name
 from afd_study.evaluation.ranking import stratified_auc, weighted_auc
 from afd_study.evaluation.statistics import BOOTSTRAP, bootstrap_statistic, require_columns
 from afd_study.evaluation.text_features import LENGTHS, SURFACE, Feature, length_bins, tokens, words
 
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+
 MAX_WORDS = 2000
 TOLERANCE = 1e-6  # the largest slope of the mean log loss at which the fit stops
 
 
-def _measured(features: Mapping[str, Feature]) -> Pipeline:
+def _measured(features: Mapping[str, Feature]) -> "Pipeline":
     """Encode texts as features, standardised by their mean and spread over the training texts."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
     def measure(texts: Sequence[str]) -> NDArray[np.float64]:
         return np.array([[feature(text) for feature in features.values()] for text in texts], dtype=float)
@@ -35,11 +41,15 @@ def _measured(features: Mapping[str, Feature]) -> Pipeline:
     return make_pipeline(FunctionTransformer(measure), StandardScaler())
 
 
-def _bag(split: Callable[[str], list[str]]) -> Pipeline:
+def _bag(split: Callable[[str], list[str]]) -> "Pipeline":
     """Encode texts as log(1 + count) of the words that occur in two training texts or more, at unit length.
 
     Of more than MAX_WORDS such words the most frequent ones are kept.
     """
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, Normalizer
+
     counts = CountVectorizer(analyzer=split, min_df=2, max_features=MAX_WORDS)
     return make_pipeline(counts, FunctionTransformer(_log1p, accept_sparse=True), Normalizer())
 
@@ -52,7 +62,7 @@ def _first_word(text: str) -> list[str]:
     return words(text)[:1]
 
 
-FEATURES: Mapping[str, Callable[[], Pipeline]] = {
+FEATURES: "Mapping[str, Callable[[], Pipeline]]" = {
     "length": partial(_measured, LENGTHS),
     "surface": partial(_measured, SURFACE),
     "first word": partial(_bag, _first_word),
@@ -138,10 +148,12 @@ def split_by_prompt(
     return part[~is_test], part[is_test]
 
 
-def _regression(l2: float) -> LogisticRegression:
+def _regression(l2: float) -> "LogisticRegression":
     """Return a regression that will minimise the summed log loss + l2 / 2 |weights|^2, intercept free."""
     if not l2 > 0:
         raise SpecError(f"l2 must be positive, got {l2}; without it separable texts have no finite optimum")
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(C=1 / l2, tol=TOLERANCE, max_iter=1000)
 
 

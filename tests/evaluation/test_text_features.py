@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from afd_study.evaluation.text_features import LENGTH_BINS, LENGTHS, SURFACE, length_bins, tokens, words
 
@@ -21,8 +22,9 @@ def test_bins_of_length_hold_equally_many_texts():
     assert len(sizes) == LENGTH_BINS and set(sizes) == {10}
 
 
-def test_probes_do_without_scikit_learn():
-    """Pages from frozen tables import the probes, and no reader is fitted there."""
-    command = "import sys, afd_study.evaluation.probes; print('sklearn' in sys.modules)"
+@pytest.mark.parametrize("module", ["probes", "separability"])
+def test_scikit_learn_is_imported_only_where_a_reader_is_made(module):
+    """Pages from frozen tables import both modules, and fit no reader."""
+    command = f"import sys, afd_study.evaluation.{module}; print('sklearn' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
