@@ -164,10 +164,10 @@ def test_a_comparison_of_tasks_names_the_one_that_has_no_values():
 
 
 def test_methods_are_checked_against_what_there_is():
-    known = {"init_sft", "init_demo"}
-    check_methods(load_ledger(ledger_text()), known)
+    names = {"init_sft", "init_demo"}
+    check_methods(load_ledger(ledger_text()), names)
     with pytest.raises(SpecError, match="'init_dmeo': did you mean 'init_demo'"):
-        check_methods(load_ledger(ledger_text(than="init_dmeo")), known)
+        check_methods(load_ledger(ledger_text(than="init_dmeo")), names)
 
 
 # effects, by hand: the gap from random to oracle is 2 points
@@ -259,10 +259,10 @@ def test_other_seeds_are_not_counted():
 def test_an_identity_holds_within_its_tolerance():
     rule = {"kind": "identity", "form": "identity", "metric": "sft_is_forward_kl", "margin": 1e-9}
     for error, expected in ((1e-12, "supported"), (1e-3, "contradicted"), (np.nan, "contradicted")):
-        found = judge_claims(
+        result = judge_claims(
             load_ledger(ledger_text(**rule)), {"ledger": values(usual())}, ERRORS | {rule["metric"]: error}
         )
-        assert found["verdict"].item() == expected
+        assert result["verdict"].item() == expected
 
 
 def test_a_claim_is_judged_on_the_run_that_it_names():
@@ -270,8 +270,8 @@ def test_a_claim_is_judged_on_the_run_that_it_names():
     ledger = load_ledger(ledger_text(method="demonstrations", than="spin", run="arms"))
     here = values(usual(demonstrations={1: 2.0}))
     there = values(usual(demonstrations={1: 2.0}, spin={1: 1.4}))
-    found = judge_claims(ledger, {"ledger": here, "arms": there}, ERRORS).iloc[0]
-    assert found["effect"] == pytest.approx(0.3) and found["verdict"] == "supported"
+    result = judge_claims(ledger, {"ledger": here, "arms": there}, ERRORS).iloc[0]
+    assert result["effect"] == pytest.approx(0.3) and result["verdict"] == "supported"
     other_seeds = {"ledger": here, "arms": there.assign(seed=there["seed"] - 1000)}
     not_yet_made = {"ledger": there, "arms": here}
     not_at_all_seeds = {"arms": there[~((there["method"] == "spin") & (there["seed"] == 1003))]}

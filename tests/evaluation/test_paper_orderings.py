@@ -74,10 +74,10 @@ def test_settings_are_never_merged():
     table = pd.concat([outcomes(LEVELS).assign(setting=0), outcomes(LEVELS).assign(setting=1)])
     with pytest.raises(DataError, match="add the column that tells them apart"):
         judged(table)
-    found = od.orderings(
+    result = od.orderings(
         table, [COMPARISON], generator=np.random.default_rng(0), by=("task", "setting", "judge")
     )
-    assert list(found["setting"]) == [0, 1]
+    assert list(result["setting"]) == [0, 1]
 
 
 def test_unpaired_prompts_are_refused():

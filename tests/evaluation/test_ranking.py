@@ -24,8 +24,8 @@ def test_rank_correlation_with_ties_is_pearson_of_mid_ranks():
 
 
 def test_constant_scores_have_no_rank_correlation():
-    found = ranking.rank_correlation([[1.0, 2.0], [1.0, 2.0]], [[5.0, 5.0], [1.0, 2.0]])
-    assert np.isnan(found[0]) and found[1] == pytest.approx(1.0)
+    result = ranking.rank_correlation([[1.0, 2.0], [1.0, 2.0]], [[5.0, 5.0], [1.0, 2.0]])
+    assert np.isnan(result[0]) and result[1] == pytest.approx(1.0)
     assert np.isnan(ranking.rank_correlation([1.0], [2.0]))
 
 
@@ -67,13 +67,13 @@ def test_auc_of_many_weightings_is_that_of_scikit_learn_one_by_one():
 def test_auc_within_strata_counts_pairs_alike():
     scores, flags = [3.0, 1.0, 0.0, 9.0, 5.0], [True, True, False, False, True]
     strata, weights = ["a", "a", "a", "b", "b"], [[1, 1, 1, 1, 1], [1, 0, 2, 1, 1], [0, 0, 0, 1, 0]]
-    found = ranking.stratified_auc(scores, positive=flags, strata=strata, weights=weights)
+    result = ranking.stratified_auc(scores, positive=flags, strata=strata, weights=weights)
     # a: two pairs won; b: one pair lost
-    assert found[:2] == pytest.approx([2 / 3, 2 / 3]) and np.isnan(found[2])
+    assert result[:2] == pytest.approx([2 / 3, 2 / 3]) and np.isnan(result[2])
 
 
 def test_auc_weighs_what_it_is_given_and_refuses_nan():
-    found = ranking.weighted_auc([0.1, 0.4], positive=[False, True], weights=[[0, 1], [1, 1]])
-    assert np.isnan(found[0]) and found[1] == 1
+    result = ranking.weighted_auc([0.1, 0.4], positive=[False, True], weights=[[0, 1], [1, 1]])
+    assert np.isnan(result[0]) and result[1] == 1
     with pytest.raises(DataError, match="NaN"):
         auc([np.nan], [1.0])

@@ -25,7 +25,7 @@ def sentence(generator, length=10, extra=()):
 
 
 def separated(table, seed=0, **settings):
-    found = sp.separability(
+    result = sp.separability(
         table,
         positive="demonstrations",
         negative="pi_init",
@@ -33,7 +33,7 @@ def separated(table, seed=0, **settings):
         resamples=100,
         **settings,
     )
-    return found.set_index(["features", "adjustment"])
+    return result.set_index(["features", "adjustment"])
 
 
 def test_the_same_law_is_not_told_apart():

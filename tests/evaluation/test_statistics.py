@@ -14,17 +14,17 @@ def generator(seed=0):
 
 
 def test_t_interval_by_the_table():
-    found = st.t_interval([1.0, 2.0, 3.0])
-    assert found.mean == pytest.approx(2.0)
-    assert found.high - 2.0 == pytest.approx(4.302652729911275 / np.sqrt(3), abs=1e-9)
-    assert 2.0 - found.low == pytest.approx(found.high - 2.0)
+    result = st.t_interval([1.0, 2.0, 3.0])
+    assert result.mean == pytest.approx(2.0)
+    assert result.high - 2.0 == pytest.approx(4.302652729911275 / np.sqrt(3), abs=1e-9)
+    assert 2.0 - result.low == pytest.approx(result.high - 2.0)
 
 
 def test_t_interval_by_the_table_at_another_level_and_for_columns():
-    found = st.t_interval([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [4.0, 5.0]], level=0.9)
+    result = st.t_interval([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0], [4.0, 5.0]], level=0.9)
     # t(.95, 3) = 2.3534, sd of 1 ... 4 is sqrt(5 / 3)
-    assert found.high == pytest.approx([2.5 + 2.3533634348 * np.sqrt(5 / 3) / 2, 5.0])
-    assert found.low[1] == 5.0
+    assert result.high == pytest.approx([2.5 + 2.3533634348 * np.sqrt(5 / 3) / 2, 5.0])
+    assert result.low[1] == 5.0
 
 
 @pytest.mark.parametrize("means", [[1.0], [], [[[1.0]], [[2.0]]]])
@@ -35,11 +35,11 @@ def test_t_interval_refuses_one_seed_and_odd_shapes(means):
 
 def test_t_intervals_of_each_key_are_those_of_its_values():
     rows = pd.DataFrame({"task": ["b", "b", "b", "a", "a"], "value": [1.0, 2.0, 6.0, 4.0, 4.0]})
-    found = st.t_intervals(rows, ("task",))
-    assert list(found["task"]) == ["a", "b"] and list(found["n_seeds"]) == [2, 3]
+    result = st.t_intervals(rows, ("task",))
+    assert list(result["task"]) == ["a", "b"] and list(result["n_seeds"]) == [2, 3]
     expected = st.t_interval([1.0, 2.0, 6.0])
-    assert found.loc[1, ["mean", "low", "high"]].tolist() == [expected.mean, expected.low, expected.high]
-    assert found.loc[0, ["low", "high"]].tolist() == [4.0, 4.0]
+    assert result.loc[1, ["mean", "low", "high"]].tolist() == [expected.mean, expected.low, expected.high]
+    assert result.loc[0, ["low", "high"]].tolist() == [4.0, 4.0]
     with pytest.raises(DataError, match="setting"):
         st.t_intervals(rows, ("setting",))
     with pytest.raises(DataError, match="at least 2 seeds"):
@@ -159,5 +159,5 @@ def test_interval_leaves_out_rows_without_a_key():
     rows = frame([[1.0, 3.0], [2.0, 4.0]], [0, 1], ["a", "b"]).assign(method="m")
     odd = rows.assign(method=None, value=100.0)
     options = {"by": ("method",), "generator": generator()}
-    found = st.interval(pd.concat([odd, rows], ignore_index=True), **options)
-    pd.testing.assert_frame_equal(found, st.interval(rows, **options), check_dtype=False)
+    result = st.interval(pd.concat([odd, rows], ignore_index=True), **options)
+    pd.testing.assert_frame_equal(result, st.interval(rows, **options), check_dtype=False)
