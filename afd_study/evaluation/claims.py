@@ -117,7 +117,7 @@ def _check(claim: Claim, ledger: Ledger) -> None:
             raise unknown_name(f"identity {where}", claim.metric, IDENTITIES)
         return
     others = [claim.against] if claim.form == "between_tasks" else []
-    for kind, name, known in (
+    for kind, name, names in (
         ("form", claim.form, FORMS),
         ("table", claim.table, METRICS),
         ("metric", claim.metric, METRICS.get(claim.table, ())),
@@ -125,8 +125,8 @@ def _check(claim: Claim, ledger: Ledger) -> None:
         *(("setting", setting, ledger.settings) for setting in (*claim.settings, *_against(claim))),
         *(("task", task, ledger.tasks) for task in (*claim.tasks, *others)),
     ):
-        if name not in known:
-            raise unknown_name(f"{kind} {where}", name, known)
+        if name not in names:
+            raise unknown_name(f"{kind} {where}", name, names)
     if not claim.settings:
         raise SpecError(f"claim {claim.id} names no setting; every verdict holds for one")
     if claim.form == "between_tasks" and claim.against in claim.tasks:

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from afd_study.errors import unknown_name
+from afd_study.evaluation.pools import ROW
 from afd_study.evaluation.statistics import require_columns
 
-ROW = ("prompt_id", "source", "draw")
 ORIGINAL = "original"
 OTHER = "another prompt's answer"
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+|[^.!?]+$")

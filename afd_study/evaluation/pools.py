@@ -12,6 +12,8 @@ from afd_study.evaluation.statistics import require_columns
 from afd_study.records import TABLES, checked
 
 SCORE_COLUMNS = TABLES["scores"].columns
+ROW = TABLES["samples"].key
+"""The columns that name a response."""
 
 
 class Pool(NamedTuple):

@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from afd_study.errors import DataError, unknown_name
-from afd_study.evaluation.pools import finite
+from afd_study.evaluation.pools import ROW, finite
 from afd_study.evaluation.ranking import stratified_auc, weighted_auc
 from afd_study.evaluation.statistics import BOOTSTRAP, bootstrap_statistic, require_columns
 from afd_study.evaluation.text_features import LENGTHS, SURFACE, length_bins
 
-ROW = ("prompt_id", "source", "draw")
 STRATA: dict[str, tuple[str, ...]] = {
     "none": (),
     "length": ("length",),

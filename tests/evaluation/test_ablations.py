@@ -93,3 +93,17 @@ def test_counts_are_numbers_and_not_words():
     both = pd.concat([line("preferences", counts), level])
     result = equal_score(both, rising="preferences", level="init_sft")
     assert result["count"].tolist() == pytest.approx([np.sqrt(200 * 1000)] * 3)
+
+
+def test_a_task_of_any_name_has_its_own_rows():
+    by_value = {"100": [0.0, 0.2], "1000": [1.0, 1.1]}
+    tasks = ("harmless", "honest", "brief")
+    three = pd.concat([line("preferences", by_value, task=task) for task in tasks])
+    assert effects(three)["task"].tolist() == list(tasks)
+    assert responses(three)["task"].tolist() == [task for task in tasks for _ in by_value]
+    levels = pd.concat(
+        [line("init_sft", {"100": [0.5, 0.5], "1000": [0.5, 0.5]}, task=task) for task in tasks]
+    )
+    equal_counts = equal_score(pd.concat([three, levels]), rising="preferences", level="init_sft")
+    assert equal_counts.groupby("task")["count"].agg(list).map(tuple).nunique() == 1
+    assert set(equal_counts["task"]) == set(tasks)

@@ -34,20 +34,22 @@ def cell(h, a, *, init_sft, init_demo, auc, matched=False, task="harmless", gain
     return pd.DataFrame(rows, columns=list(VALUE_COLUMNS))
 
 
+def whole_map(task="harmless"):
+    """Values of four cells, and of two more at matched gain."""
+    rows = [
+        cell(0, 0.1, init_sft=1.4, init_demo=1.8, auc=0.6, task=task),
+        cell(1, 0.1, init_sft=1.4, init_demo=1.0, auc=1.0, task=task),
+        cell(0, 0.9, init_sft=1.3, init_demo=1.3, auc=0.7, gain=0.5, task=task),
+        cell(1, 0.9, init_sft=1.3, init_demo=1.2, auc=0.9, gain=0.5, task=task),
+        cell(0, 0.1, init_sft=1.2, init_demo=1.5, auc=0.6, matched=True, gain=0.5, task=task),
+        cell(1, 0.1, init_sft=1.2, init_demo=1.0, auc=0.95, matched=True, gain=0.5, task=task),
+    ]
+    return pd.concat(rows)
+
+
 @pytest.fixture(scope="module")
 def cells():
-    return atlas(
-        pd.concat(
-            [
-                cell(0, 0.1, init_sft=1.4, init_demo=1.8, auc=0.6),
-                cell(1, 0.1, init_sft=1.4, init_demo=1.0, auc=1.0),
-                cell(0, 0.9, init_sft=1.3, init_demo=1.3, auc=0.7, gain=0.5),
-                cell(1, 0.9, init_sft=1.3, init_demo=1.2, auc=0.9, gain=0.5),
-                cell(0, 0.1, init_sft=1.2, init_demo=1.5, auc=0.6, matched=True, gain=0.5),
-                cell(1, 0.1, init_sft=1.2, init_demo=1.0, auc=0.95, matched=True, gain=0.5),
-            ]
-        )
-    )
+    return atlas(whole_map())
 
 
 def one(cells, quantity, method, h=1.0, a=0.1, matched=False):
@@ -115,3 +117,13 @@ def test_prediction_is_a_rank_correlation_over_cells(cells):
         pd.Series(measured)[h == rank].rank().corr(pd.Series(lead)[h == rank].rank()) for rank in set(h)
     ]
     assert result.loc["auc", "within h"] == pytest.approx(np.mean(within))
+
+
+@pytest.mark.parametrize("table", [winners, measured, matched_rows, predicted])
+def test_a_task_of_any_name_has_its_own_rows(cells, table):
+    tasks = ("harmless", "honest", "brief")
+    both = table(atlas(pd.concat([whole_map(task) for task in tasks])))
+    alone = table(cells).drop(columns="task")
+    for task in tasks:
+        rows = both[both["task"] == task].drop(columns="task").reset_index(drop=True)
+        pd.testing.assert_frame_equal(rows, alone, check_column_type=False)

@@ -24,8 +24,8 @@ def question_key(base_url: str, body: dict[str, Any]) -> str:
 class Answers:
     """The verdicts in a file, by question; `keep` adds one, from any thread."""
 
-    def __init__(self, path: Path, known: Container[str]) -> None:
-        """Read `path`, if it is there; `known` are the verdicts that there are.
+    def __init__(self, path: Path, verdicts: Container[str]) -> None:
+        """Read `path`, if it is there; `verdicts` are those that a judge can give.
 
         A line that an interruption cut short is passed over, and so is one with another verdict. Raises
         DataError for a file that holds something else, StoreError for one that cannot be read.
@@ -39,7 +39,7 @@ class Answers:
         *lines, self._torn = text.split("\n")
         for line in lines:
             record = _record(line)
-            if record and record[1] in known:
+            if record and record[1] in verdicts:
                 self._verdicts[record[0]] = record[1]
         if any(lines) and not self._verdicts:
             raise DataError(f"{path} holds no answers of a judge: name another file, to be made")

@@ -118,20 +118,20 @@ def compare(
     )
 
 
-def order_effects(judged: pd.DataFrame) -> OrderEffects:
+def order_effects(judgements: pd.DataFrame) -> OrderEffects:
     """Sum up what `compare` returned: score, ties, and how far the order of showing decides.
 
     Raises DataError where columns are missing.
     """
-    require_columns(judged, ("forward", "backward", "score", "consistent"))
-    if not len(judged):
+    require_columns(judgements, ("forward", "backward", "score", "consistent"))
+    if not len(judgements):
         return OrderEffects(0, *[float("nan")] * 4)
-    verdicts = judged[["forward", "backward"]].to_numpy(dtype=float)
+    verdicts = judgements[["forward", "backward"]].to_numpy(dtype=float)
     return OrderEffects(
-        pairs=len(judged),
-        score=float(judged["score"].mean()),
+        pairs=len(judgements),
+        score=float(judgements["score"].mean()),
         ties=float((verdicts == VALUES["tie"]).mean()),
-        inconsistent=float((~judged["consistent"].astype(bool)).mean()),
+        inconsistent=float((~judgements["consistent"].astype(bool)).mean()),
         slot_a=float((verdicts[:, 0] + 1 - verdicts[:, 1]).mean() / 2),
     )
 
