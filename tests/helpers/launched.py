@@ -38,6 +38,17 @@ EOS = TOKENIZER.eos_token_id
 STEPS = {"steps": 12, "batch_size": 8, "learning_rate": 5e-3, "evaluate_every": 3, "checkpoint_every": 6}
 
 
+class GentleAdamW(torch.optim.AdamW):
+    """AdamW whose steps are a smooth function of the gradient, so that runs can be compared by their weights.
+
+    With the usual epsilon of 1e-8 a gradient that is nothing but rounding moves its weight by a whole
+    learning rate. Here a difference of d in a gradient changes a step by at most d * learning rate / 1e-3.
+    """
+
+    def __init__(self, parameters, **settings):
+        super().__init__(parameters, **{**settings, "eps": 1e-3})
+
+
 class Killed(Exception):
     """Stands for an interruption."""
 
@@ -257,7 +268,7 @@ ALIKE = {  # what two processes have to do as one does
 }
 DROPOUT = {"config": {"resid_pdrop": 0.3}}
 OTHERWISE = {
-    "stopped": partial(sft, patience=1, learning_rate=0.5),
+    "stopped": partial(sft, patience=1, learning_rate=5.0),
     "uneven": uneven,
     "dropout": partial(sft, **DROPOUT),
     "dropout_interrupted": partial(interrupted, **DROPOUT),
@@ -268,6 +279,7 @@ SHARDED = {f"{name}_sharded": Sharded(ALIKE[name]) for name in IN_SHARDS}
 
 def main(folder):
     torch.set_num_threads(1)
+    torch.optim.AdamW = GentleAdamW  # as `models.training` finds it
     for name, part in (ALIKE | OTHERWISE | SHARDED).items():
         numbers, weights = part(folder / name)
         out = folder / f"{name}-{distributed.index()}"

@@ -50,6 +50,42 @@ def spec() -> Callable[..., TrainingSpec]:
     return make
 
 
+@pytest.fixture
+def gradients(monkeypatch):
+    """Record the gradients of each optimiser step: a list per run of vectors, one vector per step.
+
+    Tests that compare two runs compare these, not the weights behind Adam. Adam divides by the root of the
+    second moment, so a gradient that is nothing but rounding moves its weight by a whole learning rate, in a
+    direction that depends on the processor.
+    """
+    runs = []
+
+    class Recorder(torch.optim.SGD):
+        def __init__(self, parameters, **_):
+            super().__init__(parameters, lr=1e-3)
+            runs.append([])
+
+        def step(self, *args, **kwargs):
+            weights = [weight for group in self.param_groups for weight in group["params"]]
+            runs[-1].append(torch.cat([weight.grad.flatten() for weight in weights]))
+            return super().step(*args, **kwargs)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Recorder)
+    return runs
+
+
+@pytest.fixture(scope="session")
+def assert_same_gradient():
+    """Return a function that compares gradients to 1e-5 of the largest entry, some hundred float32 roundings."""
+
+    def compare(actual, expected):
+        largest = float(expected.abs().max())
+        assert largest > 1e-3, "the test needs gradients that are far from zero"
+        torch.testing.assert_close(actual, expected, atol=1e-5 * largest, rtol=0)
+
+    return compare
+
+
 @pytest.fixture(scope="session")
 def listed():
     """A world of two words and at most three tokens: models speak in it, and every response is listed."""

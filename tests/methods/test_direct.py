@@ -75,6 +75,16 @@ def test_a_step_follows_the_gradient_of_the_pairs_own_implicit_rewards(lm, spec,
     assert np.ptp(rewards) > 1e-3, "the pairs must differ for the test to see a mix-up"
 
 
+def test_gradients_do_not_depend_on_how_a_step_is_cut(lm, spec, tmp_path, gradients, assert_same_gradient):
+    # not clipped: clipping would hide a wrong scale
+    short = {"steps": 1, "evaluate_every": 1, "checkpoint_every": 1, "max_grad_norm": 1e9}
+    for micro in (None, 1, 3):
+        fitted(lm, spec, tmp_path / str(micro), micro_batch_size=micro, **short)
+    whole, *parts = (each[0] for each in gradients)
+    for part in parts:
+        assert_same_gradient(part, whole)
+
+
 def test_the_weaker_the_strength_the_further_it_goes(lm, spec, tmp_path):
     """One pair, many steps: the optimum's log ratio grows as 1 / beta."""
     moved = []

@@ -181,6 +181,27 @@ def test_losses_are_nats_a_pair_however_a_step_is_cut(lm, tokenizer, spec, tmp_p
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_do_not_depend_on_how_a_step_is_cut(
+    lm, tokenizer, spec, tmp_path, gradients, assert_same_gradient, loss
+):
+    model = on_backbone(lm, tokenizer)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    items = easy_pairs(16)
+    for micro in (None, 1, 3):
+        # not clipped: clipping would hide a wrong scale
+        training = spec(
+            steps=1, evaluate_every=1, checkpoint_every=1, micro_batch_size=micro, max_grad_norm=1e9
+        )
+        fit(
+            copy.deepcopy(model), items, validation=items[:4], loss=loss, training=training, seed=0,
+            workspace=tmp_path / str(micro),
+        )  # fmt: skip
+    whole, *parts = (each[0] for each in gradients)
+    for part in parts:
+        assert_same_gradient(part, whole)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_an_infinite_reward_stops_its_step_even_where_it_costs_nothing(lm, tokenizer, spec, tmp_path, loss):
     model, steps = on_backbone(lm, tokenizer), []
     plain = model.forward
