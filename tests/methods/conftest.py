@@ -76,7 +76,7 @@ def gradients(monkeypatch):
 
 @pytest.fixture(scope="session")
 def assert_same_gradient():
-    """Return a function that compares gradients to 1e-5 of the largest entry, some hundred float32 roundings."""
+    """Return a function that compares gradients to 1e-5 of the largest entry, a hundred float32 roundings."""
 
     def compare(actual, expected):
         largest = float(expected.abs().max())
