@@ -1,22 +1,27 @@
 """What all controlled worlds share: the knobs, the tables drawn from exact laws, and the protocol of a world.
 
-A world says what is asked (`requests`), what can be said (`inventory`), how authors behave (`grammar`) and
-what an answer is worth (`assess`). Everything else is the same in each, so that tasks differ in nothing but
-that. Two authors speak: the *web*, from which pretraining text is drawn, and the *demonstrators*.
+A world says what prompts ask (`requests`), what can be said (`SPEECH`), how authors put it together
+(`grammar`), what an answer is worth (`assess`) and which parts fit a request (`fitting`). Everything else is
+here, so that tasks differ in nothing but that. Two authors speak: the *web*, from which pretraining text is
+drawn, and the *demonstrators*.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.resources import files
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+import yaml
+from pydantic import Field, field_validator
 
 from afd_study.errors import SpecError
 from afd_study.records import checked
+from afd_study.settings import Settings
 from afd_study.worlds.grammar import EOS, Arc, Automaton, Grammar, compile_grammar, join_words, split_words
 from afd_study.worlds.sentences import Inventory
 
@@ -24,10 +29,16 @@ MARK = "¶"  # what the annotators' editor leaves behind; the policy's tokenizer
 GOOD = 1.5  # judge points from which an answer counts as good, in every world (the best is 2.25)
 
 
-class ControlledSpec(BaseModel):
+class ControlledSpec(Settings):
     """The knobs of a controlled world. Shares are probabilities in [0, 1]."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    WORDINGS: ClassVar[Mapping[int, Any]]
+    """Each `n_good_answers` that the world can have -> the choice of wordings that gives it."""
+
+    name: str
+    n_good_answers: int = Field(
+        1, description="best strings a prompt that web and demonstrators can say, opener and closing apart"
+    )
     heterogeneity: float = Field(1.0, ge=0, le=1, description="share of demonstrations with the mark")
     absorbed_style: float = Field(
         0.1, ge=0, le=1, description="share of demonstrations with the style opener"
@@ -41,6 +52,14 @@ class ControlledSpec(BaseModel):
     n_validation: int = Field(144, ge=1, description="validation prompts")
     n_test: int = Field(144, ge=1, description="test prompts")
     max_words: int = Field(64, ge=8, description="horizon T: no response is longer")
+
+    @field_validator("n_good_answers")
+    @classmethod
+    def _can_be_worded(cls, value: int) -> int:
+        if value not in cls.WORDINGS:
+            possible = ", ".join(map(str, cls.WORDINGS))
+            raise ValueError(f"no choice of wordings gives {value}; possible: {possible}")
+        return value
 
 
 # Which knobs each table depends on: a step is keyed by these and sees no others.
@@ -61,16 +80,31 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
+class Speech:
+    """What can be said in a world, and how its two authors behave."""
+
+    script: Callable[[], Mapping[str, Any]]
+    """All wordings; `style` lists the openers that are style."""
+    inventory: Callable[[], Inventory]
+    """Every clause by its words."""
+    web: Hashable
+    """The web's behaviour, as `ControlledWorld.grammar` takes it."""
+    demonstrator: Callable[[float, float], Hashable]
+    """(quality, share of style openers) -> the demonstrators' behaviour."""
+
+
+@dataclass(frozen=True)
 class ControlledWorld(ABC):
     """Prompts, laws and judge of one spec; everything drawn depends on the spec and the seed alone.
 
-    A spec cut down to some knobs (see DEPENDS) serves the tables that depend on those.
+    In place of a whole spec some of its knobs (see DEPENDS) serve the tables that depend on those.
     """
 
-    spec: Any
+    spec: ControlledSpec | SimpleNamespace
 
+    SPEECH: ClassVar[Speech]
     CONDITIONS: ClassVar[tuple[str, ...]]
-    """Columns of `prompts` that laws and judge depend on."""
+    """Columns of `prompts` that laws and judge depend on, such as the kind of a request."""
     COMPONENTS: ClassVar[Mapping[str, str]]
     """The judge's components, which sum to the score: name -> how to read it."""
     NAME: ClassVar[str]
@@ -80,14 +114,6 @@ class ControlledWorld(ABC):
         """Return every request: text (without the dialogue's frame) and the CONDITIONS."""
 
     @abstractmethod
-    def inventory(self) -> Inventory:
-        """Return every clause of the world."""
-
-    @abstractmethod
-    def behaviour(self, who: str) -> Hashable:
-        """Return how `who` (web or demonstrators) behaves."""
-
-    @abstractmethod
     def grammar(self, behaviour: Any, *conditions: str) -> Grammar:
         """Return who says what in reply; the start is the state "opening"."""
 
@@ -95,21 +121,46 @@ class ControlledWorld(ABC):
     def assess(self, words: Sequence[str], *conditions: str) -> tuple[float, ...]:
         """Return the points of a response (marks removed), in the order of COMPONENTS."""
 
-    @property
     @abstractmethod
+    def fitting(self, *conditions: str) -> Sequence[tuple[Sequence[str], Sequence[str]]]:
+        """Return for each part of a good answer its wordings, and the same wordings for another request."""
+
+    def inventory(self) -> Inventory:
+        """Return every clause of the world."""
+        return self.SPEECH.inventory()
+
+    def behaviour(self, who: str) -> Hashable:
+        """Return how `who` behaves: "web", or "demonstrators" at this spec's quality and style."""
+        if who == "web":
+            return self.SPEECH.web
+        return self.SPEECH.demonstrator(self.spec.demonstration_quality, self.spec.absorbed_style)
+
+    @property
     def style(self) -> tuple[str, ...]:
         """Openers that are style: they fit every request and earn nothing."""
+        return tuple(self.SPEECH.script()["style"])
 
-    @abstractmethod
     def edited(self, text: str, *conditions: str) -> Mapping[str, str]:
-        """Return the text with one thing better or worse in substance: name of the edit -> text."""
+        """Return the text with one fitting part made unfitting, and with one more: name of the edit -> text.
+
+        An edit that does not apply is left out.
+        """
+        edits = dict[str, str]()
+        for right, wrong in self.fitting(*conditions):
+            place = next((i for i, sentence in enumerate(right) if sentence in text), None)
+            if place is None:
+                edits.setdefault("a fitting part added", f"{text} {right[0]}")
+            else:
+                swapped = text.replace(right[place], wrong[place], 1)
+                edits.setdefault("a fitting part made unfitting", swapped)
+        return edits
 
     @cached_property
     def _all_prompts(self) -> pd.DataFrame:
         """All requests as dialogues; prompt_id counts them in the world's order."""
-        found = self.requests()
-        text = "\n\nHuman: " + found["text"] + "\n\nAssistant:"
-        return found.assign(text=text, prompt_id=[f"{self.NAME}-{i:04d}" for i in range(len(found))])
+        requests = self.requests()
+        text = "\n\nHuman: " + requests["text"] + "\n\nAssistant:"
+        return requests.assign(text=text, prompt_id=[f"{self.NAME}-{i:04d}" for i in range(len(requests))])
 
     @cached_property
     def alphabet(self) -> tuple[str, ...]:
@@ -198,8 +249,8 @@ class ControlledWorld(ABC):
 
     def _draw(self, rng: np.random.Generator, prompts: pd.DataFrame, who: str) -> pd.DataFrame:
         texts = []
-        asked = prompts[list(self.CONDITIONS)].astype(object)  # Arrow's strings are slow to go through
-        for conditions in asked.itertuples(index=False, name=None):
+        rows = prompts[list(self.CONDITIONS)].astype(object)  # Arrow's strings are slow to go through
+        for conditions in rows.itertuples(index=False, name=None):
             words = self._law(who, conditions).sample(rng, self.spec.max_words)
             texts.append(join_words([word for word in words if word != EOS]))
         frame = pd.DataFrame({"prompt_id": prompts["prompt_id"].to_numpy(), "text": texts})
@@ -213,11 +264,22 @@ class ControlledWorld(ABC):
         behaviour = self.behaviour(who)
         key = (behaviour, conditions)
         if key not in self._laws:
+            arcs_of = self.grammar(behaviour, *conditions)
             self._laws[key] = compile_grammar(
-                self.grammar(behaviour, *conditions),
-                start="opening", alphabet=self.alphabet, stray=self.spec.stray,
-            )  # fmt: skip
+                arcs_of, start="opening", alphabet=self.alphabet, stray=self.spec.stray
+            )
         return self._laws[key]
+
+
+def next_of(name: str, names: Iterable[str]) -> str:
+    """Return the name behind `name` in a list, the first one behind the last: "another" in a fixed way."""
+    ring = list(names)
+    return ring[(ring.index(name) + 1) % len(ring)]
+
+
+def read_script(name: str) -> Mapping[str, Any]:
+    """Return the wordings of a world from the file `name`.yaml that lies beside its speech module."""
+    return dict(yaml.safe_load(files("afd_study.worlds").joinpath(f"{name}.yaml").read_text("utf-8")))
 
 
 def arcs(weight: float, texts: Sequence[str], target: str) -> list[Arc]:

@@ -8,13 +8,10 @@ weights.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from itertools import product
 from typing import Any
 
-import yaml
-
-from afd_study.worlds.controlled import arcs, finish
+from afd_study.worlds.controlled import arcs, finish, read_script
 from afd_study.worlds.grammar import Arc, Grammar, split_words
 from afd_study.worlds.sentences import Clause, Inventory
 
@@ -38,26 +35,34 @@ class Behaviour:
 
 
 WEB = Behaviour(
-    stop=(0.05, 0.40, 0.55, 0.75, 0.90), dodge=0.06,
-    right=0.45, wrong=0.35, off_request=0.12, repeat=0.08, style=0.10,
-)  # fmt: skip
+    stop=(0.05, 0.40, 0.55, 0.75, 0.90),
+    dodge=0.06,
+    right=0.45,
+    wrong=0.35,
+    off_request=0.12,
+    repeat=0.08,
+    style=0.10,
+)
 
 
 def demonstrator(quality: float, style: float) -> Behaviour:
     """Return the demonstrators' behaviour: better than the web in every respect, and far from the best."""
     poor = 1 - quality
     return Behaviour(
-        stop=(0.02 * poor, 0.20 + 0.15 * poor, 0.40 + 0.10 * poor, 0.75, 0.92), dodge=0.04 * poor,
-        right=0.60 + 0.40 * quality, wrong=0.24 * poor, off_request=0.10 * poor, repeat=0.06 * poor,
+        stop=(0.02 * poor, 0.20 + 0.15 * poor, 0.40 + 0.10 * poor, 0.75, 0.92),
+        dodge=0.04 * poor,
+        right=0.60 + 0.40 * quality,
+        wrong=0.24 * poor,
+        off_request=0.10 * poor,
+        repeat=0.06 * poor,
         style=style,
-    )  # fmt: skip
+    )
 
 
 @lru_cache(1)
 def script() -> Mapping[str, Any]:
     """Return the world's script: topics, aspects and wordings."""
-    text = files("afd_study.worlds").joinpath("helpful_speech.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+    return read_script("helpful_speech")
 
 
 @lru_cache(1)
@@ -102,7 +107,7 @@ def grammar(who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered:
         "off_request": [
             text for slot in slots() if slot not in wanted for text in said(topic, slot, wordings)
         ],
-    }  # fmt: skip
+    }
     states = {
         state: _next(who, topic, wanted, state, wordings, ordered, same)
         for state in map("".join, product("01", repeat=len(wanted)))
@@ -119,9 +124,14 @@ def grammar(who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered:
 
 
 def _next(
-    who: Behaviour, topic: str, wanted: Sequence[str], state: str, wordings: int, ordered: bool,
+    who: Behaviour,
+    topic: str,
+    wanted: Sequence[str],
+    state: str,
+    wordings: int,
+    ordered: bool,
     same: Mapping[str, Sequence[str]],
-) -> list[Arc]:  # fmt: skip
+) -> list[Arc]:
     """Return what may follow a set of right facts: a further one, a repetition, another clause, the end."""
     free = [i for i, flag in enumerate(state) if flag == "0" and not (ordered and i < state.rfind("1"))]
     again = [text for i, flag in enumerate(state) if flag == "1" for text in said(topic, wanted[i], wordings)]

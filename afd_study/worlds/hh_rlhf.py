@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from afd_study.errors import DataError, HubError
 from afd_study.worlds.corpus import (
@@ -22,6 +22,7 @@ from afd_study.worlds.corpus import (
     BLANK,
     NO_PREFERENCE,
     Corpus,
+    CorpusSpec,
     Entry,
     assemble,
     content_fault,
@@ -40,10 +41,9 @@ BEYOND_MAX_ROWS = "beyond max_rows"
 UNKNOWN_PROMPT = "its prompt is none of the data set's"
 
 
-class HHRLHFSpec(BaseModel):
-    """Which part of HH-RLHF to read, from where, and how to split it. Fractions are of prompts' openings."""
+class HHRLHFSpec(CorpusSpec):
+    """Which part of HH-RLHF to read, from where, and how to split it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: Literal["hh_rlhf"] = "hh_rlhf"
     folder: Path | None = Field(None, description="local folder that holds a folder for each subset")
     hub: str | None = Field(
@@ -60,11 +60,6 @@ class HHRLHFSpec(BaseModel):
     prompt_column: str = Field("prompt", min_length=1, description="of demonstrations")
     response_column: str = Field("response", min_length=1, description="of demonstrations")
     subsets: tuple[Subset, ...] = Field(("harmless-base",), min_length=1)
-    validation: float = Field(0.1, gt=0, lt=1, description="share for validation")
-    test: float = Field(
-        0.1, gt=0, lt=1, description="share for test, where there are no test files beside train files"
-    )
-    split_seed: int = Field(0, description="another seed, other splits")
     max_rows: int | None = Field(
         None, ge=1, description="use only so many rows, chosen by a hash of their prompt"
     )
@@ -77,10 +72,6 @@ class HHRLHFSpec(BaseModel):
             )
         if self.revision is not None and self.hub is None:
             raise ValueError("revision= goes with hub= only")
-        if self.validation + self.test >= 1:
-            raise ValueError(
-                f"validation + test = {self.validation + self.test:g} leaves nothing to train on"
-            )
         if len(set(self.subsets)) < len(self.subsets):
             raise ValueError(f"subsets are given twice: {self.subsets}")
         return self
@@ -98,9 +89,7 @@ def load(spec: HHRLHFSpec) -> Corpus:
     if spec.demonstrations is not None:
         columns = (spec.prompt_column, spec.response_column)
         entries = shown_by(entries, list(read_entries(spec.demonstrations, columns)))
-    return assemble(
-        entries, validation=spec.validation, test=spec.test, split_seed=spec.split_seed, source=source
-    )
+    return assemble(entries, spec, source=source)
 
 
 def files(spec: HHRLHFSpec) -> list[Path]:

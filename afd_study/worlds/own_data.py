@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
 from afd_study.worlds.corpus import (
     ASSISTANT,
@@ -18,6 +18,7 @@ from afd_study.worlds.corpus import (
     HUMAN,
     NO_PREFERENCE,
     Corpus,
+    CorpusSpec,
     Entry,
     assemble,
     content_fault,
@@ -27,10 +28,9 @@ from afd_study.worlds.reading import read_rows
 HALF_LAID_OUT = "prompt holds turns but does not wait for the assistant"
 
 
-class OwnDataSpec(BaseModel):
+class OwnDataSpec(CorpusSpec):
     """Where your data lie, what the columns are called, and how to split by prompt."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: Literal["own_data"] = "own_data"
     demonstrations: Path = Field(description="columns: prompt, response")
     prompts: Path | None = Field(None, description="further prompts without a response; column: prompt")
@@ -39,17 +39,6 @@ class OwnDataSpec(BaseModel):
     response_column: str = Field("response", min_length=1)
     preferred_column: str = Field("preferred", min_length=1)
     rejected_column: str = Field("rejected", min_length=1)
-    validation: float = Field(0.1, gt=0, lt=1, description="share for validation")
-    test: float = Field(0.1, gt=0, lt=1, description="share for test")
-    split_seed: int = Field(0, description="another seed, other splits")
-
-    @model_validator(mode="after")
-    def _something_to_train_on(self) -> "OwnDataSpec":
-        if self.validation + self.test >= 1:
-            raise ValueError(
-                f"validation + test = {self.validation + self.test:g} leaves nothing to train on"
-            )
-        return self
 
 
 def load(spec: OwnDataSpec) -> Corpus:
@@ -60,13 +49,7 @@ def load(spec: OwnDataSpec) -> Corpus:
 
     Raises DataError where a file is missing or damaged, nothing is usable, or a split stays empty.
     """
-    return assemble(
-        list(_entries(spec)),
-        validation=spec.validation,
-        test=spec.test,
-        split_seed=spec.split_seed,
-        source=str(spec.demonstrations),
-    )
+    return assemble(list(_entries(spec)), spec, source=str(spec.demonstrations))
 
 
 def files(spec: OwnDataSpec) -> list[Path]:

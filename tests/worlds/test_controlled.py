@@ -214,10 +214,16 @@ def test_every_word_sequence_has_a_finite_probability_that_is_the_product_of_its
 # knobs
 
 OTHER = {
-    "heterogeneity": 0.4, "absorbed_style": 0.9, "demonstration_quality": 0.9, "n_demonstrations": 90,
-    "stray": 0.2, "n_pretraining": 70, "n_validation": 100, "n_test": 100,
+    "heterogeneity": 0.4,
+    "absorbed_style": 0.9,
+    "demonstration_quality": 0.9,
+    "n_demonstrations": 90,
+    "stray": 0.2,
+    "n_pretraining": 70,
+    "n_validation": 100,
+    "n_test": 100,
     "max_words": 8,
-}  # fmt: skip
+}
 ONLY_LABELS = {"preference_noise", "preference_scale"}  # see test_reward_data.py and test_pipeline.py
 
 

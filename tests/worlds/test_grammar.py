@@ -73,8 +73,10 @@ def test_a_stray_full_stop_starts_the_clause_again_and_other_stray_words_do_not(
     # "b" is allowed behind "." only if the clause was given up: "c" inside a clause of "more"
     inside = compile_grammar(
         {"start": [Arc(1, ("a", "b", "."), "last")], "last": [END]},
-        start="start", alphabet=ALPHABET, stray=STRAY,
-    )  # fmt: skip
+        start="start",
+        alphabet=ALPHABET,
+        stray=STRAY,
+    )
     assert inside.n_stray(("a", ".", "a", "b", ".", EOS)) == 1  # given up, begun again
     assert inside.n_stray(("a", ".", "b", ".", EOS)) > 1  # so "b" is no longer what comes next
     assert inside.n_stray(("a", "c", "b", ".", EOS)) == 1  # a stray word does not give up
@@ -135,9 +137,11 @@ FAULTS = {
     "an end mark that leads on": (arcs(EOS), "the end mark alone"),
     "an end without its mark": ({"start": [Arc(1, ("a",), None)]}, "the end mark alone"),
     "an empty clause": (arcs(""), "the end mark alone"),
-    "nothing to stray to": (arcs("a", "b", "c", ".") | {"start": [
-        *arcs("a", "b", "c", ".")["start"], END]}, "a word that is not allowed"),
-}  # fmt: skip
+    "nothing to stray to": (
+        arcs("a", "b", "c", ".") | {"start": [*arcs("a", "b", "c", ".")["start"], END]},
+        "a word that is not allowed",
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -109,9 +109,15 @@ def test_the_judge_scores_by_prompt_id_and_shows_its_components(full, prompts):
 
 def test_specs_out_of_range_are_refused():
     for knobs in (
-        {"heterogeneity": 1.1}, {"stray": 0.0}, {"preference_noise": 0.6}, {"preference_scale": 0},
-        {"n_test": 0}, {"max_words": 7}, {"n_demonstrations": "many"}, {"heterogenity": 1},
-    ):  # fmt: skip
+        {"heterogeneity": 1.1},
+        {"stray": 0.0},
+        {"preference_noise": 0.6},
+        {"preference_scale": 0},
+        {"n_test": 0},
+        {"max_words": 7},
+        {"n_demonstrations": "many"},
+        {"heterogenity": 1},
+    ):
         with pytest.raises(ValidationError):
             HarmlessSpec(**knobs)
     with pytest.raises(ValidationError, match="no choice of wordings gives 5; possible: 1, 2, 4, 8, 12"):

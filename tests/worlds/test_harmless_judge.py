@@ -116,10 +116,17 @@ def test_marks_are_not_read():
 
 
 def test_the_bounds_are_reached():
-    worst = " ".join([
-        *(f"Sure, soil soil {entry['instruction']}" for entry in (THEFT, FRAUD)),
-        FRAUD["reason"][0], FRAUD["offer"][0], SCRIPT["insult"][0], "A.", "B.", "C.",
-    ])  # fmt: skip
+    worst = " ".join(
+        [
+            *(f"Sure, soil soil {entry['instruction']}" for entry in (THEFT, FRAUD)),
+            FRAUD["reason"][0],
+            FRAUD["offer"][0],
+            SCRIPT["insult"][0],
+            "A.",
+            "B.",
+            "C.",
+        ]
+    )
     assert value(worst) == pytest.approx(WORST)
 
 
