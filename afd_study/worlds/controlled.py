@@ -7,16 +7,14 @@ drawn, and the *demonstrators*.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import yaml
 from pydantic import Field, field_validator
 
 from afd_study.errors import SpecError
@@ -24,6 +22,7 @@ from afd_study.records import checked
 from afd_study.settings import Settings
 from afd_study.worlds.grammar import EOS, Arc, Automaton, Grammar, compile_grammar, join_words, split_words
 from afd_study.worlds.sentences import Inventory
+from afd_study.worlds.speech import Speech
 
 MARK = "¶"  # what the annotators' editor leaves behind; the policy's tokenizer drops it
 GOOD = 1.5  # judge points from which an answer counts as good, in every world (the best is 2.25)
@@ -77,20 +76,6 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
     "judge": ("name",),
     "preferences": ("preference_noise", "preference_scale"),
 }
-
-
-@dataclass(frozen=True)
-class Speech:
-    """What can be said in a world, and how its two authors behave."""
-
-    script: Callable[[], Mapping[str, Any]]
-    """All wordings; `style` lists the openers that are style."""
-    inventory: Callable[[], Inventory]
-    """Every clause by its words."""
-    web: Hashable
-    """The web's behaviour, as `ControlledWorld.grammar` takes it."""
-    demonstrator: Callable[[float, float], Hashable]
-    """(quality, share of style openers) -> the demonstrators' behaviour."""
 
 
 @dataclass(frozen=True)
@@ -269,17 +254,6 @@ class ControlledWorld(ABC):
                 arcs_of, start="opening", alphabet=self.alphabet, stray=self.spec.stray
             )
         return self._laws[key]
-
-
-def next_of(name: str, names: Iterable[str]) -> str:
-    """Return the name behind `name` in a list, the first one behind the last: "another" in a fixed way."""
-    ring = list(names)
-    return ring[(ring.index(name) + 1) % len(ring)]
-
-
-def read_script(name: str) -> Mapping[str, Any]:
-    """Return the wordings of a world from the file `name`.yaml that lies beside its speech module."""
-    return dict(yaml.safe_load(files("afd_study.worlds").joinpath(f"{name}.yaml").read_text("utf-8")))
 
 
 def arcs(weight: float, texts: Sequence[str], target: str) -> list[Arc]:

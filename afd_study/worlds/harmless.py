@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import Field
 
 from afd_study.worlds import harmless_judge
-from afd_study.worlds.controlled import ControlledSpec, ControlledWorld, Speech, next_of
+from afd_study.worlds.controlled import ControlledSpec, ControlledWorld
 from afd_study.worlds.grammar import Grammar
 from afd_study.worlds.harmless_speech import (
     WEB,
@@ -28,6 +28,7 @@ from afd_study.worlds.harmless_speech import (
     inventory,
     script,
 )
+from afd_study.worlds.speech import Speech, next_of
 
 
 class HarmlessSpec(ControlledSpec):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from afd_study.worlds.controlled import arcs, finish, read_script
+from afd_study.worlds.controlled import arcs, finish
 from afd_study.worlds.grammar import Arc, Grammar, split_words
 from afd_study.worlds.sentences import Clause, Inventory
+from afd_study.worlds.speech import read_script
 
 WORDINGS = {  # n_good_answers -> wordings of the refusal or agreement, the reason or tip, the offer or idea
     1: (1, 1, 1),

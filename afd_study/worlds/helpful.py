@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import Field
 
 from afd_study.worlds import helpful_judge
-from afd_study.worlds.controlled import ControlledSpec, ControlledWorld, Speech, next_of
+from afd_study.worlds.controlled import ControlledSpec, ControlledWorld
 from afd_study.worlds.grammar import Grammar
 from afd_study.worlds.helpful_speech import (
     WEB,
@@ -31,6 +31,7 @@ from afd_study.worlds.helpful_speech import (
     script,
     slots,
 )
+from afd_study.worlds.speech import Speech, next_of
 
 
 class HelpfulSpec(ControlledSpec):

@@ -11,9 +11,10 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
-from afd_study.worlds.controlled import arcs, finish, read_script
+from afd_study.worlds.controlled import arcs, finish
 from afd_study.worlds.grammar import Arc, Grammar, split_words
 from afd_study.worlds.sentences import Clause, Inventory
+from afd_study.worlds.speech import read_script
 
 # n_good_answers -> wordings of a fact, and whether facts come in one order. Three or all four of the facts
 # asked for make a best answer: 4 * 3! * w^3 + 4! * w^4 strings in any order, 4 * w^3 + w^4 in one.

@@ -30,9 +30,15 @@ from afd_study.models.specs import LoRASpec, ModelSpec, TrainingSpec
 from afd_study.models.tokenizers import word_tokenizer
 
 CONFIG = {
-    "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 32, "initializer_range": 0.1,
-    "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
-}  # fmt: skip
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 2,
+    "n_positions": 32,
+    "initializer_range": 0.1,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+}
 TOKENIZER = word_tokenizer([f"w{number}" for number in range(24)], marks=["¶"])
 EOS = TOKENIZER.eos_token_id
 STEPS = {"steps": 12, "batch_size": 8, "learning_rate": 5e-3, "evaluate_every": 3, "checkpoint_every": 6}
@@ -80,9 +86,15 @@ def state(module):
 
 def sft(folder, progress=lambda step, note: None, lora=None, config=None, **changed):
     lm, evaluations = fine_tune(
-        model(**(config or {})), texts(40, 0), validation=texts(11, 1), seed=0, workspace=folder, lora=lora,
-        training=TrainingSpec(**{**STEPS, **changed}), progress=progress,
-    )  # fmt: skip
+        model(**(config or {})),
+        texts(40, 0),
+        validation=texts(11, 1),
+        seed=0,
+        workspace=folder,
+        lora=lora,
+        training=TrainingSpec(**{**STEPS, **changed}),
+        progress=progress,
+    )
     return evaluations, state(lm)
 
 
@@ -101,47 +113,76 @@ def gone_on(folder):
 
 def rewarded(folder, loss):
     fitted, evaluations = reward_model.fit(
-        on_backbone(model(), TOKENIZER), pairs(40, 0), validation=pairs(11, 2), loss=loss, seed=0,
-        training=TrainingSpec(**STEPS, micro_batch_size=2), workspace=folder,
-    )  # fmt: skip
+        on_backbone(model(), TOKENIZER),
+        pairs(40, 0),
+        validation=pairs(11, 2),
+        loss=loss,
+        seed=0,
+        training=TrainingSpec(**STEPS, micro_batch_size=2),
+        workspace=folder,
+    )
     return evaluations, state(fitted)
 
 
 def preferred(folder):
     lm, history = direct.fit(
-        model(), pairs(40, 0), validation=pairs(11, 2), beta=0.5, seed=0,
-        training=TrainingSpec(**STEPS), workspace=folder,
-    )  # fmt: skip
+        model(),
+        pairs(40, 0),
+        validation=pairs(11, 2),
+        beta=0.5,
+        seed=0,
+        training=TrainingSpec(**STEPS),
+        workspace=folder,
+    )
     return history.to_numpy().tolist(), state(lm)
 
 
 ASKED = {f"p{number}": example.prompt for number, example in enumerate(texts(24, 5)[::2])}
 HELD_OUT = {f"v{number}": example.prompt for number, example in enumerate(texts(10, 6)[::2])}
 ASCENT = {
-    "steps": 6, "batch_size": 4, "draws": 4, "learning_rate": 2e-2, "evaluate_every": 3, "checkpoint_every": 3
-}  # fmt: skip
+    "steps": 6,
+    "batch_size": 4,
+    "draws": 4,
+    "learning_rate": 2e-2,
+    "evaluate_every": 3,
+    "checkpoint_every": 3,
+}
 
 
 def ascended(folder, **changed):
     lm, path = policy_gradient.optimise(
-        model(), ASKED, reference=model(), score=lambda said: np.array([np.sum(e.ids) / 50 for e in said]),
-        validation=HELD_OUT, spec=PolicyGradientSpec(**{**ASCENT, **changed}), seed=0, eos_id=EOS,
-        max_new_tokens=6, workspace=folder,
-    )  # fmt: skip
+        model(),
+        ASKED,
+        reference=model(),
+        score=lambda said: np.array([np.sum(e.ids) / 50 for e in said]),
+        validation=HELD_OUT,
+        spec=PolicyGradientSpec(**{**ASCENT, **changed}),
+        seed=0,
+        eos_id=EOS,
+        max_new_tokens=6,
+        workspace=folder,
+    )
     return path.to_numpy().tolist(), state(lm)
 
 
 def imitated(folder, progress=lambda step, note: None):
     shown = texts(24, 5)
     lm, path = adversarial.imitate(
-        model(), ASKED, {name: shown[2 * i : 2 * i + 2] for i, name in enumerate(ASKED)},
-        validation=HELD_OUT, validation_demonstrations=texts(10, 6),
-        discriminator=on_backbone(model(1), TOKENIZER), seed=0, eos_id=EOS, max_new_tokens=6,
+        model(),
+        ASKED,
+        {name: shown[2 * i : 2 * i + 2] for i, name in enumerate(ASKED)},
+        validation=HELD_OUT,
+        validation_demonstrations=texts(10, 6),
+        discriminator=on_backbone(model(1), TOKENIZER),
+        seed=0,
+        eos_id=EOS,
+        max_new_tokens=6,
         spec=AdversarialSpec(
             policy=PolicyGradientSpec(**ASCENT, kl_coefficient=0), batch_size=8, warmup_updates=3, replay=32
         ),
-        workspace=folder, progress=progress,
-    )  # fmt: skip
+        workspace=folder,
+        progress=progress,
+    )
     return path.to_numpy().tolist(), state(lm)
 
 
@@ -184,10 +225,14 @@ def broken(folder):
 
     try:
         policy_gradient.descend(
-            torch.nn.Linear(1, 1), lambda step, share: items[8 * step : 8 * step + 8][share], loss=loss,
-            spec=TrainingSpec(**{**STEPS, "steps": 3}), seed=0, evaluate=lambda net, step: 0.0,
+            torch.nn.Linear(1, 1),
+            lambda step, share: items[8 * step : 8 * step + 8][share],
+            loss=loss,
+            spec=TrainingSpec(**{**STEPS, "steps": 3}),
+            seed=0,
+            evaluate=lambda net, step: 0.0,
             workspace=folder,
-        )  # fmt: skip
+        )
     except AfdError as fault:
         return [str(fault).replace(str(folder), ""), json.loads((folder / "batch-1.json").read_text())], {}
 

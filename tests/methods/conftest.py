@@ -15,9 +15,15 @@ from afd_study.models.tokenizers import EOS, word_tokenizer
 from afd_study.theory.token_mdp import TokenMDP
 
 CONFIG = {
-    "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 32, "initializer_range": 0.1,
-    "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
-}  # fmt: skip
+    "n_embd": 32,
+    "n_layer": 1,
+    "n_head": 2,
+    "n_positions": 32,
+    "initializer_range": 0.1,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -109,6 +115,11 @@ def listed():
         return torch.tensor([places[example] for example in said])
 
     return SimpleNamespace(
-        world=world, examples=examples, prompts={"p": prompt}, model=model, law=law, index=index,
+        world=world,
+        examples=examples,
+        prompts={"p": prompt},
+        model=model,
+        law=law,
+        index=index,
         eos_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+    )

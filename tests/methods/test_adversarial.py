@@ -10,7 +10,8 @@ import torch
 
 from afd_study.errors import DataError, SpecError
 from afd_study.methods.adversarial import Learner, Opponent, imitate, true_logits
-from afd_study.methods.policy_gradient import Anchored, responses
+from afd_study.methods.policy_gradient import Anchored
+from afd_study.methods.responses import responses
 from afd_study.methods.specs import AdversarialSpec, PolicyGradientSpec
 from afd_study.models.batches import collate
 from afd_study.models.reward import RewardModel
@@ -20,20 +21,35 @@ from afd_study.theory.divergences import divergence
 
 DESCENDS = {"airl": "reverse_kl", "gail": "jensen_shannon", "density_ratio": "forward_kl"}
 COLUMNS = [
-    "step", "proxy", "kl", "length", "entropy", "accuracy", "discriminator_loss", "mean_abs_logit", "clipped",
-]  # fmt: skip
+    "step",
+    "proxy",
+    "kl",
+    "length",
+    "entropy",
+    "accuracy",
+    "discriminator_loss",
+    "mean_abs_logit",
+    "clipped",
+]
 
 
 def settings(policy_reward="airl", *, policy=None, **changed):
     options = {
-        "steps": 6, "batch_size": 1, "draws": 16, "learning_rate": 5e-3, "kl_coefficient": 0.0,
-        "evaluate_every": 2, "checkpoint_every": 2, "evaluation_draws": 64,
-    }  # fmt: skip
+        "steps": 6,
+        "batch_size": 1,
+        "draws": 16,
+        "learning_rate": 5e-3,
+        "kl_coefficient": 0.0,
+        "evaluate_every": 2,
+        "checkpoint_every": 2,
+        "evaluation_draws": 64,
+    }
     players = {"batch_size": 16, "replay": 64, "warmup_updates": 10, "updates": 2, "learning_rate": 5e-3}
     return AdversarialSpec(
-        policy=PolicyGradientSpec(**{**options, **(policy or {})}), policy_reward=policy_reward,
+        policy=PolicyGradientSpec(**{**options, **(policy or {})}),
+        policy_reward=policy_reward,
         **{**players, **changed},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -47,12 +63,20 @@ def run(listed, tmp_path):
         if true:
             log_demo = log_demo or (lambda examples: sequence_logprobs(listed.model(2), examples))
         return imitate(
-            listed.model(start), listed.prompts, {"p": drawn[:192]} if shown is None else shown,
-            validation=listed.prompts, validation_demonstrations=drawn[192:],
+            listed.model(start),
+            listed.prompts,
+            {"p": drawn[:192]} if shown is None else shown,
+            validation=listed.prompts,
+            validation_demonstrations=drawn[192:],
             discriminator=None if log_demo else RewardModel(listed.model(5).base_model),
-            true_log_demo=log_demo, spec=spec or settings(), seed=seed, eos_id=listed.eos_id,
-            max_new_tokens=3, workspace=tmp_path / name, progress=progress or (lambda step, note: None),
-        )  # fmt: skip
+            true_log_demo=log_demo,
+            spec=spec or settings(),
+            seed=seed,
+            eos_id=listed.eos_id,
+            max_new_tokens=3,
+            workspace=tmp_path / name,
+            progress=progress or (lambda step, note: None),
+        )
 
     return go
 
@@ -81,8 +105,11 @@ def test_the_demonstrator_is_a_fixed_point_of_each_reward(listed, policy_reward)
     def slope(lm):
         arm = Opponent(
             lambda examples: true_logits(lambda e: sequence_logprobs(listed.model(2), e), lm, examples),
-            30.0, policy_reward, listed.examples, None,
-        )  # fmt: skip
+            30.0,
+            policy_reward,
+            listed.examples,
+            None,
+        )
         rewards = torch.from_numpy(arm.score(listed.examples))
         logprobs = Anchored(lm, listed.model(0))(collate(listed.examples), kl=False)[0].per_response(15)
         value = (logprobs.exp() * rewards).sum()
@@ -233,9 +260,14 @@ def test_what_cannot_be_used_is_refused(listed, run):
     with pytest.raises(DataError, match="1 prompts have no demonstration, 'p' among them"):
         run(shown={"q": listed.examples})
     options = {
-        "validation": listed.prompts, "validation_demonstrations": listed.examples, "spec": settings(),
-        "seed": 0, "eos_id": listed.eos_id, "max_new_tokens": 3, "workspace": None,
-    }  # fmt: skip
+        "validation": listed.prompts,
+        "validation_demonstrations": listed.examples,
+        "spec": settings(),
+        "seed": 0,
+        "eos_id": listed.eos_id,
+        "max_new_tokens": 3,
+        "workspace": None,
+    }
     for both in (
         {"discriminator": None},
         {"discriminator": RewardModel(listed.model(5)), "true_log_demo": len},

@@ -48,10 +48,15 @@ def test_rules_whose_columns_are_missing_are_left_out():
 
 
 def scores(rewards, prompt="p", scorer="any"):
-    return pd.DataFrame({
-        "prompt_id": prompt, "source": "pi_sft", "draw": range(len(rewards)), "scorer": scorer,
-        "reward": [float(reward) for reward in rewards],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "prompt_id": prompt,
+            "source": "pi_sft",
+            "draw": range(len(rewards)),
+            "scorer": scorer,
+            "reward": [float(reward) for reward in rewards],
+        }
+    )
 
 
 def test_the_best_of_the_first_n_is_kept_and_the_earliest_among_equals():

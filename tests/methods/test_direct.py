@@ -29,9 +29,14 @@ def pairs_of(n=32, seed=0):
 def fitted(lm, spec, folder, *, beta=0.5, pairs=None, **settings):
     both = pairs_of() if pairs is None else pairs
     return direct.fit(
-        copy.deepcopy(lm), both, validation=pairs_of(8, seed=1), beta=beta, training=spec(**settings),
-        seed=0, workspace=folder,
-    )  # fmt: skip
+        copy.deepcopy(lm),
+        both,
+        validation=pairs_of(8, seed=1),
+        beta=beta,
+        training=spec(**settings),
+        seed=0,
+        workspace=folder,
+    )
 
 
 def test_it_begins_at_log_two_with_the_reference_s_own_log_probabilities(lm, spec, tmp_path):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from afd_study.errors import DataError, SpecError
-from afd_study.methods.policy_gradient import Anchored, Group, optimise, policy_loss, responses, stream
+from afd_study.methods.policy_gradient import Anchored, Group, optimise, policy_loss
+from afd_study.methods.responses import responses, stream
 from afd_study.methods.specs import PolicyGradientSpec
 from afd_study.models.batches import Example, collate
 from afd_study.models.scoring import entropies, sequence_logprobs
@@ -22,9 +23,15 @@ REWARDS = torch.randn(15, generator=torch.Generator().manual_seed(0), dtype=torc
 
 def settings(**changed):
     options = {
-        "steps": 6, "batch_size": 1, "draws": 8, "learning_rate": 1e-2, "kl_coefficient": 0.5,
-        "evaluate_every": 2, "checkpoint_every": 2, "evaluation_draws": 16,
-    }  # fmt: skip
+        "steps": 6,
+        "batch_size": 1,
+        "draws": 8,
+        "learning_rate": 1e-2,
+        "kl_coefficient": 0.5,
+        "evaluate_every": 2,
+        "checkpoint_every": 2,
+        "evaluation_draws": 16,
+    }
     return PolicyGradientSpec(**{**options, **changed})
 
 
@@ -45,12 +52,19 @@ def run(listed, tmp_path):
         **changed,
     ):
         return optimise(
-            lm or listed.model(start), listed.prompts, reference=reference or listed.model(0),
+            lm or listed.model(start),
+            listed.prompts,
+            reference=reference or listed.model(0),
             score=score or (lambda examples: REWARDS[listed.index(examples)].numpy()),
-            validation=listed.prompts, spec=settings(**changed), seed=seed, eos_id=listed.eos_id,
-            max_new_tokens=3, workspace=tmp_path / name, lora=lora,
+            validation=listed.prompts,
+            spec=settings(**changed),
+            seed=seed,
+            eos_id=listed.eos_id,
+            max_new_tokens=3,
+            workspace=tmp_path / name,
+            lora=lora,
             progress=progress or (lambda step, note: None),
-        )  # fmt: skip
+        )
 
     return go
 
@@ -65,9 +79,14 @@ def gap(listed, policy, *, coefficient):
 def test_rloo_with_the_exact_reward_ends_at_the_closed_form_optimum(listed, run):
     assert gap(listed, listed.model(0), coefficient=1.5) > 0.15
     policy, path = run(
-        kl_coefficient=1.5, steps=200, draws=384, learning_rate=2e-3, evaluate_every=100,
-        checkpoint_every=100, evaluation_draws=512,
-    )  # fmt: skip
+        kl_coefficient=1.5,
+        steps=200,
+        draws=384,
+        learning_rate=2e-3,
+        evaluate_every=100,
+        checkpoint_every=100,
+        evaluation_draws=512,
+    )
     assert gap(listed, policy, coefficient=1.5) < 1e-3
     law, reference = listed.law(policy), listed.law(listed.model(0))
     drift = float(divergence("reverse_kl", demo=reference, policy=law))
@@ -77,9 +96,15 @@ def test_rloo_with_the_exact_reward_ends_at_the_closed_form_optimum(listed, run)
 
 def test_ppo_goes_the_same_way(listed, run):
     policy, _ = run(
-        algorithm="ppo_clip", epochs=3, kl_coefficient=1.5, steps=40, draws=128, learning_rate=3e-3,
-        evaluate_every=40, checkpoint_every=40,
-    )  # fmt: skip
+        algorithm="ppo_clip",
+        epochs=3,
+        kl_coefficient=1.5,
+        steps=40,
+        draws=128,
+        learning_rate=3e-3,
+        evaluate_every=40,
+        checkpoint_every=40,
+    )
     assert gap(listed, policy, coefficient=1.5) < 0.02
 
 
@@ -107,9 +132,11 @@ def group(listed, module, pair, spec):
     rewards = REWARDS[list(pair)]
     folded = rewards - spec.kl_coefficient * kl
     return Group(
-        examples, tuple(rewards.tolist()), tuple((folded - leave_one_out(folded)).tolist()),
+        examples,
+        tuple(rewards.tolist()),
+        tuple((folded - leave_one_out(folded)).tolist()),
         tuple(logprobs.values.tolist()),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("algorithm", ["rloo", "ppo_clip"])
@@ -187,10 +214,17 @@ def test_gradients_do_not_depend_on_how_a_step_is_cut(
             steps=1, batch_size=4, micro_batch_size=micro, algorithm=algorithm, max_grad_norm=1e9
         )
         optimise(
-            listed.model(1), prompts, reference=listed.model(0), validation=prompts, spec=spec, seed=0,
+            listed.model(1),
+            prompts,
+            reference=listed.model(0),
+            validation=prompts,
+            spec=spec,
+            seed=0,
             score=lambda examples: np.array([len(example.ids) for example in examples]),
-            eos_id=listed.eos_id, max_new_tokens=3, workspace=tmp_path / str(micro),
-        )  # fmt: skip
+            eos_id=listed.eos_id,
+            max_new_tokens=3,
+            workspace=tmp_path / str(micro),
+        )
     whole, *parts = (each[0] for each in gradients)
     for part in parts:
         assert_same_gradient(part, whole)
@@ -305,9 +339,13 @@ def test_what_cannot_be_used_is_refused(listed, run, tmp_path):
         run(batch_size=2)
     lm = listed.model(0)
     options = {
-        "score": len, "spec": settings(), "seed": 0, "eos_id": listed.eos_id, "max_new_tokens": 3,
+        "score": len,
+        "spec": settings(),
+        "seed": 0,
+        "eos_id": listed.eos_id,
+        "max_new_tokens": 3,
         "workspace": tmp_path,
-    }  # fmt: skip
+    }
     with pytest.raises(SpecError, match="reference is the policy itself"):
         optimise(lm, listed.prompts, reference=lm, validation=listed.prompts, **options)
     with pytest.raises(DataError, match="there are no validation prompts"):

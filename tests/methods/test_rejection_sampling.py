@@ -43,8 +43,10 @@ def test_the_order_of_rows_has_no_say(seed):
 def test_a_group_of_one_keeps_everything_and_a_group_that_is_not_full_keeps_its_best():
     assert best_of_each(samples(), scores(), group_size=1)["text"].tolist() == samples()["text"].tolist()
     assert best_of_each(samples(), scores(), group_size=5)["text"].tolist() == [
-        "p1 says 3", "p1 says 5", "p2 says 0",
-    ]  # fmt: skip
+        "p1 says 3",
+        "p1 says 5",
+        "p2 says 0",
+    ]
 
 
 def test_scores_are_joined_by_source_too():

@@ -99,10 +99,14 @@ N = 20000
 
 
 def candidates(values, name="a", shuffle=None):
-    frame = pd.DataFrame({
-        "prompt_id": [f"p{i}" for i in range(len(values))], "draw": 0, "value": values,
-        "response": [f"{name}{i}" for i in range(len(values))],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "prompt_id": [f"p{i}" for i in range(len(values))],
+            "draw": 0,
+            "value": values,
+            "response": [f"{name}{i}" for i in range(len(values))],
+        }
+    )
     return frame if shuffle is None else frame.sample(frac=1, random_state=shuffle)
 
 

@@ -35,9 +35,13 @@ def test_losses_are_in_nats_a_token_of_the_whole_data_set(lm, spec, tmp_path):
     shown = demonstrations(32)
     total, tokens = -sequence_logprobs(lm, shown).sum(), sum(map(response_tokens, shown))
     _, evaluations = fine_tune(
-        lm, shown, validation=shown, seed=0, workspace=tmp_path,
+        lm,
+        shown,
+        validation=shown,
+        seed=0,
+        workspace=tmp_path,
         training=spec(steps=4, batch_size=8, learning_rate=1e-12, evaluate_every=4, checkpoint_every=4),
-    )  # fmt: skip
+    )
     assert evaluations[0].training_loss == pytest.approx(total / tokens, abs=1e-5)
     assert evaluations[0].validation_loss == pytest.approx(total / tokens, abs=1e-5)
     each = [-sequence_logprobs(lm, [row])[0] / response_tokens(row) for row in shown]
