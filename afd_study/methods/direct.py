@@ -73,7 +73,7 @@ def fit(
     def evaluate(policy: nn.Module) -> float:
         assert isinstance(policy, Policy)  # train hands back the module it was given
         logprobs = _both_sides(policy.lm, held_out)
-        value = float(_dpo(torch.from_numpy(logprobs), held_out, beta, len(held_out)))
+        value = float(pair_loss(torch.from_numpy(logprobs), held_out, beta, len(held_out)))
         if is_main():
             _append(sides, value, logprobs)
         return value
@@ -102,7 +102,7 @@ def referred(lm: PreTrainedModel, pairs: Sequence[Pair]) -> list[Referred]:
 def _training_loss(policy: nn.Module, items: Sequence[Referred], *, beta: float, constant: float) -> Tensor:
     both = collate([item.preferred for item in items] + [item.rejected for item in items])
     both = both.to(next(policy.parameters()).device)
-    return _dpo(policy(both).per_response(len(both.ids)), items, beta, constant)
+    return pair_loss(policy(both).per_response(len(both.ids)), items, beta, constant)
 
 
 def _both_sides(lm: PreTrainedModel, items: Sequence[Referred]) -> np.ndarray:
@@ -111,8 +111,18 @@ def _both_sides(lm: PreTrainedModel, items: Sequence[Referred]) -> np.ndarray:
     return map_across_ranks(both, partial(sequence_logprobs, lm))
 
 
-def _dpo(logprobs: Tensor, items: Sequence[Referred], beta: float, constant: float) -> Tensor:
-    """The loss of pairs from `logprobs`, shape (2 pairs,): preferred responses, then rejected ones."""
+def pair_loss(logprobs: Tensor, items: Sequence[Referred], beta: float, constant: float) -> Tensor:
+    """Return DPO's loss in nats, summed over pairs and divided by `constant`.
+
+    Args:
+        logprobs: the policy's log-probabilities (nats), shape (2 pairs,): preferred responses, then rejected.
+        items: the pairs, with the reference's log-probabilities.
+        beta: strength; the smaller, the further the policy goes.
+        constant: pairs a step.
+
+    Raises:
+        SpecError: `beta` or `constant` not positive.
+    """
     reference = logprobs.new_tensor([item[2:] for item in items])
     return dpo(
         preferred=logprobs[: len(items)],

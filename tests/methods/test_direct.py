@@ -71,7 +71,7 @@ def test_a_step_follows_the_gradient_of_the_pairs_own_implicit_rewards(lm, spec,
             weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
     items = direct.referred(lm, both)
     own = sequence_logprobs(mover, [p.high for p in both] + [p.low for p in both])
-    found = float(direct._dpo(torch.from_numpy(own), items, 0.3, 8))
+    found = float(direct.pair_loss(torch.from_numpy(own), items, 0.3, 8))
     rewards = [
         0.3 * ((own[i] - items[i].reference_preferred) - (own[8 + i] - items[i].reference_rejected))
         for i in range(8)
