@@ -94,11 +94,11 @@ class Anchored(nn.Module):
         return response_logprobs(self.lm, batch), batch.lengths.double() * 0
 
     def _with_kl(self, batch: Batch) -> tuple[TokenLogprobs, Tensor]:
-        laws, chosen = response_laws(self.lm, batch)
+        laws, logprobs = response_laws(self.lm, batch)
         with torch.no_grad():
             reference, _ = response_laws(self.reference, batch)
         steps = full_distribution_kl(policy=laws[:, None], demo=reference[:, None])
-        return chosen, steps.new_zeros(len(batch.ids)).index_add(0, chosen.rows, steps)
+        return logprobs, steps.new_zeros(len(batch.ids)).index_add(0, logprobs.rows, steps)
 
 
 def policy_loss(module: nn.Module, groups: Sequence[Group], spec: PolicyGradientSpec) -> Tensor:

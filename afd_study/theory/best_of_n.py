@@ -36,12 +36,12 @@ def expected_best(*, values: Any, scores: Any, n: Any) -> Tensor:
     values, scores = checks.finite("values", values), checks.numbers("scores", scores)
     checks.same_shape(values=values, scores=scores)
     size = _pool_size("values", values)
-    wanted, single = checks.counts(
+    n_list, single = checks.counts(
         "n", n, limit=size, remedy=", the draws a prompt; draw more or ask for fewer"
     )
     ranked, order = _sorted(scores)
     shared = _mean_over_ties(values.gather(-1, order), ranked)
-    best = shared @ _rank_weights(size, wanted).to(shared)
+    best = shared @ _rank_weights(size, n_list).to(shared)
     return best.squeeze(-1) if single else best
 
 
@@ -106,8 +106,8 @@ def kl_bound(n: Any) -> Tensor:
     Equality needs a law without ties (Beirami et al. 2024, arXiv 2401.01879). `n` is a whole number or a
     list of them; the shape follows.
     """
-    wanted, single = checks.counts("n", n)
-    bound = torch.tensor([math.log(k) - (k - 1) / k for k in wanted], dtype=torch.float64)
+    n_list, single = checks.counts("n", n)
+    bound = torch.tensor([math.log(k) - (k - 1) / k for k in n_list], dtype=torch.float64)
     return bound[0] if single else bound
 
 
@@ -159,13 +159,13 @@ def _sorted(scores: Tensor) -> tuple[Tensor, Tensor]:
     return scores.gather(-1, order), order
 
 
-def _rank_weights(size: int, wanted: list[int]) -> Tensor:
+def _rank_weights(size: int, n_list: list[int]) -> Tensor:
     """Return w[i, j] = C(i, n_j - 1) / C(size, n_j), the chance that rank i of 0 ... size - 1 is the best.
 
     From the top rank downwards, w(size - 1) = n / size and w(i - 1) = w(i) (i - n + 1) / i: a product of
     numbers in [0, 1] without cancellation, exactly 0 once fewer than n - 1 ranks lie below.
     """
-    n = torch.tensor(wanted, dtype=torch.float64)
+    n = torch.tensor(n_list, dtype=torch.float64)
     rank = torch.arange(size - 1, 0, -1, dtype=torch.float64)[:, None]
     steps = ((rank - n + 1) / rank).clamp(min=0)
     return torch.cat([n[None] / size, steps]).cumprod(0).flip(0)

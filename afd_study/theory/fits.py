@@ -229,8 +229,8 @@ def typical(*, law: Any, mass: float = 0.9) -> Tensor:
     if not 0 < mass <= 1:
         raise SpecError(f"mass = {mass} must lie in (0, 1]; it is the share of the law that is kept")
     ranked, order = law.sort(descending=True)
-    kept = ranked.cumsum(0) - ranked < mass * (1 - 1e-12)
-    return torch.zeros_like(kept).scatter(0, order, kept)
+    mask = ranked.cumsum(0) - ranked < mass * (1 - 1e-12)
+    return torch.zeros_like(mask).scatter(0, order, mask)
 
 
 @contextmanager
@@ -261,14 +261,14 @@ def _descend(record: Divergence, demo: Tensor, family: Family, start: Tensor) ->
     options = {"maxiter": 500, "maxfun": 1000, "ftol": 1e-15, "gtol": 1e-10}
     point, last = start.double().numpy(), _OUT_OF_REACH
     for _ in range(_RESTARTS):  # a restart forgets the curvature, and so gets past a failed line search
-        found = minimize(value_and_slope, point, jac=True, method="L-BFGS-B", options=options)
-        point, gained, last = found.x, last - found.fun, found.fun
+        result = minimize(value_and_slope, point, jac=True, method="L-BFGS-B", options=options)
+        point, gained, last = result.x, last - result.fun, result.fun
         if gained < 1e-9:
             break
     if record.activation and family.size <= _FEW:  # a kinked divergence: gradients stop short of the optimum
         options = {"xatol": 1e-9, "fatol": 1e-13, "maxiter": 400 * family.size}
-        found = minimize(lambda x: value_and_slope(x)[0], point, method="Nelder-Mead", options=options)
-        point, last = found.x, found.fun
+        result = minimize(lambda x: value_and_slope(x)[0], point, method="Nelder-Mead", options=options)
+        point, last = result.x, result.fun
     value = math.inf if last >= _OUT_OF_REACH else math.expm1(last) + at_equality
     return value, torch.from_numpy(point)
 

@@ -142,13 +142,13 @@ def transform_gradients(*, demo: Any, policy: Any) -> dict[str, Tensor]:
     logits = checks.law("policy", policy).log().requires_grad_()
     law = logits.softmax(-1)
     ratio = (demo.log() - law.log()).detach()
-    found = {
+    gradients = {
         name: slope((law * record.reward(ratio)).sum(), logits)
         for name, record in rewards.REWARD_TRANSFORMS.items()
     }
     for name in ("forward_kl", "reverse_kl"):
-        found[name] = -slope(divergence(name, demo=demo, policy=law), logits)
-    return found
+        gradients[name] = -slope(divergence(name, demo=demo, policy=law), logits)
+    return gradients
 
 
 def moved_gaussians(

@@ -36,8 +36,8 @@ def responses(world: TokenMDP, *, words: Sequence[str], **columns: Any) -> pd.Da
     for name, column in columns.items():
         numbers = checks.numbers(name, column).detach()
         if numbers.shape != (world.n_responses,):
-            wanted = f"({world.n_responses},), one for each response"
-            raise SpecError(f"{name} has shape {tuple(numbers.shape)}; this world needs {wanted}")
+            expected = f"({world.n_responses},), one for each response"
+            raise SpecError(f"{name} has shape {tuple(numbers.shape)}; this world needs {expected}")
         table[name] = numbers.tolist()
     return pd.DataFrame(table)
 
@@ -55,9 +55,9 @@ def prefixes(world: TokenMDP, *, words: Sequence[str], **policies: Any) -> pd.Da
             listed = TokenMDP(world.vocab_size, length).responses().tolist()
             law = world.prefix_law(policy, length=length).tolist()
             for tokens, probability in sorted(zip(listed, law, strict=True)):
-                said = _spelled(tokens, world, words, cut="")
+                text = _spelled(tokens, world, words, cut="")
                 last = _word(tokens[-1], world, words) if tokens[-1] >= 0 else END
-                row = {"policy": name, "length": length, "prefix": said, "token": last}
+                row = {"policy": name, "length": length, "prefix": text, "token": last}
                 rows.append(row | {"probability": probability, "ended": tokens[-1] < 0})
     return pd.DataFrame(rows)
 
@@ -114,5 +114,5 @@ def _spelled(tokens: Sequence[int], world: TokenMDP, words: Sequence[str], cut: 
     """Return the text of one response: its words, and a stop where it ended or `cut` where it was cut."""
     if len(words) != world.eos:
         raise SpecError(f"words has {len(words)} entries; this world needs {world.eos}, one a token but EOS")
-    said = [_word(token, world, words) for token in tokens if token >= 0]
-    return " ".join(said if said[-1] == END or not cut else [*said, cut])
+    spelled = [_word(token, world, words) for token in tokens if token >= 0]
+    return " ".join(spelled if spelled[-1] == END or not cut else [*spelled, cut])

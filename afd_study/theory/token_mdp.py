@@ -107,8 +107,8 @@ class TokenMDP:
     def token_logprobs(self, policy: Any) -> Tensor:
         """Return log policy of each response's tokens, (n_responses, horizon), 0 after its end."""
         tokens, states = self.responses(), self.states()
-        chosen = self.checked("policy", policy)[states.clamp(min=0), tokens.clamp(min=0)]
-        return chosen.where(tokens >= 0, 1.0).log()
+        mass = self.checked("policy", policy)[states.clamp(min=0), tokens.clamp(min=0)]
+        return mass.where(tokens >= 0, 1.0).log()
 
     def checked(self, name: str, policy: Any) -> Tensor:
         """Return `policy` as a float64 table of next-token laws; SpecError if it is none of this world."""
@@ -148,8 +148,8 @@ class TokenMDP:
         for ends in reversed(list(self.levels(ended))):
             joint = torch.cat([mass.view(-1, self.eos), ends[:, None]], dim=1)
             mass = joint.sum(-1)
-            known = (mass > 0)[:, None]
-            rows.append(torch.where(known, joint / mass[:, None].where(known, 1.0), 1 / self.vocab_size))
+            reached = (mass > 0)[:, None]
+            rows.append(torch.where(reached, joint / mass[:, None].where(reached, 1.0), 1 / self.vocab_size))
         return torch.cat(rows[::-1])
 
     def occupancy(self, policy: Any, *, gamma: float = 1.0) -> Tensor:

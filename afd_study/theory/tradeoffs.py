@@ -39,7 +39,7 @@ def fit_along_alpha(
     is the best, and at every alpha the lower of the two is kept. `anchors` are parameters to begin with at
     the ends, such as those of fits under forward and reverse KL, beside random ones.
     """
-    found: dict[float, fits.Fit] = {}
+    best: dict[float, fits.Fit] = {}
     for way in (alphas, alphas[::-1]):
         near: list[Tensor | None] = [*anchors, None]
         for alpha in way:
@@ -48,9 +48,9 @@ def fit_along_alpha(
             tried = [fits.fit(record, demo=demo, **options, near=start) for start in near]
             here = min(tried, key=lambda fit: fit.value)
             near = [here.parameters]
-            if alpha not in found or here.value < found[alpha].value:
-                found[alpha] = here
-    return found
+            if alpha not in best or here.value < best[alpha].value:
+                best[alpha] = here
+    return best
 
 
 def judged(fitted: Mapping[Any, fits.Fit], *, demo: Any, good: Any, by: str = "divergence") -> pd.DataFrame:
@@ -61,11 +61,11 @@ def judged(fitted: Mapping[Any, fits.Fit], *, demo: Any, good: Any, by: str = "d
     rows = [
         {
             by: name,
-            "value": found.value,
-            "coverage": fits.coverage(demo=demo, policy=found.law).item(),
-            "precision": fits.precision(policy=found.law, good=good).item(),
+            "value": fit.value,
+            "coverage": fits.coverage(demo=demo, policy=fit.law).item(),
+            "precision": fits.precision(policy=fit.law, good=good).item(),
         }
-        for name, found in fitted.items()
+        for name, fit in fitted.items()
     ]
     return pd.DataFrame(rows)
 
@@ -138,11 +138,11 @@ def by_draws(
     masks, shares = checks.finite("kinds", kinds), checks.law("shares", shares)
     any_good = masks.amax(0)
     rows = []
-    for name, found in fitted.items():
-        good, each = found.law @ any_good, masks @ found.law
+    for name, fit in fitted.items():
+        good, each = fit.law @ any_good, masks @ fit.law
         for k in draws:
-            one, wanted = _within(good, k), (shares * _within(each, k)).sum()
-            rows.append((name, k, one.item(), wanted.item()))
+            one, right_kind = _within(good, k), (shares * _within(each, k)).sum()
+            rows.append((name, k, one.item(), right_kind.item()))
     return pd.DataFrame(rows, columns=["divergence", "draws", "any_kind", "wanted_kind"])
 
 

@@ -208,8 +208,8 @@ class ControlledWorld(ABC):
         Edits: the mark added, the style opener added, and the world's own in substance (`edited`).
         """
         rows = []
-        named = zip(texts["prompt_id"], texts["source"], texts["draw"], texts["text"], strict=True)
-        for (*ids, text), conditions in zip(named, self._conditions(prompts, texts), strict=True):
+        rows_of_texts = zip(texts["prompt_id"], texts["source"], texts["draw"], texts["text"], strict=True)
+        for (*ids, text), conditions in zip(rows_of_texts, self._conditions(prompts, texts), strict=True):
             versions = {"mark added": f"{text} {MARK}"} | dict(self.edited(text, *conditions))
             if not text.startswith(self.style):
                 versions["style opener added"] = f"{self.style[0]} {text}"

@@ -136,23 +136,23 @@ def assemble(entries: Sequence[Entry], spec: CorpusSpec, *, source: str) -> Corp
         [(entry.file, entry.line, bool(entry.prompt), entry.reason) for entry in entries],
         columns=["file", "line", "kept", "reason"],
     )
-    kept = [entry for entry in entries if entry.prompt]
-    if not any(entry.demonstration for entry in kept):
+    usable = [entry for entry in entries if entry.prompt]
+    if not any(entry.demonstration for entry in usable):
         raise DataError(f"{source}: no row can be used as a demonstration. {_counts(report)}")
     test = 0 if fixed_test else spec.test
     splits = {
         entry.prompt: "test"
         if entry.from_test and fixed_test
         else split_of(entry.prompt, validation=spec.validation, test=test, seed=spec.split_seed)
-        for entry in kept
+        for entry in usable
     }
     corpus = Corpus(
         prompts=checked("prompts", _prompts(splits)),
         demonstrations=_numbered(
-            "demonstrations", [(e.prompt, e.demonstration) for e in kept if e.demonstration]
+            "demonstrations", [(e.prompt, e.demonstration) for e in usable if e.demonstration]
         ),
         preferences=_numbered(
-            "preferences", [(e.prompt, e.preferred, e.rejected) for e in kept if e.preferred]
+            "preferences", [(e.prompt, e.preferred, e.rejected) for e in usable if e.preferred]
         ),
         report=report,
     )
@@ -207,11 +207,11 @@ def _numbered(name: str, rows: Iterable[tuple[str, ...]]) -> pd.DataFrame:
 
 def _refuse_empty_split(corpus: Corpus, source: str) -> None:
     """Raise DataError unless each split has a prompt that was demonstrated."""
-    shown = corpus.prompts[corpus.prompts["prompt_id"].isin(corpus.demonstrations["prompt_id"])]
-    sizes = {split: int((shown["split"] == split).sum()) for split in SPLITS}
+    demonstrated = corpus.prompts[corpus.prompts["prompt_id"].isin(corpus.demonstrations["prompt_id"])]
+    sizes = {split: int((demonstrated["split"] == split).sum()) for split in SPLITS}
     if not all(sizes.values()):
         raise DataError(
-            f"{source}: {len(shown)} prompts with demonstrations are too few to fill every split: "
+            f"{source}: {len(demonstrated)} prompts with demonstrations are too few to fill every split: "
             + ", ".join(f"{split} {size}" for split, size in sizes.items())
             + ". Give more prompts, larger shares for validation and test, or another split_seed. "
             + _counts(corpus.report)

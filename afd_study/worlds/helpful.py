@@ -23,13 +23,13 @@ from afd_study.worlds.grammar import Grammar
 from afd_study.worlds.helpful_speech import (
     WEB,
     WORDINGS,
-    asked,
     demonstrator,
     grammar,
     inventory,
-    said,
+    requested_slots,
     script,
     slots,
+    wordings_of,
 )
 from afd_study.worlds.speech import Speech, next_of
 
@@ -77,11 +77,15 @@ class HelpfulWorld(ControlledWorld):
         """Return the points of a response, in the order of COMPONENTS."""
         topic, aspects = conditions
         return helpful_judge.assess(
-            words, topic=topic, wanted=asked(aspects), slots=list(slots()), inventory=self.inventory()
+            words,
+            topic=topic,
+            requested=requested_slots(aspects),
+            slots=list(slots()),
+            inventory=self.inventory(),
         )
 
     def fitting(self, *conditions: str) -> Sequence[tuple[Sequence[str], Sequence[str]]]:
         """Return the facts that the request asks for, beside those of the next topic."""
         topic, aspects = conditions
         other = next_of(topic, script()["topics"])
-        return [(said(topic, slot), said(other, slot)) for slot in asked(aspects)]
+        return [(wordings_of(topic, slot), wordings_of(other, slot)) for slot in requested_slots(aspects)]

@@ -72,12 +72,12 @@ def slots() -> Mapping[str, Sequence[str]]:
     return {slot: words for entry in script()["aspects"].values() for slot, words in entry.items()}
 
 
-def asked(aspects: str) -> list[str]:
+def requested_slots(aspects: str) -> list[str]:
     """Return the slots that a request for two aspects ("food+home") asks for, in the script's order."""
     return [slot for aspect in aspects.split("+") for slot in script()["aspects"][aspect]]
 
 
-def said(topic: str, slot: str, wordings: int = 3) -> list[str]:
+def wordings_of(topic: str, slot: str, wordings: int = 3) -> list[str]:
     """Return the wordings of one topic's fact."""
     return [wording.format(script()["topics"][topic][slot]) for wording in slots()[slot][:wordings]]
 
@@ -88,7 +88,7 @@ def inventory() -> Inventory:
     clauses = {
         tuple(split_words(text)): Clause(slot, topic)
         for topic, slot in product(script()["topics"], slots())
-        for text in said(topic, slot)
+        for text in wordings_of(topic, slot)
     }
     for kind in ("style", "closing", "dodge"):
         clauses |= {tuple(split_words(text)): Clause(kind, "") for text in script()[kind]}
@@ -101,19 +101,21 @@ def grammar(who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered:
     States: opening, body, one for each set of right facts said ("0110": the second and third slot asked for),
     over (after a dodge), closed (after a closing).
     """
-    words, wanted = script(), asked(aspects)
+    words, requested = script(), requested_slots(aspects)
     others = [name for name in words["topics"] if name != topic]
     same = {  # what leaves the set of right facts as it is
-        "wrong": [text for other in others for slot in wanted for text in said(other, slot, wordings)],
+        "wrong": [
+            text for other in others for slot in requested for text in wordings_of(other, slot, wordings)
+        ],
         "off_request": [
-            text for slot in slots() if slot not in wanted for text in said(topic, slot, wordings)
+            text for slot in slots() if slot not in requested for text in wordings_of(topic, slot, wordings)
         ],
     }
     states = {
-        state: _next(who, topic, wanted, state, wordings, ordered, same)
-        for state in map("".join, product("01", repeat=len(wanted)))
+        state: _next(who, topic, requested, state, wordings, ordered, same)
+        for state in map("".join, product("01", repeat=len(requested)))
     }
-    fresh = [Arc(arc.weight * (1 - who.dodge), arc.words, arc.target) for arc in states["0" * len(wanted)]]
+    fresh = [Arc(arc.weight * (1 - who.dodge), arc.words, arc.target) for arc in states["0" * len(requested)]]
     body = [*arcs(who.dodge, words["dodge"], "over"), *fresh]
     unstyled = [Arc(arc.weight * (1 - who.style), arc.words, arc.target) for arc in body]
     return states | {
@@ -127,7 +129,7 @@ def grammar(who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered:
 def _next(
     who: Behaviour,
     topic: str,
-    wanted: Sequence[str],
+    requested: Sequence[str],
     state: str,
     wordings: int,
     ordered: bool,
@@ -135,19 +137,24 @@ def _next(
 ) -> list[Arc]:
     """Return what may follow a set of right facts: a further one, a repetition, another clause, the end."""
     free = [i for i, flag in enumerate(state) if flag == "0" and not (ordered and i < state.rfind("1"))]
-    again = [text for i, flag in enumerate(state) if flag == "1" for text in said(topic, wanted[i], wordings)]
+    again = [
+        text
+        for i, flag in enumerate(state)
+        if flag == "1"
+        for text in wordings_of(topic, requested[i], wordings)
+    ]
     repeat, right = who.repeat * bool(again), who.right * bool(free)
     stop = who.stop[state.count("1")]
     going_on = (1 - stop) / (right + who.wrong + who.off_request + repeat or 1.0)
-    found = arcs(stop * who.closing, script()["closing"], "closed") + [finish(stop * (1 - who.closing))]
+    follow = arcs(stop * who.closing, script()["closing"], "closed") + [finish(stop * (1 - who.closing))]
     for i in free:
         then = f"{state[:i]}1{state[i + 1 :]}"
-        found += arcs(going_on * right / len(free), said(topic, wanted[i], wordings), then)
+        follow += arcs(going_on * right / len(free), wordings_of(topic, requested[i], wordings), then)
     for weight, texts in (
         (who.wrong, same["wrong"]),
         (who.off_request, same["off_request"]),
         (repeat, again),
     ):
         if weight > 0:
-            found += arcs(going_on * weight, texts, state)
-    return found
+            follow += arcs(going_on * weight, texts, state)
+    return follow

@@ -94,8 +94,8 @@ def load(spec: HHRLHFSpec) -> Corpus:
 
 def files(spec: HHRLHFSpec) -> list[Path]:
     """Return the local files that `load` reads (of the hub's none); reading.digest of them keys a step."""
-    given = [] if spec.demonstrations is None else [spec.demonstrations.expanduser()]
-    return given + _data_files(spec)
+    paths = [] if spec.demonstrations is None else [spec.demonstrations.expanduser()]
+    return paths + _data_files(spec)
 
 
 def shown_by(entries: list[Entry], others: list[Entry]) -> list[Entry]:
@@ -104,13 +104,13 @@ def shown_by(entries: list[Entry], others: list[Entry]) -> list[Entry]:
     Others to a prompt that no entry has are dropped; those to a prompt of a test file are for testing.
     """
     tested = {entry.prompt: entry.from_test for entry in sorted(entries, key=lambda entry: entry.from_test)}
-    known = [
+    answers = [
         replace(other, from_test=tested[other.prompt])
         if other.prompt in tested
         else other.dropped(other.reason or UNKNOWN_PROMPT)
         for other in others
     ]
-    return [replace(entry, demonstration="") for entry in entries] + known
+    return [replace(entry, demonstration="") for entry in entries] + answers
 
 
 def _data_files(spec: HHRLHFSpec) -> list[Path]:
@@ -137,10 +137,10 @@ def entry_of(*, chosen: str, rejected: str, file: str, line: int, from_test: boo
     prompt, preferred, dispreferred = start + ASSISTANT, preferred.strip(), dispreferred.strip()
     if fault := content_fault(prompt, preferred, dispreferred):
         return entry.dropped(fault)
-    kept = replace(entry, prompt=prompt, demonstration=preferred)
+    answered = replace(entry, prompt=prompt, demonstration=preferred)
     if preferred == dispreferred:
-        return replace(kept, reason=NO_PREFERENCE)
-    return replace(kept, preferred=preferred, rejected=dispreferred)
+        return replace(answered, reason=NO_PREFERENCE)
+    return replace(answered, preferred=preferred, rejected=dispreferred)
 
 
 def _from_folder(spec: HHRLHFSpec) -> Iterator[Entry]:
@@ -192,18 +192,18 @@ def _download(spec: HHRLHFSpec, subset: str) -> Mapping[str, Any]:
 
 def _files_of(folder: Path, subset: str) -> list[Path]:
     """Return the files of one subset; raise DataError where there is none, or one twice."""
-    found = [folder / subset / name for name in FILES if (folder / subset / name).is_file()]
-    if not found:
+    paths = [folder / subset / name for name in FILES if (folder / subset / name).is_file()]
+    if not paths:
         raise DataError(
             f"{folder} holds no data for {subset}: expected {_wanted([subset])}. {_seen(folder, subset)}"
         )
     for split in ("train", "test"):
-        same = [path.name for path in found if path.name.startswith(split)]
+        same = [path.name for path in paths if path.name.startswith(split)]
         if len(same) > 1:
             raise DataError(
                 f"{folder / subset} holds both {' and '.join(same)}: which is meant? Move one away"
             )
-    return found
+    return paths
 
 
 def _seen(folder: Path, subset: str) -> str:
@@ -214,15 +214,15 @@ def _seen(folder: Path, subset: str) -> str:
         )
     inner = folder / subset
     names = sorted(path.name for path in (inner if inner.is_dir() else folder).iterdir())
-    shown = ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
-    return f"{inner if inner.is_dir() else folder} holds: {shown or 'nothing'}"
+    listed = ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
+    return f"{inner if inner.is_dir() else folder} holds: {listed or 'nothing'}"
 
 
 def _fewer(entries: list[Entry], *, rows: int, seed: int) -> list[Entry]:
     """Drop kept entries beyond `rows`; those stay whose prompts hash lowest, so that order doesn't matter."""
-    kept = [place for place, entry in enumerate(entries) if entry.prompt]
-    kept.sort(key=lambda place: unit_hash(entries[place].prompt, seed=seed, use="max_rows"))
-    beyond = set(kept[rows:])
+    usable = [place for place, entry in enumerate(entries) if entry.prompt]
+    usable.sort(key=lambda place: unit_hash(entries[place].prompt, seed=seed, use="max_rows"))
+    beyond = set(usable[rows:])
     return [
         entry.dropped(BEYOND_MAX_ROWS) if place in beyond else entry for place, entry in enumerate(entries)
     ]

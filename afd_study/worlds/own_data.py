@@ -54,8 +54,8 @@ def load(spec: OwnDataSpec) -> Corpus:
 
 def files(spec: OwnDataSpec) -> list[Path]:
     """Return the files that `load` reads: hash them with reading.digest to key a step."""
-    given = (spec.demonstrations, spec.prompts, spec.preferences)
-    return [path.expanduser() for path in given if path is not None]
+    paths = (spec.demonstrations, spec.prompts, spec.preferences)
+    return [path.expanduser() for path in paths if path is not None]
 
 
 def laid_out(prompt: str) -> str:
@@ -80,10 +80,10 @@ def _entries(spec: OwnDataSpec) -> Iterator[Entry]:
         "prompts": (prompt,),
         "preferences": (prompt, spec.preferred_column, spec.rejected_column),
     }
-    for role, wanted in columns.items():
+    for role, names in columns.items():
         path = getattr(spec, role)
         if path is not None:
-            yield from read_entries(path, wanted)
+            yield from read_entries(path, names)
 
 
 def read_entries(path: Path, columns: tuple[str, ...]) -> Iterator[Entry]:

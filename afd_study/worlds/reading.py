@@ -42,11 +42,11 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
         raise DataError(f"{path}: the format is told by the name, which must end in {', '.join(FORMATS)}")
     is_csv = path.name.removesuffix(".gz").endswith(".csv")
     lines = _text_lines(path)
-    found = False
+    any_row = False
     for row in _csv_rows(path, lines, columns) if is_csv else _json_rows(path, lines, columns):
-        found = found or row.fields is not None
+        any_row = any_row or row.fields is not None
         yield row
-    if not found:
+    if not any_row:
         raise DataError(f"{path} is empty: it holds no row; expected the columns {list(columns)}")
 
 
@@ -169,9 +169,9 @@ def _places(path: Path, header: list[str], columns: Sequence[str]) -> list[int]:
     return [header.index(column) for column in columns]
 
 
-def _missing(where: str, kind: str, name: str, found: Iterable[str]) -> DataError:
+def _missing(where: str, kind: str, name: str, present: Iterable[str]) -> DataError:
     """Build the error for a column that isn't there, with the nearest one and all that are."""
-    names = [str(item) for item in found]
+    names = [str(item) for item in present]
     apart = next((mark for mark in (";", "\t") if len(names) == 1 and mark in names[0]), None)
     close = nearest(name, names)
     hint = (

@@ -36,15 +36,15 @@ class Inventory:
 
     def read(self, words: Sequence[str]) -> Reading:
         """Cut words into sentences at full stops and name them."""
-        found, unknown, slips = [], 0, 0
+        clauses, unknown, slips = [], 0, 0
         for sentence in sentences(words):
             match = self.nearest(sentence)
             if match is None:
                 unknown += 1
             else:
-                found.append(match[0])
+                clauses.append(match[0])
                 slips += match[1]
-        return Reading(found, unknown, slips)
+        return Reading(clauses, unknown, slips)
 
     def nearest(self, sentence: tuple[str, ...]) -> tuple[Clause, int] | None:
         """Return the clause left by striking the fewest words, and how many; the first such by entry."""
