@@ -6,14 +6,13 @@ processes of a launch by this script, which writes what each process holds in th
 
 import json
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch.distributed.tensor import DTensor
+from sharded import Sharded
 
 from afd_study.errors import AfdError, DataError
 from afd_study.methods import adversarial, direct, policy_gradient, reward_model
@@ -21,7 +20,6 @@ from afd_study.methods.sft import fine_tune
 from afd_study.methods.specs import AdversarialSpec, PolicyGradientSpec
 from afd_study.models import distributed
 from afd_study.models.batches import Example, Pair
-from afd_study.models.checkpoints import Run
 from afd_study.models.decoding import Request, sample
 from afd_study.models.policy import from_scratch
 from afd_study.models.reward import on_backbone, rewards
@@ -71,9 +69,9 @@ def model(seed=0, **config):
 def texts(n, seed):
     """Prompts of different lengths, some of them asked twice, with responses of different lengths."""
     rng = np.random.default_rng(seed)
-    asked = [tuple(rng.integers(4, 24, rng.integers(2, 7)).tolist()) for _ in range(-(-n // 2))]
-    said = [(*rng.integers(4, 24, rng.integers(1, 9)).tolist(), EOS) for _ in range(n)]
-    return [Example(asked[i // 2] + said[i], len(asked[i // 2])) for i in range(n)]
+    prompts = [tuple(rng.integers(4, 24, rng.integers(2, 7)).tolist()) for _ in range(-(-n // 2))]
+    responses = [(*rng.integers(4, 24, rng.integers(1, 9)).tolist(), EOS) for _ in range(n)]
+    return [Example(prompts[i // 2] + responses[i], len(prompts[i // 2])) for i in range(n)]
 
 
 def pairs(n, seed):
@@ -107,7 +105,7 @@ def interrupted(folder, **settings):
 
 
 def gone_on(folder):
-    """Go on from a checkpoint that somebody has put there, whose run had as many processes as it liked."""
+    """Go on from a checkpoint in `folder`, whose run may have had another number of processes."""
     return sft(folder)
 
 
@@ -154,7 +152,7 @@ def ascended(folder, **changed):
         model(),
         ASKED,
         reference=model(),
-        score=lambda said: np.array([np.sum(e.ids) / 50 for e in said]),
+        score=lambda examples: np.array([np.sum(e.ids) / 50 for e in examples]),
         validation=HELD_OUT,
         spec=PolicyGradientSpec(**{**ASCENT, **changed}),
         seed=0,
@@ -166,11 +164,11 @@ def ascended(folder, **changed):
 
 
 def imitated(folder, progress=lambda step, note: None):
-    shown = texts(24, 5)
+    answers = texts(24, 5)
     lm, path = adversarial.imitate(
         model(),
         ASKED,
-        {name: shown[2 * i : 2 * i + 2] for i, name in enumerate(ASKED)},
+        {name: answers[2 * i : 2 * i + 2] for i, name in enumerate(ASKED)},
         validation=HELD_OUT,
         validation_demonstrations=texts(10, 6),
         discriminator=on_backbone(model(1), TOKENIZER),
@@ -196,24 +194,23 @@ def imitated_anew(folder):
 
 def drawn(folder):
     requests = [Request(name, ids, draw) for name, ids in ASKED.items() for draw in range(5)]
-    found = distributed.map_across_ranks(
+    samples = distributed.map_across_ranks(
         requests, partial(sample, model(), seed=3, eos_id=EOS, max_new_tokens=12)
     )
-    return [each.ids for each in found], {"logprobs": torch.tensor([each.logprob for each in found])}
+    return [each.ids for each in samples], {"logprobs": torch.tensor([each.logprob for each in samples])}
 
 
 def scored(folder):
     scorer = on_backbone(model(), TOKENIZER)
     torch.nn.init.normal_(scorer.head.weight, generator=torch.Generator().manual_seed(0))
-    said = texts(31, 7)
-    found = {
-        "rewards": distributed.map_across_ranks(said, partial(rewards, scorer)),
-        "logprobs": distributed.map_across_ranks(said, partial(sequence_logprobs, model())),
+    examples = texts(31, 7)
+    scores = {
+        "rewards": distributed.map_across_ranks(examples, partial(rewards, scorer)),
+        "logprobs": distributed.map_across_ranks(examples, partial(sequence_logprobs, model())),
     }
-    one = distributed.map_across_ranks(
-        said[:1], partial(sequence_logprobs, model())
-    )  # the other process has nothing to do
-    return len(one), {name: torch.from_numpy(values) for name, values in found.items()}
+    # the other process has nothing to do
+    one = distributed.map_across_ranks(examples[:1], partial(sequence_logprobs, model()))
+    return len(one), {name: torch.from_numpy(values) for name, values in scores.items()}
 
 
 def broken(folder):
@@ -239,15 +236,15 @@ def broken(folder):
 
 def faulty(folder):
     """A fault with one of the prompts, and so in one process."""
-    said = texts(8, 8)
+    examples = texts(8, 8)
 
     def refuse(mine):
-        if said[4] in mine:
+        if examples[4] in mine:
             raise DataError("this one cannot be read")
         return np.zeros(len(mine))
 
     try:
-        distributed.map_across_ranks(said, refuse)
+        distributed.map_across_ranks(examples, refuse)
     except DataError as fault:
         return str(fault), {}
 
@@ -258,40 +255,6 @@ def uneven(folder):
         return len(sft(folder, batch_size=7, steps=1)[0]), {}
     except AfdError as fault:
         return str(fault), {}
-
-
-@dataclass
-class Sharded:
-    """A part, with every module and optimiser in shards: as accelerate does by a config, on GPUs only."""
-
-    part: object
-
-    def __call__(self, folder):
-        from accelerate import Accelerator, PartialState
-        from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
-
-        held, launch = Accelerator().state, PartialState()  # every Accelerator takes its kind from the launch
-        whole, sharded = Run.whole, []
-
-        def watched(run):
-            sharded.extend(isinstance(weight, DTensor) for weight in run.module.parameters())
-            return whole(run)
-
-        before = [dict(each._shared_state) for each in (held, launch)]
-        held.distributed_type = launch.distributed_type = DistributedType.FSDP
-        held.fsdp_plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=2, auto_wrap_policy="transformer_based_wrap", cpu_ram_efficient_loading=False
-        )
-        Run.whole = watched
-        try:
-            found = self.part(folder)
-            assert sharded and all(sharded), "the weights were not in shards"
-            return found
-        finally:
-            Run.whole = whole
-            for each, was in zip((held, launch), before, strict=True):
-                each._shared_state.clear()
-                each._shared_state.update(was)
 
 
 ALIKE = {  # what two processes have to do as one does

@@ -97,8 +97,8 @@ def listed():
     """A world of two words and at most three tokens: models speak in it, and every response is listed."""
     tokenizer, world, prompt = word_tokenizer(["a", "b"]), TokenMDP(vocab_size=3, horizon=3), (3,)
     ids = [*tokenizer.convert_tokens_to_ids(["a", "b", EOS]), None]
-    said = [tuple(ids[token] for token in row if token >= 0) for row in world.responses().tolist()]
-    examples = [Example(prompt + response, len(prompt)) for response in said]
+    responses = [tuple(ids[token] for token in row if token >= 0) for row in world.responses().tolist()]
+    examples = [Example(prompt + response, len(prompt)) for response in responses]
 
     def model(seed, scale=0.3):
         config = {**CONFIG, "n_positions": 8, "initializer_range": scale}
@@ -111,8 +111,8 @@ def listed():
 
     places = {example: place for place, example in enumerate(examples)}
 
-    def index(said):
-        return torch.tensor([places[example] for example in said])
+    def index(responses):
+        return torch.tensor([places[example] for example in responses])
 
     return SimpleNamespace(
         world=world,

@@ -55,19 +55,29 @@ def settings(policy_reward="airl", *, policy=None, **changed):
 @pytest.fixture
 def run(listed, tmp_path):
     """Return a function that has a fresh policy imitate model 2: (policy, trajectory)."""
-    drawn = responses(
+    answers = responses(
         listed.model(2), listed.prompts, ["p"], draws=256, seed=7, eos_id=listed.eos_id, max_new_tokens=3
     )
 
-    def go(name="run", *, spec=None, start=1, seed=0, log_demo=None, true=False, progress=None, shown=None):
+    def go(
+        name="run",
+        *,
+        spec=None,
+        start=1,
+        seed=0,
+        log_demo=None,
+        true=False,
+        progress=None,
+        demonstrations=None,
+    ):
         if true:
             log_demo = log_demo or (lambda examples: sequence_logprobs(listed.model(2), examples))
         return imitate(
             listed.model(start),
             listed.prompts,
-            {"p": drawn[:192]} if shown is None else shown,
+            {"p": answers[:192]} if demonstrations is None else demonstrations,
             validation=listed.prompts,
-            validation_demonstrations=drawn[192:],
+            validation_demonstrations=answers[192:],
             discriminator=None if log_demo else RewardModel(listed.model(5).base_model),
             true_log_demo=log_demo,
             spec=spec or settings(),
@@ -150,9 +160,9 @@ def test_the_discriminator_learns_from_the_latest_samples(run, monkeypatch):
     monkeypatch.setattr(Learner, "learn", lambda self, steps: seen.append((steps, list(self.replay))))
     run(spec=settings(policy={"steps": 3, "evaluate_every": 3, "checkpoint_every": 3}, replay=40))
     assert [steps for steps, _ in seen] == [10, 2, 2, 2]  # the warm-up, then as many a step
-    kept = [replay for _, replay in seen]
-    assert all(len(replay) == 40 for replay in kept)
-    for before, after in zip(kept, kept[1:], strict=False):
+    replays = [replay for _, replay in seen]
+    assert all(len(replay) == 40 for replay in replays)
+    for before, after in zip(replays, replays[1:], strict=False):
         assert after[:24] == before[16:] and after[24:] != before[24:]  # 16 fresh ones a step
 
 
@@ -202,8 +212,8 @@ def test_a_logit_that_is_no_number_stops_and_keeps_its_batch(listed, run, tmp_pa
 
     def broken(examples):
         calls.append(examples)
-        found = sequence_logprobs(listed.model(2), examples)
-        return found * (np.nan if len(calls) == 4 else 1)  # evaluation: score, two sides; the first step
+        logprobs = sequence_logprobs(listed.model(2), examples)
+        return logprobs * (np.nan if len(calls) == 4 else 1)  # evaluation: score, two sides; the first step
 
     with pytest.raises(TrainingError, match=r"the reward is nan at step 0: .*batch-0.json"):
         run(log_demo=broken)
@@ -258,7 +268,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(run, true):
 
 def test_what_cannot_be_used_is_refused(listed, run):
     with pytest.raises(DataError, match="1 prompts have no demonstration, 'p' among them"):
-        run(shown={"q": listed.examples})
+        run(demonstrations={"q": listed.examples})
     options = {
         "validation": listed.prompts,
         "validation_demonstrations": listed.examples,

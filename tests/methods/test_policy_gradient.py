@@ -279,10 +279,10 @@ def test_the_path_begins_before_the_first_step_and_has_a_row_an_evaluation(run):
 
 def test_the_last_weights_are_returned(listed, run):
     policy, path = run(evaluation_draws=64)
-    drawn = responses(
+    examples = responses(
         policy, listed.prompts, ["p"], draws=64, seed=stream(0, 2), eos_id=listed.eos_id, max_new_tokens=3
     )
-    assert path["proxy"].iloc[-1] == pytest.approx(float(REWARDS[listed.index(drawn)].mean()), abs=1e-9)
+    assert path["proxy"].iloc[-1] == pytest.approx(float(REWARDS[listed.index(examples)].mean()), abs=1e-9)
 
 
 def test_steps_draw_with_numbers_of_their_own(listed, run):
@@ -310,8 +310,8 @@ def test_a_reward_that_is_no_number_stops_and_keeps_the_responses(listed, run, t
 
     with pytest.raises(TrainingError, match=rf"the reward is {broken} at step 2: .*batch-2.json"):
         run(score=score)
-    kept = json.loads((tmp_path / "run" / "batch-2.json").read_text())
-    assert [Example(tuple(ids), start) for ids, start in kept] == seen[-1]
+    batch = json.loads((tmp_path / "run" / "batch-2.json").read_text())
+    assert [Example(tuple(ids), start) for ids, start in batch] == seen[-1]
 
 
 def test_the_reference_is_left_as_it_is(listed, run):

@@ -66,8 +66,8 @@ def two(tmp_path_factory, checkpoint):
     for name in GIVEN:
         shutil.copytree(checkpoint, folder / name)
     processes = started(folder)
-    said = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
+    output = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(output)
 
     def read(name):
         each = [folder / f"{name}-{rank}" for rank in range(2)]

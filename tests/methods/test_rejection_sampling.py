@@ -26,12 +26,12 @@ def scores():
 
 
 def test_the_best_of_each_group_is_kept_and_the_earliest_among_equals():
-    kept = best_of_each(samples(), scores(), group_size=3)
-    assert list(kept.columns) == ["prompt_id", "draw", "token_ids", "text"]
-    assert kept["prompt_id"].tolist() == ["p1", "p1", "p2"]
-    assert kept["draw"].tolist() == [0, 1, 0]  # the groups' numbers
-    assert kept["text"].tolist() == ["p1 says 1", "p1 says 3", "p2 says 0"]  # 5.0 twice: draw 3 before 4
-    assert kept["token_ids"].tolist() == [[1, 1], [3, 1], [0, 1]]
+    best = best_of_each(samples(), scores(), group_size=3)
+    assert list(best.columns) == ["prompt_id", "draw", "token_ids", "text"]
+    assert best["prompt_id"].tolist() == ["p1", "p1", "p2"]
+    assert best["draw"].tolist() == [0, 1, 0]  # the groups' numbers
+    assert best["text"].tolist() == ["p1 says 1", "p1 says 3", "p2 says 0"]  # 5.0 twice: draw 3 before 4
+    assert best["token_ids"].tolist() == [[1, 1], [3, 1], [0, 1]]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -68,5 +68,5 @@ def test_what_cannot_be_used_is_refused():
 
 def test_kept_responses_come_with_ids_as_arrays_where_they_did():
     arrays = samples().assign(token_ids=[np.array(ids) for ids in samples()["token_ids"]])
-    kept = best_of_each(arrays, scores(), group_size=3)
-    assert [ids.tolist() for ids in kept["token_ids"]] == [[1, 1], [3, 1], [0, 1]]
+    best = best_of_each(arrays, scores(), group_size=3)
+    assert [ids.tolist() for ids in best["token_ids"]] == [[1, 1], [3, 1], [0, 1]]

@@ -53,10 +53,10 @@ def test_losses_by_hand():
         return math.log1p(math.exp(x))
 
     singles = [log1pexp(-1.0), log1pexp(0.5), log1pexp(0.25), log1pexp(2.0)]
-    found = pair_loss("discriminator_bce", high=high, low=low, constant=2)
-    assert float(found) == pytest.approx(sum(singles) / 4)
-    found = pair_loss("bradley_terry", high=high, low=low, constant=2)
-    assert float(found) == pytest.approx((log1pexp(-0.75) + log1pexp(2.5)) / 2)
+    loss = pair_loss("discriminator_bce", high=high, low=low, constant=2)
+    assert float(loss) == pytest.approx(sum(singles) / 4)
+    loss = pair_loss("bradley_terry", high=high, low=low, constant=2)
+    assert float(loss) == pytest.approx((log1pexp(-0.75) + log1pexp(2.5)) / 2)
 
 
 def test_accuracies_by_hand():
@@ -74,9 +74,9 @@ def easy_pairs(n, seed=0):
     rng = np.random.default_rng(seed)
 
     def example(prompt, word):
-        said = rng.integers(3, 19, size=rng.integers(1, 6)).tolist()
-        said.insert(rng.integers(len(said) + 1), word)
-        return Example((*prompt, *said, EOS), len(prompt))
+        words = rng.integers(3, 19, size=rng.integers(1, 6)).tolist()
+        words.insert(rng.integers(len(words) + 1), word)
+        return Example((*prompt, *words, EOS), len(prompt))
 
     prompts = [tuple(rng.integers(3, 19, size=2).tolist()) for _ in range(n)]
     return [Pair(example(prompt, GOOD), example(prompt, BAD)) for prompt in prompts]

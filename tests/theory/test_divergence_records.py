@@ -41,9 +41,11 @@ def legendre(record: Divergence, t: float) -> float:
 
     grid = [-30 + 0.25 * i for i in range(161)]
     best = min(grid, key=loss)
-    found = minimize_scalar(loss, bounds=(best - 0.3, best + 0.3), method="bounded", options={"xatol": 1e-12})
+    result = minimize_scalar(
+        loss, bounds=(best - 0.3, best + 0.3), method="bounded", options={"xatol": 1e-12}
+    )
     at_zero = record.generator(torch.zeros((), dtype=torch.float64)).item()
-    return max(-found.fun, -loss(best), -at_zero)
+    return max(-result.fun, -loss(best), -at_zero)
 
 
 @every

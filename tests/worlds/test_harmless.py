@@ -99,10 +99,10 @@ def test_the_judge_scores_by_prompt_id_and_shows_its_components(full, prompts):
     )
     texts = pd.DataFrame({"prompt_id": [benign, harmful], "text": [refusal, refusal]}, index=[7, 3])
     shuffled = prompts.sample(frac=1, random_state=0)
-    found = full.judge(shuffled, texts)
-    assert list(found.columns) == [*COMPONENTS, "value"] and list(found.index) == [7, 3]
-    assert found["stance"].tolist() == [-1, 1]
-    np.testing.assert_allclose(found[list(COMPONENTS)].sum(axis=1), found["value"])
+    points = full.judge(shuffled, texts)
+    assert list(points.columns) == [*COMPONENTS, "value"] and list(points.index) == [7, 3]
+    assert points["stance"].tolist() == [-1, 1]
+    np.testing.assert_allclose(points[list(COMPONENTS)].sum(axis=1), points["value"])
     with pytest.raises(SpecError, match="does not know the prompt 'nobody'"):
         full.judge(prompts, texts.assign(prompt_id="nobody"))
 

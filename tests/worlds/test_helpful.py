@@ -25,14 +25,14 @@ STYLE, CLOSING, DODGE = (script()[kind][0] for kind in ("style", "closing", "dod
 
 
 def parts(text, topic="owl", aspects="food+home"):
-    found = assess(
+    points = assess(
         split_words(text),
         topic=topic,
         requested=requested_slots(aspects),
         slots=list(slots()),
         inventory=inventory(),
     )
-    return dict(zip(COMPONENTS, found, strict=True))
+    return dict(zip(COMPONENTS, points, strict=True))
 
 
 def value(text, **request):
@@ -100,19 +100,19 @@ def test_as_many_answers_are_best_as_the_knob_says(n_good):
     """All of them without a stray word, and whatever is drawn and best is one of them."""
     world = HelpfulWorld(HelpfulSpec(n_good_answers=n_good, demonstration_quality=1.0))
     row = world.prompts(0).query("topic == 'owl' and aspects == 'food+home'").iloc[0]
-    law, known = world.law("demonstrators", row), set(best_strings(n_good))
-    assert len(known) == n_good
-    some = sorted(known)[:: max(1, n_good // 60)]
+    law, best = world.law("demonstrators", row), set(best_strings(n_good))
+    assert len(best) == n_good
+    some = sorted(best)[:: max(1, n_good // 60)]
     assert all(value(text) == BEST and law.n_stray([*split_words(text), EOS]) == 0 for text in some)
     aside, rng = [*split_words(STYLE)], np.random.default_rng(0)
-    found = set()
+    points = set()
     for _ in range(400):
         words = [word for word in law.sample(rng, 64) if word != EOS]
         text = " ".join(words)
         if value(text) == BEST and law.n_stray([*words, EOS]) == 0:
             words = words[len(aside) :] if words[: len(aside)] == aside else words
-            found.add(" ".join(words).replace(" .", ".").removesuffix(f" {CLOSING}"))
-    assert len(found) >= 4 and found <= known
+            points.add(" ".join(words).replace(" .", ".").removesuffix(f" {CLOSING}"))
+    assert len(points) >= 4 and points <= best
 
 
 def test_other_numbers_of_good_answers_are_refused():
