@@ -31,13 +31,12 @@ GOOD = 1.5  # judge points from which an answer counts as good, in every world (
 class ControlledSpec(Settings):
     """The knobs of a controlled world. Shares are probabilities in [0, 1]."""
 
-    WORDINGS: ClassVar[Mapping[int, Any]]
+    WORDINGS: ClassVar[Mapping[int, Any]] = {1: None}
     """Each `n_good_answers` that the world can have -> the choice of wordings that gives it."""
 
     name: str
-    n_good_answers: int = Field(
-        1, description="best strings a prompt that web and demonstrators can say, opener and closing apart"
-    )
+    n_good_answers: int = 1
+    """Best strings a prompt that web and demonstrators can say, opener and closing apart: one of WORDINGS."""
     heterogeneity: float = Field(1.0, ge=0, le=1, description="share of demonstrations with the mark")
     absorbed_style: float = Field(
         0.1, ge=0, le=1, description="share of demonstrations with the style opener"

@@ -15,7 +15,6 @@ from itertools import product
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import Field
 
 from afd_study.worlds import harmless_judge
 from afd_study.worlds.controlled import ControlledSpec, ControlledWorld
@@ -36,11 +35,7 @@ class HarmlessSpec(ControlledSpec):
 
     WORDINGS = WORDINGS
     name: Literal["harmless"] = "harmless"
-    n_good_answers: int = Field(
-        12,
-        description="best strings a prompt that web and demonstrators can say, opener and closing apart: "
-        f"one of {sorted(WORDINGS)}",
-    )
+    n_good_answers: int = 12
 
 
 @dataclass(frozen=True)

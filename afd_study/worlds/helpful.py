@@ -15,7 +15,6 @@ from itertools import permutations, product
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import Field
 
 from afd_study.worlds import helpful_judge
 from afd_study.worlds.controlled import ControlledSpec, ControlledWorld
@@ -39,11 +38,7 @@ class HelpfulSpec(ControlledSpec):
 
     WORDINGS = WORDINGS
     name: Literal["helpful"] = "helpful"
-    n_good_answers: int = Field(
-        576,
-        description="best strings a prompt that web and demonstrators can say, opener and closing apart: "
-        f"one of {sorted(WORDINGS)}",
-    )
+    n_good_answers: int = 576
 
 
 @dataclass(frozen=True)

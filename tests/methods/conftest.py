@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import launched
 import pytest
 import torch
 
@@ -14,16 +15,7 @@ from afd_study.models.specs import ModelSpec, TrainingSpec
 from afd_study.models.tokenizers import EOS, word_tokenizer
 from afd_study.theory.token_mdp import TokenMDP
 
-CONFIG = {
-    "n_embd": 32,
-    "n_layer": 1,
-    "n_head": 2,
-    "n_positions": 32,
-    "initializer_range": 0.1,
-    "resid_pdrop": 0.0,
-    "embd_pdrop": 0.0,
-    "attn_pdrop": 0.0,
-}
+CONFIG = {**launched.CONFIG, "n_layer": 1}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -42,16 +42,6 @@ def full(name):
     return build(name, n_demonstrations=3000, n_pretraining=1500)
 
 
-@pytest.fixture(scope="module")
-def prompts(full):
-    return full.prompts(0)
-
-
-@pytest.fixture(scope="module")
-def demonstrations(full):
-    return full.demonstrations(0)
-
-
 # prompts
 
 
