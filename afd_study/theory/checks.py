@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from afd_study.errors import SpecError
@@ -12,7 +13,7 @@ TOLERANCE = 1e-9
 """How far from 1 the sum of a law may lie. Float32 laws must be normalised again in float64."""
 
 
-def numbers(name: str, value: Any) -> Tensor:
+def numbers(name: str, value: ArrayLike) -> Tensor:
     """Return `value` as a float64 tensor that holds no NaN; SpecError otherwise."""
     try:
         tensor = torch.as_tensor(value, dtype=torch.float64)
@@ -23,7 +24,7 @@ def numbers(name: str, value: Any) -> Tensor:
     return tensor
 
 
-def finite(name: str, value: Any) -> Tensor:
+def finite(name: str, value: ArrayLike) -> Tensor:
     """Return `value` as a float64 tensor of finite numbers; SpecError otherwise."""
     tensor = numbers(name, value)
     if torch.isinf(tensor).any():
@@ -31,7 +32,7 @@ def finite(name: str, value: Any) -> Tensor:
     return tensor
 
 
-def law(name: str, value: Any) -> Tensor:
+def law(name: str, value: ArrayLike) -> Tensor:
     """Return `value` as float64 probabilities over the last axis; SpecError if they are not."""
     tensor = finite(name, value)
     if tensor.ndim == 0 or tensor.shape[-1] == 0:
@@ -60,7 +61,7 @@ def same_outcomes(**laws: Tensor) -> None:
         raise SpecError(f"numbers of outcomes differ: {shapes}; list the same outcomes on each last axis")
 
 
-def mean(name: str, values: Tensor, weights: Any = None) -> Tensor:
+def mean(name: str, values: Tensor, weights: ArrayLike | None = None) -> Tensor:
     """Return the mean over the last axis, under the law `weights` if given; no weight forgives infinity."""
     if values.ndim == 0 or values.shape[-1] == 0:
         raise SpecError(f"{name} has shape {tuple(values.shape)}; its last axis must hold at least one value")
@@ -72,7 +73,11 @@ def mean(name: str, values: Tensor, weights: Any = None) -> Tensor:
 
 
 def counts(name: str, value: Any, *, limit: int | None = None, remedy: str = "") -> tuple[list[int], bool]:
-    """Return whole numbers from 1 to `limit` as a list, and whether a single one was given."""
+    """Return whole numbers from 1 to `limit` as a list, and whether `value` was a single one.
+
+    `value` is a whole number or a one-dimensional list, array or tensor of them. SpecError otherwise, with
+    `remedy` behind the message where one is above `limit`.
+    """
     single = not isinstance(value, Sequence) and getattr(value, "ndim", 0) == 0
     if not single and getattr(value, "ndim", 1) != 1:
         raise SpecError(f"{name} must be a whole number or a one-dimensional list of them")

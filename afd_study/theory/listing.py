@@ -1,13 +1,11 @@
-"""A world and its laws written out as tables, for pages to show. Nothing is computed here that is not above.
-
-The one module of this floor that returns DataFrames: the chapters draw and print what the others compute.
-"""
+"""A world and its laws written out as tables for the chapters; other modules compute what stands there."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from afd_study.errors import SpecError
@@ -20,7 +18,7 @@ END, CUT = ".", "…"
 """How EOS is written, and what stands for the end of a response that the horizon cut."""
 
 
-def responses(world: TokenMDP, *, words: Sequence[str], **columns: Any) -> pd.DataFrame:
+def responses(world: TokenMDP, *, words: Sequence[str], **columns: ArrayLike) -> pd.DataFrame:
     """Return a row for each response of a world: its text, its number of tokens, and the columns given.
 
     Args:
@@ -42,7 +40,7 @@ def responses(world: TokenMDP, *, words: Sequence[str], **columns: Any) -> pd.Da
     return pd.DataFrame(table)
 
 
-def prefixes(world: TokenMDP, *, words: Sequence[str], **policies: Any) -> pd.DataFrame:
+def prefixes(world: TokenMDP, *, words: Sequence[str], **policies: ArrayLike) -> pd.DataFrame:
     """Return the laws of the first 1 ... horizon tokens of each policy, blocks of a prefix side by side.
 
     Columns: policy (its name), length k, prefix (text), token (the k-th), probability, and ended, whether
@@ -63,7 +61,7 @@ def prefixes(world: TokenMDP, *, words: Sequence[str], **policies: Any) -> pd.Da
 
 
 def extrapolations(
-    world: TokenMDP, *, sft: Any, init: Any, rewards: Any, strengths: Sequence[float]
+    world: TokenMDP, *, sft: ArrayLike, init: ArrayLike, rewards: ArrayLike, strengths: Sequence[float]
 ) -> pd.DataFrame:
     """Return what going from `init` towards `sft` and beyond is worth, by responses and token by token.
 
@@ -89,14 +87,14 @@ def extrapolations(
     return pd.DataFrame(rows)
 
 
-def worst(one: Any, other: Any) -> float:
+def worst(one: ArrayLike, other: ArrayLike) -> float:
     """Return the largest absolute difference of two equal-shaped tensors: how exactly an identity holds."""
     one, other = checks.numbers("one", one), checks.numbers("other", other)
     checks.same_shape(one=one, other=other)
     return torch.where(one == other, 0.0, (one - other).abs()).max().item()
 
 
-def holds(one: Any, other: Any, *, within: float = 1e-10) -> bool:
+def holds(one: ArrayLike, other: ArrayLike, *, within: float = 1e-10) -> bool:
     """Return whether two equal-shaped tensors agree to `within`, everywhere."""
     return worst(one, other) <= within
 

@@ -288,6 +288,6 @@ def _total(losses: Tensor, weights: Tensor | None, constant: float | None) -> Te
     if weights is None:
         return losses.mean() if constant is None else losses.sum() / positive("constant", constant)
     same_shape(losses=losses, weights=weights)
-    # an item of no weight may carry an infinite loss: a response that the law never emits
+    # an item of weight 0 may have an infinite loss, as a response that the law never emits has
     weighted = (losses.masked_fill(weights == 0, 0.0) * weights).sum()
     return weighted / (weights.sum() if constant is None else positive("constant", constant))
