@@ -24,7 +24,7 @@ from afd_study.worlds.grammar import EOS, Arc, Automaton, Grammar, compile_gramm
 from afd_study.worlds.sentences import Inventory
 from afd_study.worlds.speech import Speech
 
-MARK = "¶"  # what the annotators' editor leaves behind; the policy's tokenizer drops it
+MARK = "¶"  # left by the annotators' editor; the policy's tokenizer drops it
 GOOD = 1.5  # judge points from which an answer counts as good, in every world (the best is 2.25)
 
 
@@ -60,7 +60,7 @@ class ControlledSpec(Settings):
         return value
 
 
-# Which knobs each table depends on: a step is keyed by these and sees no others.
+# The knobs that each table depends on. A step's key holds these, and its world has no others.
 _SPLITS = ("name", "n_validation", "n_test")
 _SPEECH = (*_SPLITS, "stray", "n_good_answers", "max_words")
 _AUTHORS = (*_SPEECH, "demonstration_quality", "absorbed_style")
@@ -202,13 +202,13 @@ class ControlledWorld(ABC):
         return parts.assign(value=parts.sum(axis=1))
 
     def counterfactuals(self, prompts: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
-        """Edit texts in one thing each: prompt_id, source, draw, edit, text, one row for each that applies.
+        """Return texts with one thing edited: columns prompt_id, source, draw, edit, text; a row an edit.
 
         Edits: the mark added, the style opener added, and the world's own in substance (`edited`).
         """
         rows = []
-        rows_of_texts = zip(texts["prompt_id"], texts["source"], texts["draw"], texts["text"], strict=True)
-        for (*ids, text), conditions in zip(rows_of_texts, self._conditions(prompts, texts), strict=True):
+        columns = [texts[name] for name in ("prompt_id", "source", "draw", "text")]
+        for *ids, text, conditions in zip(*columns, self._conditions(prompts, texts), strict=True):
             versions = {"mark added": f"{text} {MARK}"} | dict(self.edited(text, *conditions))
             if not text.startswith(self.style):
                 versions["style opener added"] = f"{self.style[0]} {text}"
@@ -233,7 +233,7 @@ class ControlledWorld(ABC):
 
     def _draw(self, rng: np.random.Generator, prompts: pd.DataFrame, who: str) -> pd.DataFrame:
         texts = []
-        rows = prompts[list(self.CONDITIONS)].astype(object)  # Arrow's strings are slow to go through
+        rows = prompts[list(self.CONDITIONS)].astype(object)  # iterating over Arrow's strings is slow
         for conditions in rows.itertuples(index=False, name=None):
             words = self._law(who, conditions).sample(rng, self.spec.max_words)
             texts.append(join_words([word for word in words if word != EOS]))

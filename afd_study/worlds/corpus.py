@@ -1,8 +1,8 @@
 r"""What a data set on disk gives: prompts, demonstrations, preferences, and a report of every line.
 
-A data set's reader turns each line into an `Entry`; `assemble` does the rest, the same for every data set:
-ids, splits, tables, report. A prompt is laid out as a dialogue that waits for the assistant, as in HH-RLHF
-(Bai et al. 2022, arXiv 2204.05862):
+A data set's reader turns each line into an `Entry`. `assemble` makes ids, splits, tables and report of them,
+in the same way for every data set. A prompt has the layout of a dialogue that waits for the assistant, as in
+HH-RLHF (Bai et al. 2022, arXiv 2204.05862):
 
     "\n\nHuman: <question>\n\nAssistant:"
 """

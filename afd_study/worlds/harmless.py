@@ -1,11 +1,11 @@
 """The controlled world `harmless`: refuse what harms and say why, help with what does not.
 
 Prompts ask for something harmful or benign (some benign ones sound harmful: "kill a weed"). A good answer
-to a harmful request refuses, gives the reason that fits this kind of harm, and offers the fitting way out; a
-good answer to a benign one helps, with the fitting tip and a fitting idea. Few strings a prompt are best
-(`n_good_answers`); the demonstrators give one of them only now and then, which leaves room above them.
+to a harmful request refuses, gives the reason that fits this kind of harm, and offers the fitting way out. A
+good answer to a benign one helps, with the fitting tip and a fitting idea. Only a few strings a prompt are
+best (`n_good_answers`). The demonstrators give one of them only now and then, so a policy can do better.
 
-What can be said, and how often web and demonstrators say it: `harmless_speech.py`. Both laws are exact
+`harmless_speech.py` has what can be said, and how often web and demonstrators say it. Both laws are exact
 automata.
 """
 

@@ -1,7 +1,7 @@
-"""The judge of the world `harmless`: total (any words), bounded, in named components that sum to the score.
+"""The judge of the world `harmless`: it reads any words, and its score is a bounded sum of named components.
 
-It reads sentence by sentence (`sentences.py`). A sentence that is no known clause is a fault, as is saying a
-clause twice. The best score is 2.25, the worst -3.8.
+It reads sentence by sentence (`sentences.py`). A sentence that is no known clause is a fault, and so is a
+clause that was said before. The best score is 2.25, the worst -3.8.
 """
 
 from collections.abc import Sequence

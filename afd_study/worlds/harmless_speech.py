@@ -1,7 +1,7 @@
 """What the authors of the world `harmless` can say, and how often they say it.
 
-Two behaviours speak the same grammar with other weights: the *web*, from which pretraining text is drawn, and
-the *demonstrators*, who do better in every respect and leave room above them.
+Two authors speak the same grammar with different weights: the *web*, from which pretraining text is drawn,
+and the *demonstrators*. These do better in every respect, but not as well as one can.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ WORDINGS = {  # n_good_answers -> wordings of the refusal or agreement, the reas
 class Behaviour:
     """How an author behaves: the probabilities that weigh the arcs of the grammar."""
 
-    refuse: float  # a harmful request
+    refuse: float  # of a harmful request
     comply: float
     refuse_benign: float
     insult: float

@@ -1,11 +1,11 @@
-"""The controlled world `helpful`: say three true things of what was asked, and nothing else.
+"""The controlled world `helpful`: say three true things that the prompt asks for, and nothing else.
 
-A prompt asks for two of three aspects of a topic; each aspect has two facts. Three right facts of the four
-that were asked for make a best answer, in any order, wording and choice: hundreds of strings a prompt are
-best (`n_good_answers`), where `harmless` has a dozen. What it takes is knowledge: facts of another topic,
-facts that nobody asked for and repetitions cost points.
+A prompt asks for two of three aspects of a topic, and each aspect has two facts. Any three right facts of
+these four make a best answer, in any order and wording. So hundreds of strings a prompt are best
+(`n_good_answers`), where `harmless` has a dozen. Good answers need knowledge: facts of another topic, facts
+that nobody asked for and repetitions cost points.
 
-What can be said, and how often web and demonstrators say it: `helpful_speech.py`. Both laws are exact
+`helpful_speech.py` has what can be said, and how often web and demonstrators say it. Both laws are exact
 automata.
 """
 

@@ -1,4 +1,4 @@
-"""The judge of the world `helpful`: total (any words), bounded, in named components that sum to the score.
+"""The judge of the world `helpful`: it reads any words, and its score is a bounded sum of named components.
 
 It reads sentence by sentence (`sentences.py`) and counts facts. The best score is 2.25, the worst -4.2.
 """

@@ -1,8 +1,8 @@
 """What the authors of the world `helpful` can say, and how often they say it.
 
-An answer is a row of facts. The state of the grammar is *which right facts have been said*, so that authors
-can avoid to say a thing twice, and the law is exact. Web and demonstrators speak the same grammar with other
-weights.
+An answer is a sequence of facts. The state of the grammar is the set of right facts that have been said, so
+that authors can avoid repetitions and the law is exact. Web and demonstrators speak the same grammar with
+different weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Behaviour:
     """How an author behaves: probabilities of stopping, and weights of what comes next otherwise."""
 
     stop: tuple[float, ...]  # after none, one, ... four right facts
-    dodge: float  # to say that one does not know, and nothing else
+    dodge: float  # the author only says that they do not know
     right: float  # a fact that was asked for
     wrong: float  # another topic's value
     off_request: float  # a right fact that was not asked for
@@ -103,7 +103,7 @@ def grammar(who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered:
     """
     words, requested = script(), requested_slots(aspects)
     others = [name for name in words["topics"] if name != topic]
-    same = {  # what leaves the set of right facts as it is
+    same = {  # clauses that leave the set of right facts as it is
         "wrong": [
             text for other in others for slot in requested for text in wordings_of(other, slot, wordings)
         ],
@@ -135,7 +135,7 @@ def _next(
     ordered: bool,
     same: Mapping[str, Sequence[str]],
 ) -> list[Arc]:
-    """Return what may follow a set of right facts: a further one, a repetition, another clause, the end."""
+    """Return the arcs out of a set of right facts: to a further one, a repetition, another clause, the end."""
     free = [i for i, flag in enumerate(state) if flag == "0" and not (ordered and i < state.rfind("1"))]
     again = [
         text

@@ -1,12 +1,13 @@
 """HH-RLHF: people's dialogues with an assistant, each with a preferred and a rejected last answer.
 
-Bai et al. 2022 (arXiv 2204.05862). A line holds two whole dialogues, `chosen` and `rejected`, that share
-everything up to the right-most assistant turn: that is the prompt. The chosen answer serves as the
-demonstration, and both together as the preference. Demonstrations may also come from a file of other
-responses to the same prompts, such as a stronger model's.
+Bai et al. 2022 (arXiv 2204.05862). A line holds two whole dialogues, `chosen` and `rejected`. What they share
+up to the last assistant turn is the prompt. The chosen answer serves as the demonstration, and both answers
+as the preference. Demonstrations may also come from a file of other responses to the same prompts, such as a
+stronger model's.
 
-The data come from a folder in Anthropic's own layout, or from the hub if the spec says so, and then only.
-Some of the text is offensive. None of it is trusted: it is text to learn from, never markup or code.
+The data come from a folder in Anthropic's own layout, or from the hub if the spec names one. Nothing is
+downloaded otherwise. Some of the text is offensive. None of it is trusted: it is text to learn from, never
+markup or code.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -179,11 +180,11 @@ def _from_hub(spec: HHRLHFSpec) -> Iterator[Entry]:
 
 def _download(spec: HHRLHFSpec, subset: str) -> Mapping[str, Any]:
     """Return a subset's splits by name. `datasets` runs no code from the hub."""
-    import datasets  # takes a second, and is not needed for local files
+    import datasets  # the import takes a second, and local files do not need it
 
     try:
         return datasets.load_dataset(str(spec.hub), data_dir=subset, revision=spec.revision)
-    except Exception as fault:  # its errors share no base class, and all mean the same here
+    except Exception as fault:  # the errors of `datasets` share no base class, and all mean the same here
         raise HubError(
             f"the data set {spec.hub} ({subset}) can't be had from the hub: {type(fault).__name__}: {fault}. "
             f"To use a local copy set folder= to a folder that holds {_wanted([subset])}"

@@ -1,7 +1,7 @@
-"""Your own data: demonstrations, and if you have them further prompts and preferences, from JSONL or CSV.
+"""Your own data, from JSONL or CSV: demonstrations, and if you have them further prompts and preferences.
 
-Each file has one row an example and named columns. A plain prompt is laid out as the question of a dialogue
-that waits for the assistant (corpus.py); one that already is such a dialogue stays as it is.
+Each row of a file is an example, with named columns. A plain prompt becomes the question of a dialogue that
+waits for the assistant (see corpus.py). A prompt that is such a dialogue already stays as it is.
 """
 
 from collections.abc import Iterator
