@@ -98,11 +98,12 @@ def inventory() -> Inventory:
 def grammar(who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered: bool) -> Grammar:
     """Write down who says what in reply to a request for two aspects of a topic.
 
-    States: opening, body, one for each set of right facts said ("0110": the second and third slot asked for),
-    over (after a dodge), closed (after a closing).
+    States: opening, body, one for each set of right facts that have been said ("0110": those of the second
+    and third requested slot), over (after a dodge), closed (after a closing).
     """
     words, requested = script(), requested_slots(aspects)
     others = [name for name in words["topics"] if name != topic]
+    facts = [wordings_of(topic, slot, wordings) for slot in requested]
     same = {  # clauses that leave the set of right facts as it is
         "wrong": [
             text for other in others for slot in requested for text in wordings_of(other, slot, wordings)
@@ -112,7 +113,7 @@ def grammar(who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered:
         ],
     }
     states = {
-        state: _next(who, topic, requested, state, wordings, ordered, same)
+        state: _next(who, facts, state, ordered, same)
         for state in map("".join, product("01", repeat=len(requested)))
     }
     fresh = [Arc(arc.weight * (1 - who.dodge), arc.words, arc.target) for arc in states["0" * len(requested)]]
@@ -128,28 +129,24 @@ def grammar(who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered:
 
 def _next(
     who: Behaviour,
-    topic: str,
-    requested: Sequence[str],
+    facts: Sequence[Sequence[str]],
     state: str,
-    wordings: int,
     ordered: bool,
     same: Mapping[str, Sequence[str]],
 ) -> list[Arc]:
-    """Return the arcs out of a set of right facts: to a further one, a repetition, another clause, the end."""
+    """Return the arcs out of a state: to a further fact, a repetition, another clause, or the end.
+
+    `facts` has the wordings of each right fact, and `same` those of clauses that lead back to the state.
+    """
     free = [i for i, flag in enumerate(state) if flag == "0" and not (ordered and i < state.rfind("1"))]
-    again = [
-        text
-        for i, flag in enumerate(state)
-        if flag == "1"
-        for text in wordings_of(topic, requested[i], wordings)
-    ]
+    again = [text for i, flag in enumerate(state) if flag == "1" for text in facts[i]]
     repeat, right = who.repeat * bool(again), who.right * bool(free)
     stop = who.stop[state.count("1")]
     going_on = (1 - stop) / (right + who.wrong + who.off_request + repeat or 1.0)
     follow = arcs(stop * who.closing, script()["closing"], "closed") + [finish(stop * (1 - who.closing))]
     for i in free:
         then = f"{state[:i]}1{state[i + 1 :]}"
-        follow += arcs(going_on * right / len(free), wordings_of(topic, requested[i], wordings), then)
+        follow += arcs(going_on * right / len(free), facts[i], then)
     for weight, texts in (
         (who.wrong, same["wrong"]),
         (who.off_request, same["off_request"]),
