@@ -202,8 +202,8 @@ def test_dpos_implicit_reward_gives_back_bradley_terry(setting):
     gap = implied - rewards
     assert torch.allclose(gap, gap[0].expand_as(gap), **EXACT)
     # preferred y over y' with probability sigmoid(r(y) - r(y')), both drawn from the policy, another law
-    drawn = setting.law("policy")
-    wins = torch.sigmoid(rewards[:, None] - rewards[None]) * drawn[:, None] * drawn[None]
+    law = setting.law("policy")
+    wins = torch.sigmoid(rewards[:, None] - rewards[None]) * law[:, None] * law[None]
     shape = wins.shape
 
     def value(law):
