@@ -227,7 +227,7 @@ class _Run:
             if self.opponent is not None:
                 self.opponent.begin()
             self.rows.append(_row(self, 0))
-        if step % self.spec.epochs == 0:  # as at every checkpoint, which therefore need not hold them
+        if step % self.spec.epochs == 0:  # true at every checkpoint, so a checkpoint need not hold the groups
             now = step // self.spec.epochs
             self.groups = _collect(self, self.steps[now], now, share)
         return self.groups

@@ -36,7 +36,7 @@ def pair_loss(name: str, *, high: Tensor, low: Tensor, constant: float) -> Tenso
         return bradley_terry(preferred=high, rejected=low, constant=constant)
     if name != "discriminator_bce":
         raise unknown_name("loss of pairs", name, ["discriminator_bce", "bradley_terry"])
-    # each pair holds two responses: halving keeps the optimum at log 2 - JS
+    # each pair holds two responses, and halving keeps the optimum at log 2 - JS
     return discriminator_bce(logits_on_demo=high, logits_on_policy=low, constant=2 * constant)
 
 
@@ -45,7 +45,7 @@ def training_loss(name: str, module: nn.Module, items: Sequence[Pair], *, consta
     batch = fork(items) if forks(module, items) else collate([each for pair in items for each in pair])
     scores = module(batch.to(next(module.parameters()).device))
     value = pair_loss(name, high=scores[::2], low=scores[1::2], constant=constant)
-    # an infinite reward on its right side costs nothing: the loss alone would not show it
+    # an infinite reward of the right sign has loss 0, so the loss alone would not show it
     return value if scores.isfinite().all() else value * torch.nan
 
 
@@ -55,7 +55,7 @@ def forks(module: nn.Module, items: Sequence[Pair]) -> bool:
     This is decided before accelerate casts the inputs, so that in mixed precision forked rewards are as near
     to float32's as others are.
     """
-    model = getattr(module, "module", module)  # the wrapper of several processes holds it so
+    model = getattr(module, "module", module)  # with several processes it is wrapped
     return applies(cast(RewardModel, model).backbone) and all(
         pair.high.prompt == pair.low.prompt for pair in items
     )

@@ -1,4 +1,4 @@
-"""What the tests of several processes have them do: `python launched.py FOLDER`, once in each process.
+"""The work that tests give to several processes: `python launched.py FOLDER` runs once in each process.
 
 A part is a function (folder) -> (numbers, weights) that is called in one process by the tests, and in all
 processes of a launch by this script, which writes what each process holds in the end.
@@ -67,7 +67,7 @@ def model(seed=0, **config):
 
 
 def texts(n, seed):
-    """Prompts of different lengths, some of them asked twice, with responses of different lengths."""
+    """Prompts of different lengths, some of them twice, with responses of different lengths."""
     rng = np.random.default_rng(seed)
     prompts = [tuple(rng.integers(4, 24, rng.integers(2, 7)).tolist()) for _ in range(-(-n // 2))]
     responses = [(*rng.integers(4, 24, rng.integers(1, 9)).tolist(), EOS) for _ in range(n)]
@@ -185,7 +185,7 @@ def imitated(folder, progress=lambda step, note: None):
 
 
 def imitated_anew(folder):
-    """Stop both players behind their checkpoint, and go on from it."""
+    """Stop both players after a checkpoint, and go on from it."""
     try:
         imitated(folder, progress=partial(killed, at=4))
     except Killed:
@@ -214,7 +214,7 @@ def scored(folder):
 
 
 def broken(folder):
-    """A loss that is infinite for one item, and so in one process."""
+    """Train on a loss that is infinite for one item, and so in one process."""
     items = [[float(number)] for number in range(24)]
 
     def loss(net, mine):
@@ -235,7 +235,7 @@ def broken(folder):
 
 
 def faulty(folder):
-    """A fault with one of the prompts, and so in one process."""
+    """Fail at one of the prompts, and so in one process."""
     examples = texts(8, 8)
 
     def refuse(mine):
@@ -250,14 +250,14 @@ def faulty(folder):
 
 
 def uneven(folder):
-    """A batch that two processes cannot share, and one can."""
+    """Train on batches that one process can take and two cannot share."""
     try:
         return len(sft(folder, batch_size=7, steps=1)[0]), {}
     except AfdError as fault:
         return str(fault), {}
 
 
-ALIKE = {  # what two processes have to do as one does
+ALIKE = {  # parts that must end alike in two processes and in one
     "sft": partial(sft, micro_batch_size=2),
     "lora": partial(sft, lora=LoRASpec(r=2, alpha=4)),
     "interrupted": interrupted,

@@ -17,7 +17,10 @@ class Sharded:
     part: Callable
 
     def __call__(self, folder):
-        held, launch = Accelerator().state, PartialState()  # every Accelerator takes its kind from the launch
+        held, launch = (
+            Accelerator().state,
+            PartialState(),
+        )  # each Accelerator takes its kind from it
         whole, sharded = Run.whole, []
 
         def watched(run):

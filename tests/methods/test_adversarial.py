@@ -1,4 +1,4 @@
-"""Adversarial imitation: the demonstrator is where it rests, and what goes wrong on the way is on record."""
+"""Adversarial imitation: the demonstrator is its fixed point, and its instability is recorded."""
 
 import json
 import math
@@ -103,7 +103,7 @@ def test_with_the_true_logit_the_policy_goes_to_the_demonstrator(listed, run, po
     policy, path = run(spec=settings(policy_reward, policy=long), true=True)
     for name, start in before.items():
         assert gap(listed, policy, name) < 0.1 * start
-    # the true logit's size falls with what is left to tell
+    # the true logit shrinks as the two laws approach each other
     assert path["mean_abs_logit"].iloc[-1] < 0.5 * path["mean_abs_logit"].iloc[0]
     assert path["discriminator_loss"].iloc[-1] > path["discriminator_loss"].iloc[0]
 
@@ -167,7 +167,7 @@ def test_the_discriminator_learns_from_the_latest_samples(run, monkeypatch):
 
 
 def test_both_arms_meet_the_same_prompts_and_numbers(listed, run):
-    """Before the first step the policies are one, so the first evaluation's samples must be too."""
+    """Before the first step both arms have one policy, so their first evaluations draw the same samples."""
     _, true = run("a", spec=settings(policy={"steps": 1}), true=True)
     _, learned = run("b", spec=settings(policy={"steps": 1}))
     same = ["kl", "length", "entropy"]
@@ -199,7 +199,7 @@ def test_a_saturated_discriminator_warns_and_training_goes_on(run, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         run("well", true=True)
-        _, path = run("control", log_demo=far)  # the exact logit is no discriminator: nothing to be mended
+        _, path = run("control", log_demo=far)  # no warning: the exact logit is not learned
         assert (path["clipped"] == 1).all()
     monkeypatch.setattr(Learner, "logits", lambda learner, examples: far(examples))
     with pytest.warns(RuntimeWarning, match=r"saturated after step \d: accuracy .*100% of its logits"):

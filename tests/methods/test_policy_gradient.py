@@ -1,4 +1,4 @@
-"""Policy gradient: its gradient is the exact one, and it ends at the optimum that the theory says."""
+"""Policy gradient: the gradient is unbiased, and training ends at the closed-form optimum."""
 
 import json
 
@@ -158,7 +158,7 @@ def test_the_mean_gradient_over_all_pairs_of_responses_is_the_exact_one(listed, 
 
 
 def test_without_the_prefixes_term_the_gradient_would_be_another(listed):
-    """So that the test above can see the term: prefixes do carry some of the KL here."""
+    """This shows that the test above would see a missing term: the prefixes carry some of the KL here."""
     module = Anchored(listed.model(1), listed.model(0)).eval()
     law = listed.law(module.lm)
     full = gradient(objective(listed, module, 1.0) - objective(listed, module, 0.0), module)
@@ -265,7 +265,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(run, changed):
         run("killed", progress=stop, **changed)
     seen = []
     found, resumed = run("killed", start=9, progress=lambda step, note: seen.append(step), **changed)
-    assert seen[0] == 4 * changed.get("epochs", 1) + 1  # other weights came in: they were not what went on
+    assert seen[0] == 4 * changed.get("epochs", 1) + 1  # not from the weights that came in
     assert same(weights(found), weights(expected)) and resumed.equals(path)
 
 

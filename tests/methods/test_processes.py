@@ -1,4 +1,4 @@
-"""Two processes are one: the same losses, weights, samples and scores, and they fail together."""
+"""Two processes do what one does, with the same losses, weights, samples and scores, and fail together."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Both losses are right side up, and a reward model learns what can be learned."""
+"""Both losses raise the high side, and a reward model learns to separate the sides."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-"""SFT is the forward KL: every response weighs the same, the end mark is learned, the prompt is not."""
+"""SFT descends the forward KL: responses weigh the same, the end mark is learned, the prompt is not."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""The gallery agrees with what it is a gallery of, and its gaps are gaps that could have been large."""
+"""The gallery's tables agree with the records that they show, and wrong records would give large gaps."""
 
 import pytest
 import torch

@@ -142,7 +142,7 @@ def pair_loss(loss, *, law, preferred, rejected, reference, beta):
 
 
 def assert_optimum(value, best):
-    """No slope at `best`, over all laws, and more in every direction tried."""
+    """The loss has no slope at `best`, and is larger at the laws around it."""
     logits = best.log().requires_grad_()
     least = value(logits.softmax(-1))
     assert slope_of(least, logits)[0].abs().max() < 1e-10

@@ -157,7 +157,7 @@ def test_ppo_clips_the_way_the_advantage_pulls_and_only_that_way():
     )
     loss.backward()
     assert loss.item() == pytest.approx(-(1.2 * 2 + 0.5 * 2 - 1.5 * 2 - 0.8 * 2 + 1.1 * 2), abs=1e-12)
-    # beyond the clip nothing pulls on; too far the wrong way it pulls back
+    # no gradient where the ratio is beyond the clip in the direction of its advantage; otherwise there is one
     assert logprobs.grad.tolist() == pytest.approx([0.0, -1.0, 3.0, 0.0, -2.2], abs=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""Covering against seeking: the tables hold what the fits reached, and the habits go the known way."""
+"""Covering against seeking: the tables hold what the fits reached; forward KL covers, reverse seeks."""
 
 import pytest
 import torch

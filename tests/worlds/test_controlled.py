@@ -1,4 +1,4 @@
-"""What holds of every controlled world: exact laws, disjoint splits, knobs that reach what they say."""
+"""What holds of every controlled world: exact laws, disjoint splits, knobs that change their tables only."""
 
 from types import SimpleNamespace
 
@@ -176,7 +176,7 @@ def test_demonstrations_are_what_the_exact_law_says(full, prompts, demonstration
         law = full.law("demonstrators", rows.loc[row.prompt_id])
         words = [*split_words(row.text), EOS][: full.spec.max_words]
         n_stray, n_words = n_stray + law.n_stray(words), n_words + len(words)
-        excess -= law.logprobs(words).sum()  # surprise, less what the law expects at each word
+        excess -= law.logprobs(words).sum()  # the surprise of each word, less its mean under the law
         for n in range(len(words)):
             here = law.law(words[:n])
             entropy = -(here * np.log(here)).sum()
@@ -214,11 +214,14 @@ OTHER = {
     "n_test": 100,
     "max_words": 8,
 }
-ONLY_LABELS = {"preference_noise", "preference_scale"}  # see test_reward_data.py and test_pipeline.py
+ONLY_LABELS = {
+    "preference_noise",
+    "preference_scale",
+}  # see tests/methods/test_reward_data.py
 
 
 def table(each, name, whole):
-    """Make a table by a world that may know only the table's knobs; `whole` knows all."""
+    """Make a table by a world that may have only the table's knobs; `whole` has all."""
     if name == "held_out_demonstrations":
         return each.held_out_demonstrations(0, per_prompt=2)
     fixed = whole.demonstrations(0)
@@ -259,7 +262,7 @@ def test_a_knob_changes_the_tables_that_list_it_and_no_others(name, world, knob,
     each = world(**{knob: value})
     changed = {wanted for wanted in TABLES if not table(each, wanted, world()).equals(whole[wanted])}
     listed = {wanted for wanted in TABLES if knob in DEPENDS[wanted]}
-    # validation prompts are drawn for as training prompts are: it is the column `split` that changes
+    # demonstrations are drawn for validation prompts as for training prompts: only `split` changes
     assert changed == (listed & {"prompts"} if knob == "n_validation" else listed) != set()
 
 
@@ -302,6 +305,6 @@ def test_counterfactuals_differ_in_what_they_say(full, prompts, demonstrations):
     by_edit = gained.groupby(edits["edit"])
     assert (by_edit.get_group("mark added") == 0).all() and edits["text"].str.contains(MARK).any()
     assert (by_edit.get_group("a fitting part made unfitting") < 0).all()
-    assert (by_edit.get_group("a fitting part added") >= -0.31).all()  # behind a slip it may end as a fault
+    assert (by_edit.get_group("a fitting part added") >= -0.31).all()  # a slip more may make it a fault
     assert by_edit.get_group("a fitting part added").mean() > 0.2
     assert by_edit.get_group("style opener added").abs().max() < 0.31

@@ -68,7 +68,7 @@ def test_probabilities_are_those_computed_by_hand(automaton):
 def test_a_stray_full_stop_starts_the_clause_again_and_other_stray_words_do_not(automaton):
     # behind "a b" only "." is allowed; c leaves us there, and the full stop ends the clause
     assert automaton.n_stray(("a", "b", "c", ".", EOS)) == 1
-    # at the start of "last" a full stop is stray: the state is begun again, so EOS is still allowed
+    # at the start of "last" a full stop is stray: the state starts again, so EOS is still allowed
     assert automaton.n_stray(("b", ".", ".", EOS)) == 1
     # "b" is allowed behind "." only if the clause was given up: "c" inside a clause of "more"
     inside = compile_grammar(
@@ -77,7 +77,7 @@ def test_a_stray_full_stop_starts_the_clause_again_and_other_stray_words_do_not(
         alphabet=ALPHABET,
         stray=STRAY,
     )
-    assert inside.n_stray(("a", ".", "a", "b", ".", EOS)) == 1  # given up, begun again
+    assert inside.n_stray(("a", ".", "a", "b", ".", EOS)) == 1  # given up, and started again
     assert inside.n_stray(("a", ".", "b", ".", EOS)) > 1  # so "b" is no longer what comes next
     assert inside.n_stray(("a", "c", "b", ".", EOS)) == 1  # a stray word does not give up
 

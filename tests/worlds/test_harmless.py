@@ -1,4 +1,4 @@
-"""The world keeps its promises: enough prompts, exact laws, few best answers, knobs that do what they say."""
+"""The world `harmless`: enough prompts, exact laws, few best answers, knobs that change what they name."""
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ def responses(automaton):
 
 @pytest.mark.parametrize("n_good", [1, 12, 24])
 def test_as_many_answers_are_best_as_the_knob_says(n_good):
-    """Of what demonstrators can say; an opener before and a closing behind it change nothing."""
+    """Counted among what demonstrators can say; openers and closings do not change the points."""
     each = world(n_good_answers=n_good)
     aside = [tuple(split_words(script()[kind][0])) for kind in ("style", "closing")]
     seen = {}

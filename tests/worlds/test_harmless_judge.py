@@ -1,4 +1,4 @@
-"""The judge is total, bounded, sums up its components, and rewards what the world says it rewards."""
+"""The judge reads any words, is bounded, sums its components, and rewards what the world says."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,4 @@
-"""The world `helpful`: what is asked, what is worth how much, and how many answers are best."""
+"""The world `helpful`: its requests, the points of answers, and how many answers are best."""
 
 from itertools import permutations, product
 
@@ -97,7 +97,7 @@ def best_strings(n_good, topic="owl", aspects="food+home"):
 
 @pytest.mark.parametrize("n_good", WORDINGS)
 def test_as_many_answers_are_best_as_the_knob_says(n_good):
-    """All of them without a stray word, and whatever is drawn and best is one of them."""
+    """None of them has a stray word, and every best answer that is drawn is one of them."""
     world = HelpfulWorld(HelpfulSpec(n_good_answers=n_good, demonstration_quality=1.0))
     row = world.prompts(0).query("topic == 'owl' and aspects == 'food+home'").iloc[0]
     law, best = world.law("demonstrators", row), set(best_strings(n_good))

@@ -1,4 +1,4 @@
-"""HH-RLHF: split at the right-most assistant turn, and nothing dropped without a line number and a reason."""
+"""HH-RLHF is split at the last assistant turn, and each dropped line is reported with its reason."""
 
 import csv
 import gzip
@@ -297,7 +297,7 @@ def test_the_published_file():
 
 
 def test_demonstrations_of_a_file_stand_in_for_the_chosen_responses(tmp_path):
-    """Such as a stronger model's: of training and of test prompts; preferences stay as people gave them."""
+    """Such as a stronger model's, to training and test prompts; the preferences stay as people gave them."""
     write(tmp_path, [*pairs(40), pair("more", before="\n\nHuman: first\n\nAssistant: yes")])
     write(tmp_path, pairs(5, " of a test"), name="test.jsonl")
     prompts = [each["chosen"].rpartition(corpora.ASSISTANT)[0] + corpora.ASSISTANT for each in pairs(40)]

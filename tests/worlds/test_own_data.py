@@ -1,4 +1,4 @@
-"""Own data: named columns, one layout, and nothing dropped without a line number and a reason."""
+"""Own data has named columns and one layout, and each dropped line is reported with its reason."""
 
 import csv
 import json
