@@ -1,20 +1,20 @@
 """What a method costs: making it, and having it answer. Added up from what its steps spent (manifests).
 
-*Making* covers every step that a method's answers need, each once, from pi_init on: pretraining and the
-world's texts are common to all methods. What is drawn and scored for evaluation is no part of it; what is
-drawn and scored to be learned from is, whole, as it was run here (two samples a demonstration, say, of which
-a reward model reads one). *Answering* a prompt takes one draw of a policy, of both models for an
-extrapolation, and n draws and n scores for Best-of-n: told from what draws and scores of test prompts spent.
+*Making* covers every step that a method's answers need, each once, from pi_init on. Pretraining and the
+world's texts are common to all methods and left out, and so is what is drawn and scored for evaluation.
+Samples and scores to learn from count in full, as they were run here: two samples a demonstration, say, even
+where a reward model reads only one. *Answering* a prompt takes one draw of a policy, one of both models for
+an extrapolation, and n draws with n scores for Best-of-n. Its cost comes from the draws and scores of test
+prompts.
 
-- flops: estimated, 2 a parameter and token for a pass forwards and 6 for training (Context.spend);
-  attention over the context, evaluations while training and what the judge of a controlled world takes are
-  left out.
-- tokens: as they go through a model, prompts included, once for each pass that reads them.
-- seconds: wall time of steps on the machine that computed them, with other steps beside. They hold
-  evaluations and loading too; of a step that was interrupted they are the last stretch. Answers are
-  drawn and scored many at a time: one alone takes longer.
-- demonstrations: that something the method needs was trained on (or stopped by), once however many steps
-  read them. Who is only told by them how many samples to draw has used none.
+- flops: an estimate, 2 for each parameter and token of a forward pass and 6 in training (Context.spend).
+  Attention over the context, evaluations during training and the judge of a controlled world are left out.
+- tokens: all that go through a model, prompts included, once for each pass that reads them.
+- seconds: wall time of the steps on the machine that computed them, while other steps ran beside them.
+  Evaluations and loading are in it; of an interrupted step only the last stretch is. Answers are drawn and
+  scored many at a time, so that a single one takes longer.
+- demonstrations: those that something the method needs was trained on or stopped by, once however many steps
+  read them. A step that only counts them, to draw as many samples, uses none.
 - preference_labels: pairs that somebody had to compare.
 """
 
@@ -35,16 +35,16 @@ from afd_study.study.workflow.store import Store
 
 AMOUNTS = ("tokens", "flops", "seconds")
 LABELS = ("demonstrations", "preference_labels")
-Spent = Mapping[str, float]  # what a step's manifest says: seconds, and its cost
+Spent = Mapping[str, float]  # from a step's manifest: its seconds and its cost
 COUNTED_ONLY = ("samples", "reward_model", "direct_policy")
-"""Steps whose input `demonstrations` says how many responses a prompt gets; what they learn from is apart."""
+"""Steps that read `demonstrations` only for how many responses a prompt gets, and learn from other inputs."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """The steps behind a method: what has to be made, and what drew (and scored) its answers to test prompts.
+    """The steps behind a method: those that make it, and those that drew and scored its test answers.
 
-    `draws` is how many draws an answer takes; each is scored where there is `scored`.
+    `draws` is the number of draws that an answer takes. Each draw is scored, where the method has `scored`.
     """
 
     made: tuple[Step, ...]
@@ -53,9 +53,8 @@ class Method:
     draws: int = 1
 
     def closure(self) -> dict[str, Step]:
-        """Return all steps that its cost is told from, by key."""
-        last = (*self.made, self.drawn, *([] if self.scored is None else [self.scored]))
-        return closure(last)
+        """Return all steps that its cost is computed from, by key."""
+        return closure([*self.made, self.drawn, *filter(None, [self.scored])])
 
 
 def methods(steps: Mapping[str, Step], *, kinds: Iterable[str], n: int) -> dict[str, Method]:
@@ -73,28 +72,27 @@ def methods(steps: Mapping[str, Step], *, kinds: Iterable[str], n: int) -> dict[
 def cost(
     method: Method, *, common: Collection[str], texts: Collection[str], spent: Mapping[str, Spent]
 ) -> dict[str, float]:
-    """Return a method's cost by metric.
+    """Return a method's cost by metric, in the units of this module's docstring.
 
-    For tokens, flops and seconds `making_X`, `X_per_answer`, and X: making, with one answer to each of the
-    `test_prompts`; beside them LABELS. The module says what each counts.
+    For each X of tokens, flops and seconds: `making_X`, `X_per_answer`, and X, which is making and one answer
+    to each of the `test_prompts`. Beside them the number of test prompts, and LABELS.
 
     Args:
-        method: its steps.
+        method: the steps of the method.
         common: keys of the steps that no method is charged for: the model that all start from.
-        texts: keys of those that write the world's texts, demonstrations among them; free too.
+        texts: keys of the steps that write the world's texts, demonstrations among them. They are free too.
         spent: what each step spent, by key (`spendings`).
     """
     made = {key: step for key, step in closure(method.made).items() if key not in common and key not in texts}
     making = sum((_amounts(spent[key]) for key in made), np.zeros(len(AMOUNTS)))
     answer, prompts = _answer(method, spent)
     read = [text for step in made.values() for text in _learned_from(step, texts)]
-    shown = closure(read)
-    return {
-        **_named("making_{}", making), **_named("{}_per_answer", answer), "test_prompts": prompts,
-        **_named("{}", making + prompts * answer),
-        "demonstrations": sum(spent[key].get("demonstrations", 0.0) for key in shown),
+    labels = {
+        "demonstrations": sum(spent[key].get("demonstrations", 0.0) for key in closure(read)),
         "preference_labels": sum(spent[key].get("labels", 0.0) for key in made),
-    }  # fmt: skip
+    }
+    parts = {**_named("making_{}", making), **_named("{}_per_answer", answer), "test_prompts": prompts}
+    return {**parts, **_named("{}", making + prompts * answer), **labels}
 
 
 def cost_values(study: Study) -> pd.DataFrame:
@@ -125,7 +123,7 @@ def cost_table(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def spendings(steps: Mapping[str, Step], store: Store) -> dict[str, Spent]:
-    """Return by key what each step spent, its seconds among it.
+    """Return what each step spent, its seconds included, by key.
 
     Raises StoreError where the store lacks one of them.
     """
@@ -134,7 +132,7 @@ def spendings(steps: Mapping[str, Step], store: Store) -> dict[str, Spent]:
         manifest = store.manifest(step)
         if manifest is None:
             raise StoreError(
-                f"the store at {store.root} lacks {step.name}/{key}, whose cost is asked for: compute it "
+                f"the store at {store.root} lacks {step.name}/{key}, whose cost is needed: compute it "
                 "(Study.run), then ask again"
             )
         found[key] = {"seconds": float(manifest["seconds"]), **_every_pass(step, manifest["cost"])}
@@ -142,7 +140,7 @@ def spendings(steps: Mapping[str, Step], store: Store) -> dict[str, Spent]:
 
 
 def break_even(*, making: float, answer: float, than_making: float, than_answer: float) -> float:
-    """Return after how many answers two methods have cost the same; NaN where one is never the dearer.
+    """Return after how many answers two methods have cost the same; NaN where one always costs less.
 
     >>> break_even(making=100.0, answer=1.0, than_making=40.0, than_answer=4.0)
     20.0
@@ -183,9 +181,9 @@ def _named(pattern: str, amounts: np.ndarray) -> dict[str, float]:
 
 
 def _answer(method: Method, spent: Mapping[str, Spent]) -> tuple[np.ndarray, float]:
-    """Return what one answer takes (tokens, flops, seconds), and how many prompts were asked.
+    """Return what one answer takes (tokens, flops, seconds), and the number of test prompts.
 
-    A prompt is read once for all of its draws, which are then written, as decoding does it.
+    A prompt is read once for all of its draws, as decoding does it; each draw is then written.
     """
     drawn = spent[method.drawn.key]
     written = (drawn["tokens"] - drawn["prompt_tokens"]) / drawn["responses"]
@@ -199,7 +197,7 @@ def _answer(method: Method, spent: Mapping[str, Spent]) -> tuple[np.ndarray, flo
 
 
 def _learned_from(step: Step, texts: Collection[str]) -> Iterator[Step]:
-    """Yield the texts among a step's inputs that it learns from, and not only counts."""
+    """Yield the texts that a step learns from, leaving out those that it only counts."""
     for name, read in step.inputs.items():
         counted = name == "demonstrations" and step.name in COUNTED_ONLY
         if read.key in texts and not counted:
