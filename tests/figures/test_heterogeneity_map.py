@@ -154,7 +154,7 @@ def probed(key, names, methods=("init_sft", "init_demo"), settings=("h = 0", "h 
 
 
 def test_probe_figures_have_a_panel_a_setting_and_their_tables():
-    ranks = probed("metric", [*probes.GIVEN, "rank_correlation_with_closed_form"])
+    ranks = probed("metric", [*probes.TAKEN_OUT, "rank_correlation_with_closed_form"])
     made = {
         "ranks": probes.rank_correlations(ranks),
         "aucs": probes.conditional_auc(probed("within", list(probes.WITHIN))),
