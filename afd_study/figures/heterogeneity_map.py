@@ -53,7 +53,7 @@ def map_of(cells: pd.DataFrame, quantity: str, method: str) -> Plate:
     if rows.empty:
         held = sorted({f"{q} of {m}" for q, m in zip(cells["quantity"], cells["method"], strict=True)})
         raise DataError(f"the map holds no {quantity} of {method}; it holds {', '.join(held)}")
-    bold: Any = False
+    bold: pd.Series | bool = False
     colours: dict[str, Any] = {"cmap": "viridis"}
     if quantity == "lead":
         bold, bound = (rows["low"] > 0) | (rows["high"] < 0), float(rows["mean"].abs().max())

@@ -11,13 +11,13 @@ from afd_study.figures.style import Look, look
 INTERVAL = ("mean", "low", "high")
 
 
-def line(axes: Axes, x: pd.Series, y: pd.Series, style: Look, **extra: Any) -> None:
+def line(axes: Axes, x: pd.Series | pd.Index, y: pd.Series, style: Look, **extra: Any) -> None:
     """Draw a line with markers in a look; `extra` is matplotlib's own."""
     settings: dict[str, Any] = {"marker": style.marker, "color": style.colour, "label": style.label} | extra
     axes.plot(x, y, style.line, **settings)
 
 
-def band(axes: Axes, x: pd.Series, rows: pd.DataFrame, style: Look, *, alpha: float) -> None:
+def band(axes: Axes, x: pd.Series | pd.Index, rows: pd.DataFrame, style: Look, *, alpha: float) -> None:
     """Fill from column low to column high in a look's colour."""
     axes.fill_between(x, rows["low"], rows["high"], color=style.colour, alpha=alpha, linewidth=0)
 

@@ -24,7 +24,7 @@ SPENT = ("seconds", "tokens", "flops", "response_tokens", "labels")
 SHOWN_RULES = ("init_sft", "sft_demo", "preferences", "longest")
 
 
-def with_intervals(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd.DataFrame:
+def with_intervals(table: pd.DataFrame, by: tuple[str, ...], value: str = "value") -> pd.DataFrame:
     """Return evaluation.statistics.interval of a column, from a generator of the same seed each time."""
     return interval(table, generator=np.random.default_rng(0), by=by, value=value)
 
