@@ -1,12 +1,12 @@
-"""Ablations: the judge's mean against what was varied, its distance from a reference, and equal scores.
+"""Ablations: the judge's mean at each value of a setting, its distance from a reference, and equal scores.
 
-Table `points` has a row a grid, task, place (of the value, from 0), value, method (the line) and seed, with
-`kind`, the reward model that stands for the line there, `judge`, the judge's mean of what it picks (points),
-and `reference`, whether others are compared with that value.
+Table `points` has a row for each grid, task, place (of the value, from 0), value, method (the line of the
+figure) and seed. Its further columns are `kind` (the reward model that stands for the line at that value),
+`judge` (the judge's mean of what this model picks, in points) and `reference` (whether the other values are
+compared with this one).
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -34,8 +34,8 @@ def effects(points: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Return what each value changes: the judge's mean minus that at the reference, paired by seed (points).
 
     Columns grid, task, method, place, value, effect, low, high, n_seeds, clear; `clear` where the t-interval
-    leaves out zero. A method whose picks are the same at every value (it sees nothing of what is varied) has
-    no rows. Raises DataError for missing columns, for a line without its reference, and for fewer than two
+    excludes zero. A method whose picks are the same at every value has no rows: what is varied does not reach
+    it. Raises DataError for missing columns, for a line without its reference, and for fewer than two
     seeds.
     """
     require_columns(points, POINT_COLUMNS)
@@ -48,8 +48,8 @@ def effects(points: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
 def _line_effects(line: pd.DataFrame, level: float) -> Iterator[tuple[object, ...]]:
     reference = line[line["reference"]].set_index("seed")["judge"]
     if reference.empty:
-        named = line[_LINE].iloc[0].to_dict()
-        raise DataError(f"the points of {named} lack their reference: compute its cell too")
+        line_name = line[_LINE].iloc[0].to_dict()
+        raise DataError(f"the points of {line_name} lack their reference: compute its cell too")
     extremes = line.groupby("seed")["judge"].agg(["min", "max"])
     if (extremes["max"] - extremes["min"]).max() < SAME:
         return
@@ -60,12 +60,12 @@ def _line_effects(line: pd.DataFrame, level: float) -> Iterator[tuple[object, ..
 
 
 def equal_score(points: pd.DataFrame, *, rising: str, level: str) -> pd.DataFrame:
-    """Return at which count the line `rising` reaches the score of the line `level`, task by task.
+    """Return the smallest count at which the line `rising` is not below the line `level`, task by task.
 
-    Columns task, seed ("mean" for the mean over seeds), count, lowest, highest (the range that was varied).
-    Between two counts the distance of the lines is taken to be linear in the logarithm of the count; the
-    count is the smallest at which `rising` is not below. It is 0 where that is so at the lowest count, and
-    infinite where it is so at none: beyond the range nothing is known but that.
+    Columns task, seed ("mean" for the mean over seeds), count, lowest, highest (the range of counts in
+    `points`). Between two counts the distance of the lines is taken to be linear in the logarithm of the
+    count. The count is 0 where `rising` lies above at the lowest count, and infinite where it lies below at
+    all: beyond the range nothing more is known.
 
     Raises DataError for missing columns, or where the two lines share no counts.
     """
@@ -82,9 +82,11 @@ def equal_score(points: pd.DataFrame, *, rising: str, level: str) -> pd.DataFram
         counts = ahead.index.to_numpy(float)
         if not len(counts):
             raise DataError(f"the lines {rising} and {level} share no counts in {task}")
-        found: dict[Any, float] = {seed: _crossing(counts, ahead[seed].to_numpy(float)) for seed in ahead}
-        found["mean"] = _crossing(counts, ahead.to_numpy(float).mean(axis=1))
-        rows += [(task, str(seed), count, counts[0], counts[-1]) for seed, count in found.items()]
+        crossings: dict[Hashable, float] = {
+            seed: _crossing(counts, ahead[seed].to_numpy(float)) for seed in ahead
+        }
+        crossings["mean"] = _crossing(counts, ahead.to_numpy(float).mean(axis=1))
+        rows += [(task, str(seed), count, counts[0], counts[-1]) for seed, count in crossings.items()]
     return pd.DataFrame(rows, columns=["task", "seed", "count", "lowest", "highest"])
 
 

@@ -1,26 +1,26 @@
 """The ledger: which claims are judged, by which rule, and what the data say.
 
 `claims.yaml` holds the claims and rules, fixed before any ledger seed was run. Here the effect of each seed
-is formed from table `values` (effects.py), an interval is put over seeds, and a verdict follows from
+is formed from table `values` (claim_effects.py), an interval is put over seeds, and a verdict follows from
 interval and margin. Nothing is merged: every (task, setting) has a row of its own.
 """
 
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.evaluation.claim_effects import FORMS, Values, same_h
+from afd_study.evaluation.claim_effects import FORMS, Claim, Values, same_h
 from afd_study.evaluation.identities import IDENTITIES
-from afd_study.evaluation.paper_orderings import verdict
-from afd_study.evaluation.statistics import Interval, t_interval
-from afd_study.worlds.tasks import CONTROLLED
+from afd_study.evaluation.statistics import seed_interval
+from afd_study.evaluation.verdicts import verdict
+from afd_study.settings import Settings
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     "outcomes": ("judge",),
@@ -30,7 +30,6 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "separability": ("auc", "auc_without_length"),
     "cost": ("flops",),
 }
-TASKS = tuple(CONTROLLED)
 MEASURED_BY: Mapping[str, tuple[str, ...]] = {
     "difference": ("coverage", "probes", "separability", "cost"),
     "win_rate": ("win_rates",),
@@ -39,36 +38,19 @@ MEASURED_BY: Mapping[str, tuple[str, ...]] = {
 """Form -> the tables it can read; every other form compares the judge's means, in table `outcomes`."""
 UNTESTED = "not yet tested"
 RESULT_COLUMNS = (
-    "id", "sentence", "source", "task", "setting", "kind", "effect", "low", "high", "margin", "n_seeds",
-    "verdict",
-)  # fmt: skip
+    *("id", "sentence", "source", "task", "setting", "kind"),
+    *("effect", "low", "high", "margin", "n_seeds", "verdict"),
+)
 
 
-class Claim(BaseModel):
-    """One claim and the rule that judges it; `claims.yaml` says what the fields mean."""
+class Ledger(Settings):
+    """The whole file.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    id: str
-    sentence: str
-    source: str
-    kind: Literal["better", "not_worse", "equal", "identity"]
-    form: str
-    metric: str
-    margin: float = Field(ge=0)
-    table: str = ""
-    method: str = ""
-    than: str = ""
-    against: str = ""
-    tasks: tuple[str, ...] = TASKS
-    settings: tuple[str, ...] = ()
-    run: Literal["ledger", "arms"] = "ledger"
-    post_hoc: bool = False
+    `tasks` are those in which claims are judged, `usual` lists most claims' settings, `coverage_only` the
+    settings without picks.
+    """
 
-
-class Ledger(BaseModel):
-    """The whole file; `usual` lists most claims' settings, `coverage_only` the settings without picks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    tasks: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=8)
     level: float
     n: int
@@ -78,34 +60,54 @@ class Ledger(BaseModel):
     claims: tuple[Claim, ...]
 
     def overrides(self, task: str, setting: str) -> dict[str, Any]:
-        """Return the study's settings of one cell; a value given by task is looked up."""
+        """Return the study's settings of one cell; a value that stands by task is looked up.
+
+        Raises SpecError for an unknown setting, and for a task that such a value lacks.
+        """
         if setting not in self.settings:
             raise unknown_name("setting of the ledger", setting, self.settings)
-        given = self.settings[setting]
-        return {key: value[task] if isinstance(value, dict) else value for key, value in given.items()}
+        own = {}
+        for key, value in self.settings[setting].items():
+            if isinstance(value, dict) and task not in value:
+                raise unknown_name(f"task ({key} of the ledger's setting '{setting}')", task, value)
+            own[key] = value[task] if isinstance(value, dict) else value
+        return own
 
 
 @cache
 def load_ledger(text: str = "") -> Ledger:
     """Read the ledger (the package's own, or `text` as YAML) and check every name in it.
 
-    Raises SpecError for an unknown form, table, metric, setting or field, with the nearest known name.
+    A claim without tasks gets those of the ledger. Raises SpecError for an unknown form, table, metric, task,
+    setting or field, with the nearest known name.
     """
     text = text or files("afd_study.evaluation").joinpath("claims.yaml").read_text(encoding="utf-8")
     try:
         ledger = Ledger.model_validate(yaml.safe_load(text))
     except ValidationError as fault:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
-        raise SpecError(f"the ledger of claims: {told}") from None
-    repeated = {claim.id for claim in ledger.claims if [c.id for c in ledger.claims].count(claim.id) > 1}
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
+        raise SpecError(f"the ledger of claims: {faults}") from None
+    claims = tuple(claim.model_copy(update={"tasks": claim.tasks or ledger.tasks}) for claim in ledger.claims)
+    ledger = ledger.model_copy(update={"claims": claims})
+    _check_settings(ledger)
+    ids = [claim.id for claim in ledger.claims]
+    repeated = {name for name in ids if ids.count(name) > 1}
     if repeated:
         raise SpecError(f"the ledger of claims names {min(repeated)} twice; give each claim an id of its own")
-    for name in (*ledger.coverage_only, *ledger.usual):
-        if name not in ledger.settings:
-            raise unknown_name("setting of the ledger", name, ledger.settings)
     for claim in ledger.claims:
         _check(claim, ledger)
     return ledger
+
+
+def _check_settings(ledger: Ledger) -> None:
+    for name in (*ledger.coverage_only, *ledger.usual):
+        if name not in ledger.settings:
+            raise unknown_name("setting of the ledger", name, ledger.settings)
+    for name, overrides in ledger.settings.items():
+        for key, value in overrides.items():
+            for task in value if isinstance(value, dict) else ():
+                if task not in ledger.tasks:
+                    raise unknown_name(f"task ({key} of setting '{name}')", task, ledger.tasks)
 
 
 def _check(claim: Claim, ledger: Ledger) -> None:
@@ -114,30 +116,35 @@ def _check(claim: Claim, ledger: Ledger) -> None:
         if claim.metric not in IDENTITIES:
             raise unknown_name(f"identity {where}", claim.metric, IDENTITIES)
         return
-    for kind, name, known in (
+    others = [claim.against] if claim.form == "between_tasks" else []
+    for kind, name, names in (
         ("form", claim.form, FORMS),
         ("table", claim.table, METRICS),
         ("metric", claim.metric, METRICS.get(claim.table, ())),
         (f"table of form {claim.form}", claim.table, MEASURED_BY.get(claim.form, ("outcomes",))),
         *(("setting", setting, ledger.settings) for setting in (*claim.settings, *_against(claim))),
-        *(("task", task, TASKS) for task in claim.tasks),
+        *(("task", task, ledger.tasks) for task in (*claim.tasks, *others)),
     ):
-        if name not in known:
-            raise unknown_name(f"{kind} {where}", name, known)
+        if name not in names:
+            raise unknown_name(f"{kind} {where}", name, names)
     if not claim.settings:
         raise SpecError(f"claim {claim.id} names no setting; every verdict holds for one")
+    if claim.form == "between_tasks" and claim.against in claim.tasks:
+        raise SpecError(
+            f"claim {claim.id} compares task '{claim.against}' with itself: let `tasks` name the other tasks"
+        )
 
 
 def _against(claim: Claim) -> list[str]:
-    """Return the settings that a claim's own are compared with (effects.FORMS)."""
+    """Return the settings that a claim's own are compared with (claim_effects.FORMS)."""
     if claim.form == "between_settings":
         return [claim.against]
     return [same_h(setting, claim.against) for setting in claim.settings] if claim.form == "lost_lead" else []
 
 
-def check_methods(ledger: Ledger, known: Iterable[str]) -> None:
+def check_methods(ledger: Ledger, names: Iterable[str]) -> None:
     """Raise SpecError where a claim names an unknown method."""
-    methods = set(known)
+    methods = set(names)
     for claim in ledger.claims:
         for name in {claim.method, claim.than} - {""}:
             if name not in methods:
@@ -151,9 +158,13 @@ Runs = Mapping[str, pd.DataFrame]
 def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) -> pd.DataFrame:
     """Judge every claim in every cell: a table of RESULT_COLUMNS and what the claim compares.
 
-    The further columns are form, unit, table, metric, method, than, run and post_hoc. A claim is judged
-    on the run that it names, both sides on the same policies; where that lacks a ledger seed it is not
-    yet tested; other seeds are not counted. `identities` gives each identity's error.
+    The further columns are form, unit, table, metric, method, than, run and post_hoc. Both sides of a claim
+    are taken from the run that it names, and so from the same policies. Where that run lacks a seed of the
+    ledger, the claim is not yet tested. Seeds outside of the ledger do not count. `identities` gives each
+    identity's error.
+
+    Raises SpecError for a setting without values and an identity without an error, DataError for missing or
+    repeated values.
     """
     values = _by_run(ledger, runs)
     rows = []
@@ -162,8 +173,8 @@ def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) ->
             rows.append(_identity(claim, identities))
             continue
         for task in claim.tasks:
-            known = values.get(claim.run)
-            rows += [_row(claim, task, setting, known, ledger) for setting in claim.settings]
+            run = values.get(claim.run)
+            rows += [_row(claim, task, setting, run, ledger) for setting in claim.settings]
     extra = ("form", "unit", "table", "metric", "method", "than", "run", "post_hoc")
     return pd.DataFrame(rows, columns=[*RESULT_COLUMNS, *extra])
 
@@ -199,21 +210,14 @@ def _row(claim: Claim, task: str, setting: str, values: Values | None, ledger: L
     front = _front(claim) | {"task": task, "setting": setting}
     if values is None or not _made(claim, values, ledger.seeds):
         return front | {"effect": np.nan, "low": np.nan, "high": np.nan, "n_seeds": 0, "verdict": UNTESTED}
-    effects = _effects(claim, task, setting, values).to_numpy()
-    found = Interval(effects.mean() if len(effects) else np.nan, np.nan, np.nan)
-    if len(effects) > 1:
-        found = t_interval(effects, ledger.level)
-    low, high = float(found.low), float(found.high)
-    judged = verdict(low=low, high=high, kind=claim.kind, margin=claim.margin)
-    return (
-        front
-        | {"effect": float(found.mean), "low": low, "high": high}
-        | {"n_seeds": len(effects), "verdict": judged}
-    )
+    effects = _effects(claim, task, setting, values)
+    effect, low, high = map(float, seed_interval(effects, ledger.level))
+    outcome = verdict(low=low, high=high, kind=claim.kind, margin=claim.margin)
+    return front | {"effect": effect, "low": low, "high": high, "n_seeds": len(effects), "verdict": outcome}
 
 
 def _made(claim: Claim, values: Values, seeds: Iterable[int]) -> bool:
-    """Tell whether a claim can be judged: arms are run one by one, not all at every seed of the ledger."""
+    """Return whether a claim can be judged: not all arms are run at every seed of the ledger."""
     return claim.run != "arms" or values.complete({claim.method, claim.than} - {""}, seeds)
 
 
@@ -236,17 +240,17 @@ def _front(claim: Claim) -> dict[str, Any]:
     own = {"coverage": "share", "probes": "rank correlation", "cost": "FLOPs"}.get(claim.table, "")
     compared = ("form", "table", "metric", "method", "than", "run")
     copied = ("id", "sentence", "source", "kind", "margin", "post_hoc", *compared)
-    named = {name: getattr(claim, name) for name in copied}
-    return named | {"unit": own if claim.form == "difference" else unit.get(claim.form, "share of the gap")}
+    fields = {name: getattr(claim, name) for name in copied}
+    return fields | {"unit": own if claim.form == "difference" else unit.get(claim.form, "share of the gap")}
 
 
 def chance(results: pd.DataFrame, level: float) -> dict[str, float]:
-    """Return the number of rows and of different tests, and of false verdicts to be expected by chance.
+    """Return the numbers of rows, of different tests, and of false verdicts to be expected by chance.
 
-    Marks reach no policy: where a claim compares nothing that reads them, its rows with and without marks
-    are one test. Were every effect at its margin, an interval of level 0.95 would lie wholly on one side of
-    it in 5 % of the tests.
+    Marks reach no policy. Where a claim compares nothing that reads them, its rows with and without marks are
+    one test. If every effect lay at its margin, an interval of level 0.95 would lie wholly on one side of it
+    in 5 % of the tests.
     """
-    judged = results[results["n_seeds"] > 0]
-    tests = len(judged.drop_duplicates(["id", "task", "effect", "low", "high"]))
-    return {"rows": len(judged), "tests": tests, "expected_false": tests * (1 - level)}
+    tested = results[results["n_seeds"] > 0]
+    tests = len(tested.drop_duplicates(["id", "task", "effect", "low", "high"]))
+    return {"rows": len(tested), "tests": tests, "expected_false": tests * (1 - level)}

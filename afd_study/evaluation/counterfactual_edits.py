@@ -1,7 +1,7 @@
 """Counterfactual pairs: a text and the same text with one thing changed, for any text in sentences.
 
-What a reward model pays for an edit says what it has learned, beside what the edit is worth to the judge.
-A controlled world adds edits of its own (its mark, its style, its substance).
+How much an edit changes a model's reward shows what the model has learned, beside how much it changes the
+judge's score. A controlled world adds edits of its own (of its mark, its style, its substance).
 """
 
 import re
@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from afd_study.errors import unknown_name
+from afd_study.evaluation.pools import ROW
 from afd_study.evaluation.statistics import require_columns
 
-ROW = ("prompt_id", "source", "draw")
 ORIGINAL = "original"
 OTHER = "another prompt's answer"
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+|[^.!?]+$")
@@ -34,7 +34,7 @@ def _twice(text: str) -> str:
 
 
 def _doubled(text: str) -> str:
-    """Double the word in the middle: a slip."""
+    """Double the word in the middle, as a slip of the pen would."""
     words = text.split()
     place = len(words) // 2
     return " ".join([*words[:place], *words[place : place + 1], *words[place:]])
@@ -75,7 +75,7 @@ def counterfactuals(
 
 
 def edit_effects(scores: pd.DataFrame, *, task: str, seed: int, spread: Mapping[str, float]) -> pd.DataFrame:
-    """Return what each scorer pays for each edit: columns task, seed, method, edit, prompt_id, value.
+    """Return how each edit changes each scorer's reward: columns task, seed, method, edit, prompt_id, value.
 
     `scores`: prompt_id, source, draw, edit, scorer, reward. A value is the mean over a prompt's texts of
     (edited - original), divided by `spread`, the scorer's standard deviation within prompts on its pool, so
@@ -88,7 +88,7 @@ def edit_effects(scores: pd.DataFrame, *, task: str, seed: int, spread: Mapping[
     keys = [*ROW, "scorer"]
     before = scores[scores["edit"] == ORIGINAL].rename(columns={"reward": "before"})[[*keys, "before"]]
     after = scores[scores["edit"] != ORIGINAL].merge(before, on=keys, validate="many_to_one")
-    gained = (after["reward"] - after["before"]) / after["scorer"].map(spread)
-    named = after.assign(value=gained, method=after["scorer"])
-    means = named.groupby(["method", "edit", "prompt_id"], sort=True)["value"].mean().reset_index()
+    value = (after["reward"] - after["before"]) / after["scorer"].map(spread)
+    table = after.assign(value=value, method=after["scorer"])
+    means = table.groupby(["method", "edit", "prompt_id"], sort=True)["value"].mean().reset_index()
     return means.assign(task=task, seed=seed)[["task", "seed", "method", "edit", "prompt_id", "value"]]

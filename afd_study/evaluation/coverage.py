@@ -1,4 +1,4 @@
-"""Covering and seeking, measured: how a policy and the demonstrators differ where both laws are exact.
+"""Covering and seeking: how a policy and the demonstrators differ, where both laws are exact.
 
 Input is table `densities`, a row a response: prompt_id, source, draw, text, n_tokens, logprob (nats of the
 whole response under the policy), logprob_demo (under the demonstrators' exact law), n_stray (words that only
@@ -18,18 +18,19 @@ from afd_study.errors import DataError, unknown_name
 from afd_study.evaluation.statistics import require_columns
 
 COLUMNS = (
-    "prompt_id", "source", "draw", "text", "n_tokens", "logprob", "logprob_demo", "n_stray", "value",
-)  # fmt: skip
+    *("prompt_id", "source", "draw", "text", "n_tokens"),
+    *("logprob", "logprob_demo", "n_stray", "value"),
+)
 DEMONSTRATIONS = "demonstrations"
 FACTOR = 10.0  # a demonstration is covered where the policy gives it a tenth of its own probability
 FIRST_DRAWS = 8  # self-similarity looks at pairs of these
 ALL = "(all prompts)"  # where lengths are compared across prompts
-LEAST = 20  # samples of one length that its share of good answers is told from
+LEAST = 20  # samples of one length from which a share of good answers is estimated
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
 METRICS: Mapping[str, tuple[str, str]] = {
     "held_out_nll": ("nats a response", "minus the policy's log-probability of held-out demonstrations"),
-    "forward_kl": ("nats", "KL(demo || policy): what of the demonstrations the policy misses"),
-    "reverse_kl": ("nats", "KL(policy || demo): what the policy says that demonstrators would not"),
+    "forward_kl": ("nats", "KL(demo || policy): what the policy misses of the demonstrations"),
+    "reverse_kl": ("nats", "KL(policy || demo): what the policy says and demonstrators would not"),
     "reverse_kl_stray": ("nats", "the part of the reverse KL from samples with a stray word"),
     "stray_share": ("share", "samples with a word that only the stray law explains"),
     "coverage": (
@@ -61,7 +62,7 @@ def coverage(densities: pd.DataFrame, *, task: str, seed: int, policy: str, good
     samples, demos = _sides(densities, policy)
     ratio, stray = samples["logprob"] - samples["logprob_demo"], samples["n_stray"] > 0
     covered = demos["logprob"] >= demos["logprob_demo"] - np.log(FACTOR)
-    measured = {
+    parts = {
         "held_out_nll": (demos, -demos["logprob"]),
         "forward_kl": (demos, demos["logprob_demo"] - demos["logprob"]),
         "reverse_kl": (samples, ratio),
@@ -74,15 +75,15 @@ def coverage(densities: pd.DataFrame, *, task: str, seed: int, policy: str, good
         "length": (samples, samples["n_tokens"]),
         "demonstration_length": (demos, demos["n_tokens"]),
     }
-    means = {name: values.groupby(rows["prompt_id"]).mean() for name, (rows, values) in measured.items()}
+    means = {name: values.groupby(rows["prompt_id"]).mean() for name, (rows, values) in parts.items()}
     first = samples[samples["draw"] < FIRST_DRAWS]
     means["self_similarity"] = first.groupby("prompt_id")["text"].apply(_similarity)
     frames = [
         value.dropna().rename("value").rename_axis("prompt_id").reset_index().assign(metric=name)
         for name, value in means.items()
     ]
-    found = pd.concat(frames, ignore_index=True).assign(task=task, seed=seed, policy=policy)
-    return found[["task", "seed", "policy", "metric", "prompt_id", "value"]]
+    table = pd.concat(frames, ignore_index=True).assign(task=task, seed=seed, policy=policy)
+    return table[["task", "seed", "policy", "metric", "prompt_id", "value"]]
 
 
 def precision_at_equal_length(
@@ -114,14 +115,14 @@ def precision_at_equal_length(
         weights = own.loc[common, "size"]
         if len(common) == 0:
             continue  # nothing can be compared
-        measured = shares[name].loc[common, "mean"]
+        precision = shares[name].loc[common, "mean"]
         rows += [
-            (name, "precision_at_equal_length", float(np.average(measured, weights=weights))),
+            (name, "precision_at_equal_length", float(np.average(precision, weights=weights))),
             (name, "equal_length_share", float(weights.sum() / own["size"].sum())),
         ]
-    found = pd.DataFrame(rows, columns=["policy", "metric", "value"])
-    found = found.assign(task=task, seed=seed, prompt_id=ALL)
-    return found[["task", "seed", "policy", "metric", "prompt_id", "value"]]
+    table = pd.DataFrame(rows, columns=["policy", "metric", "value"])
+    table = table.assign(task=task, seed=seed, prompt_id=ALL)
+    return table[["task", "seed", "policy", "metric", "prompt_id", "value"]]
 
 
 def _by_length(samples: pd.DataFrame, good: float) -> pd.DataFrame:
@@ -141,9 +142,9 @@ def distinct_good(
     rows = []
     for side in _sides(densities, policy):
         for (source, prompt), part in side.groupby(["source", "prompt_id"], sort=True):
-            size, kept = len(part), part.loc[part["value"] >= good, "text"].value_counts().to_numpy()
+            size, repeats = len(part), part.loc[part["value"] >= good, "text"].value_counts().to_numpy()
             for k in (count for count in counts if count <= size):
-                missed = np.exp(_log_choose(size - kept, k) - _log_choose(np.array(size), k))
+                missed = np.exp(_log_choose(size - repeats, k) - _log_choose(np.array(size), k))
                 rows.append((task, seed, policy, source, k, prompt, float((1 - missed).sum())))
     return pd.DataFrame(rows, columns=["task", "seed", "policy", "source", "k", "prompt_id", "value"])
 
@@ -155,17 +156,19 @@ def _sides(densities: pd.DataFrame, policy: str) -> tuple[pd.DataFrame, pd.DataF
     if policy not in sources:
         raise unknown_name("source", policy, sources)
     if DEMONSTRATIONS not in sources:
-        raise DataError("table densities holds no demonstrations: nothing tells what the policy should cover")
-    chosen = densities[densities["source"].isin([policy, DEMONSTRATIONS])]
-    bad = chosen[~np.isfinite(chosen[["logprob", "logprob_demo", "value"]].to_numpy(dtype=float)).all(axis=1)]
-    if len(bad):
-        row = bad.iloc[0]
+        raise DataError(
+            "table densities holds no demonstrations, so there is nothing that the policy should cover"
+        )
+    rows = densities[densities["source"].isin([policy, DEMONSTRATIONS])]
+    broken = rows[~np.isfinite(rows[["logprob", "logprob_demo", "value"]].to_numpy(dtype=float)).all(axis=1)]
+    if len(broken):
+        row = broken.iloc[0]
         raise DataError(
             f"draw {row['draw']} of prompt '{row['prompt_id']}' ({row['source']}) has log-probabilities "
             f"{row['logprob']} and {row['logprob_demo']} and value {row['value']}, which must be finite, and "
-            f"{len(bad) - 1} more like it: both laws must give every response some probability"
+            f"{len(broken) - 1} more like it: both laws must give every response some probability"
         )
-    return chosen[chosen["source"] == policy], chosen[chosen["source"] == DEMONSTRATIONS]
+    return rows[rows["source"] == policy], rows[rows["source"] == DEMONSTRATIONS]
 
 
 def _similarity(texts: pd.Series) -> float:
@@ -177,8 +180,8 @@ def _similarity(texts: pd.Series) -> float:
     for text in texts:
         words = str(text).split()
         sets.append(set(zip(words, words[1:], strict=False)) or set(words))
-    found = [len(a & b) / len(a | b) if a | b else 1.0 for a, b in combinations(sets, 2)]
-    return float(np.mean(found)) if found else float("nan")
+    overlaps = [len(a & b) / len(a | b) if a | b else 1.0 for a, b in combinations(sets, 2)]
+    return float(np.mean(overlaps)) if overlaps else float("nan")
 
 
 def _log_choose(n: np.ndarray, k: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What a scorer knows: how it ranks responses beside the judge, and how well it tells two sources apart.
 
-The two go together: a discriminator that is right every time may have learned its author's style and rank
-no better than chance.
+The two belong together: a discriminator that is right every time may have learned the writers' style, and
+rank responses no better than chance.
 """
 
 from collections.abc import Iterable
@@ -73,9 +73,9 @@ def _spread(arrays: list[Pool], method: str) -> dict[str, float]:
     rewards = [pool.rewards[method] for pool in arrays]
     within = np.concatenate([each.var(axis=1) for each in rewards])
     between = np.concatenate([each.mean(axis=1) for each in rewards])
-    judged = np.concatenate([pool.judge.ravel() for pool in arrays])
+    values = np.concatenate([pool.judge.ravel() for pool in arrays])
     return {
-        "pooled": pooled_rank_correlation(judged, np.concatenate([each.ravel() for each in rewards])),
+        "pooled": pooled_rank_correlation(values, np.concatenate([each.ravel() for each in rewards])),
         "spread_within": float(np.sqrt(within.mean())),
         "spread_between": float(between.std()),
     }
@@ -120,10 +120,10 @@ def discrimination(
         "accuracy": lambda weights: _balanced(right, flags, weights),
         "auc": lambda weights: weighted_auc(rewards, positive=flags, weights=weights),
     }.items():
-        found = bootstrap_statistic(
+        estimate = bootstrap_statistic(
             statistic, part["prompt_id"], generator=generator, level=level, resamples=resamples
         )
-        row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+        row |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return pd.DataFrame([row | {"interval": BOOTSTRAP, "n_prompts": part["prompt_id"].nunique()}])
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from afd_study.errors import DataError
 from afd_study.evaluation.claim_effects import Values
 from afd_study.evaluation.ranking import rank_correlation
-from afd_study.evaluation.statistics import Interval, t_interval
+from afd_study.evaluation.statistics import seed_interval
 
 _SETTING = re.compile(r"h = ([\d.]+), a = ([\d.]+)(, matched gain)?")
 RIVALS = ("init_demo", "sft_demo", "preferences", "closed_form")
@@ -23,10 +23,10 @@ def coordinates(setting: str) -> tuple[float, float, bool]:
 
     Raises DataError for a name that is none of a cell's.
     """
-    found = _SETTING.fullmatch(setting)
-    if not found:
+    match = _SETTING.fullmatch(setting)
+    if not match:
         raise DataError(f"'{setting}' names no cell of the map; a cell reads 'h = 0.33, a = 0.4'")
-    return float(found[1]), float(found[2]), bool(found[3])
+    return float(match[1]), float(match[2]), bool(match[3])
 
 
 def atlas(values: pd.DataFrame, *, n: int = 16, level: float = 0.95) -> pd.DataFrame:
@@ -40,36 +40,29 @@ def atlas(values: pd.DataFrame, *, n: int = 16, level: float = 0.95) -> pd.DataF
     table, rows = Values(values, n=n), []
     cells = values[["task", "setting"]].drop_duplicates().itertuples(index=False, name=None)
     for task, setting in cells:
-        known = values[(values["task"] == task) & (values["setting"] == setting)]
-        for (quantity, method), effects in _quantities(table, known, task, setting).items():
-            found = _over_seeds(effects, level)
-            rows.append((task, *coordinates(setting), quantity, method, *found, effects.notna().sum()))
+        cell = values[(values["task"] == task) & (values["setting"] == setting)]
+        for (quantity, method), effects in _quantities(table, cell, task, setting).items():
+            estimate = seed_interval(effects, level)
+            rows.append((task, *coordinates(setting), quantity, method, *estimate, effects.notna().sum()))
     columns = ["task", "h", "a", "matched", "quantity", "method", "mean", "low", "high", "n_seeds"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _quantities(
-    table: Values, known: pd.DataFrame, task: str, setting: str
+    table: Values, cell: pd.DataFrame, task: str, setting: str
 ) -> "dict[tuple[str, str], pd.Series[float]]":
-    picks = set(known.loc[(known["metric"] == "judge") & (known["n"] == table.n), "method"])
-    found = {("share", method): table.lead(task, setting, method, "random") for method in sorted(picks)}
+    picks = set(cell.loc[(cell["metric"] == "judge") & (cell["n"] == table.n), "method"])
+    effects = {("share", method): table.lead(task, setting, method, "random") for method in sorted(picks)}
     for rival in RIVALS:
         if rival in picks:
-            found["lead", rival] = table.lead(task, setting, "init_sft", rival)
+            effects["lead", rival] = table.lead(task, setting, "init_sft", rival)
     for name in ("pi_init", "pi_sft", "demonstrations"):
-        found["score", name] = table.judge(task, setting, name, 1)
-    found["gain", "pi_sft"] = found["score", "pi_sft"] - found["score", "pi_init"]
+        effects["score", name] = table.judge(task, setting, name, 1)
+    effects["gain", "pi_sft"] = effects["score", "pi_sft"] - effects["score", "pi_init"]
     for metric in ("auc", "auc_without_length"):
-        for method in sorted(set(known.loc[known["metric"] == metric, "method"])):
-            found[metric, method] = table.at(task, setting, metric, method)
-    return found
-
-
-def _over_seeds(effects: "pd.Series[float]", level: float) -> Interval:
-    defined = effects.dropna().to_numpy(dtype=float)
-    if len(defined) > 1:
-        return t_interval(defined, level)
-    return Interval(defined.mean() if len(defined) else np.nan, np.nan, np.nan)
+        for method in sorted(set(cell.loc[cell["metric"] == metric, "method"])):
+            effects[metric, method] = table.at(task, setting, metric, method)
+    return effects
 
 
 def winners(
@@ -93,7 +86,7 @@ def winners(
 
 
 def measured(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return what each cell shows besides leads: the policies' own scores, and what can be measured.
+    """Return what each cell shows besides leads: the policies' own scores, and what needs no judge.
 
     Columns task, h, a, matched, pi_sft and demonstrations (mean scores, judge's points), and for each
     discriminator its held-out AUC at its own sources: over all pairs (over those alike in length).
@@ -108,9 +101,9 @@ def measured(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def matched_rows(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
-    """Return Init-SFT's lead at the first style as trained, there at matched gain, and at the last style.
+    """Return Init-SFT's lead at the lowest a as trained, at the lowest a at matched gain, at the highest a.
 
-    For each h that has a matched cell. Columns task, h, then for each of the three the lead with its
+    A row for each h that has a matched cell. Columns task, h, then for each of the three the lead with its
     interval and pi_SFT's gain (judge points).
     """
     first, last = cells["a"].min(), cells["a"].max()
@@ -118,10 +111,10 @@ def matched_rows(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFra
         f"a = {first:g}": (first, False),
         f"a = {first:g}, matched": (first, True),
         f"a = {last:g}": (last, False),
-    }  # fmt: skip
+    }
     rows = []
-    known = cells[cells["matched"].astype(bool)]
-    for (task, h), part in cells[cells["h"].isin(set(known["h"]))].groupby(["task", "h"], sort=True):
+    matched_cells = cells[cells["matched"].astype(bool)]
+    for (task, h), part in cells[cells["h"].isin(set(matched_cells["h"]))].groupby(["task", "h"], sort=True):
         row: dict[str, object] = {"task": task, "h": h}
         for label, (a, matched) in kinds.items():
             some = part[(part["a"] == a) & (part["matched"].astype(bool) == matched)]
@@ -134,21 +127,22 @@ def matched_rows(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFra
 
 
 def predicted(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
-    """Return how what can be measured ranks the cells beside what it should predict, task by task.
+    """Return how well AUCs, which need no judge, rank the cells by Init-SFT's lead, task by task.
 
-    Columns task, metric (auc, auc_without_length), n_cells, correlation: Spearman's, over cells, of the
-    rival's AUC minus Init-SFT's and of Init-SFT's lead; by h: the same of h itself in the AUCs' place, which
-    nobody with real demonstrations knows; within h: the mean of the correlations among cells of equal h.
+    Columns: task; metric (auc, auc_without_length); n_cells; correlation, which is Spearman's, over cells,
+    between the rival's AUC minus Init-SFT's and Init-SFT's lead; "by h", the same with h in the AUCs' place,
+    which nobody with real demonstrations knows; "within h", the mean of the correlations among cells of equal
+    h.
     """
     keys, rows = ["h", "a", "matched"], []
     for task, part in cells.groupby("task", sort=True):
         lead = part[(part["quantity"] == "lead") & (part["method"] == rival)].set_index(keys)["mean"]
         for metric in ("auc", "auc_without_length"):
             auc = part[part["quantity"] == metric].pivot(index=keys, columns="method", values="mean")
-            both = pd.DataFrame({"told": auc[rival] - auc["init_sft"], "lead": lead}).dropna().reset_index()
-            within = [_ranks_alike(some, "told") for _, some in both.groupby("h")]
-            found = (_ranks_alike(both, "told"), _ranks_alike(both, "h"), float(np.mean(within)))
-            rows.append((task, metric, len(both), *found))
+            both = pd.DataFrame({"auc": auc[rival] - auc["init_sft"], "lead": lead}).dropna().reset_index()
+            within = [_ranks_alike(some, "auc") for _, some in both.groupby("h")]
+            overall = (_ranks_alike(both, "auc"), _ranks_alike(both, "h"))
+            rows.append((task, metric, len(both), *overall, float(np.mean(within))))
     return pd.DataFrame(rows, columns=["task", "metric", "n_cells", "correlation", "by h", "within h"])
 
 

@@ -1,6 +1,6 @@
-"""The ledger's identities, each computed on an enumerated world of token sequences: the largest error found.
+"""The ledger's identities, each computed on an enumerated world of token sequences: the largest error.
 
-Laws are unequal and asymmetric on purpose: where they are alike a swap or a sign would pass unseen.
+The laws are unequal and asymmetric on purpose: with equal ones a swap or a wrong sign would go unnoticed.
 """
 
 from collections.abc import Callable

@@ -37,36 +37,36 @@ def best_of_n_outcomes(
     = 1 every method has the policy's mean. Raises DataError where a prompt has fewer draws than the largest
     n.
     """
-    wanted = list(range(1, n_max + 1)) if n is None else list(n)
+    sizes = list(range(1, n_max + 1)) if n is None else list(n)
     frames = []
     for pool in pools(scores, source=source, judge=judge, scorers=scorers):
-        _enough_draws(pool, wanted)
+        _enough_draws(pool, sizes)
         for method, rewards in sorted(pool.rewards.items()):
-            value = expected_best(values=pool.judge, scores=rewards, n=wanted).numpy()
+            value = expected_best(values=pool.judge, scores=rewards, n=sizes).numpy()
             frames.append(
-                _long(pool.prompt_ids, wanted, value, task=task, seed=seed, method=method, judge=judge)
+                _long(pool.prompt_ids, sizes, value, task=task, seed=seed, method=method, judge=judge)
             )
     return checked("outcomes", pd.concat(frames, ignore_index=True))
 
 
-def _enough_draws(pool: Pool, wanted: list[int], spare: int = 0) -> None:
+def _enough_draws(pool: Pool, sizes: list[int], spare: int = 0) -> None:
     draws = pool.judge.shape[1] - spare
-    if not wanted or min(wanted) < 1:
-        raise SpecError(f"n must be whole numbers from 1, at least one of them; got {wanted}")
-    if max(wanted) > draws:
+    if not sizes or min(sizes) < 1:
+        raise SpecError(f"n must be whole numbers from 1, at least one of them; got {sizes}")
+    if max(sizes) > draws:
         raise DataError(
-            f"n = {max(wanted)} is more than the {draws} usable draws of prompt '{pool.prompt_ids[0]}'; "
+            f"n = {max(sizes)} is more than the {draws} usable draws of prompt '{pool.prompt_ids[0]}'; "
             "sample more responses a prompt, or ask for a smaller n"
         )
 
 
-def _long(prompt_ids: NDArray, wanted: list[int], value: NDArray, **constant: object) -> pd.DataFrame:
+def _long(prompt_ids: NDArray, sizes: list[int], value: NDArray, **constant: object) -> pd.DataFrame:
     """Unfold `value` (P, len(wanted)) into rows; `constant` columns are the same in every row."""
     return pd.DataFrame(
         {
             **constant,
-            "n": np.tile(wanted, len(prompt_ids)),
-            "prompt_id": np.repeat(prompt_ids, len(wanted)),
+            "n": np.tile(sizes, len(prompt_ids)),
+            "prompt_id": np.repeat(prompt_ids, len(sizes)),
             "value": np.asarray(value, dtype=float).ravel(),
         }
     )
@@ -132,12 +132,12 @@ def win_rates(
         _enough_draws(pool, list(n), spare=int(opponent == source))
         methods = sorted(pool.rewards)
         rewards = np.stack([pool.rewards[name] for name in methods])
-        won = np.empty((len(methods), len(pool.prompt_ids), len(n)))
+        rates = np.empty((len(methods), len(pool.prompt_ids), len(n)))
         for row, prompt in enumerate(pool.prompt_ids):
             if opponent != source and prompt not in rivals:
                 raise DataError(f"'{opponent}' has no draw for prompt '{prompt}', which '{source}' answers")
-            won[:, row] = _wins(pool.judge[row], rewards[:, row], rivals.get(prompt), list(n))
-        for method, value in zip(methods, won, strict=True):
+            rates[:, row] = _wins(pool.judge[row], rewards[:, row], rivals.get(prompt), list(n))
+        for method, value in zip(methods, rates, strict=True):
             constant = {"task": task, "seed": seed, "method": method, "judge": judge, "opponent": opponent}
             frames.append(_long(pool.prompt_ids, list(n), value, **constant))
     return checked("outcomes", pd.concat(frames, ignore_index=True))
@@ -153,15 +153,13 @@ def _rivals(scores: pd.DataFrame, judge: str, opponent: str) -> dict[object, NDA
     }
 
 
-def _wins(
-    values: NDArray, rewards: NDArray, rivals: NDArray | None, wanted: list[int]
-) -> NDArray[np.float64]:
+def _wins(values: NDArray, rewards: NDArray, rivals: NDArray | None, sizes: list[int]) -> NDArray[np.float64]:
     """Win rates of one prompt, (M, n): values (N,), rewards (M, N), rivals (R,) or None = the pool."""
     if rivals is not None:
         shares = win_shares(values=values, opponents=rivals).expand(rewards.shape)
-        return expected_best(values=shares, scores=rewards, n=wanted).numpy()
+        return expected_best(values=shares, scores=rewards, n=sizes).numpy()
     size = len(values)
     others = np.nonzero(~np.eye(size, dtype=bool))[1].reshape(size, size - 1)
     shares = (np.sign(values[others] - values[:, None]) + 1) / 2
     every = np.repeat(shares[None], len(rewards), axis=0)
-    return expected_best(values=every, scores=rewards[:, others], n=wanted).mean(1).numpy()
+    return expected_best(values=every, scores=rewards[:, others], n=sizes).mean(1).numpy()

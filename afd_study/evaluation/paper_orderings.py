@@ -4,28 +4,28 @@ An effect is paired by (seed, prompt) and given as a share of the random-to-orac
 that tasks compare: 0 is no difference, 1 the whole distance from a random pick to the judge's own.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from afd_study.errors import DataError, SpecError, unknown_name
+from afd_study.evaluation.claims import load_ledger
 from afd_study.evaluation.statistics import (
     BOOTSTRAP,
     NO_INTERVAL,
     T_OVER_SEEDS,
     Interval,
     percentile_interval,
+    ratio,
     require_columns,
     resampling_weights,
     t_interval,
 )
+from afd_study.evaluation.verdicts import KINDS, verdict
 
-KINDS = ("better", "not_worse", "equal")
-VERDICTS = ("supported", "contradicted", "inconclusive")
 PAIR = ("seed", "prompt_id")
 
 
@@ -33,8 +33,9 @@ PAIR = ("seed", "prompt_id")
 class Comparison:
     """One claim: `method` is better than (or not worse than, or equal to) `than`, by the judge at n.
 
-    `margin` is a share of the random-to-oracle gap. A method that has outcomes at n = 1 alone (a policy's
-    level, the demonstrations') is taken at n = 1.
+    `margin` is a share of the random-to-oracle gap. A method that has outcomes at n = 1 alone (a policy's or
+    the demonstrations' own score) is compared by these. Raises SpecError for an unknown kind, a negative
+    margin and n below 1.
     """
 
     claim: str
@@ -46,137 +47,98 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise unknown_name("kind of contrast", self.kind, KINDS)
+            raise unknown_name("kind of comparison", self.kind, KINDS)
         if not self.margin >= 0 or self.n < 1:
             raise SpecError(f"{self.claim}: margin must be >= 0 and n >= 1, got {self.margin} and {self.n}")
 
 
-PAPER_ORDERINGS = (
-    Comparison("E4", "init_sft", "init_demo"),
-    Comparison("E5", "init_sft", "sft_demo"),
-    Comparison("E7", "init_sft", "preferences", kind="not_worse"),
-    Comparison("E8", "init_sft", "demonstrations"),
-    Comparison("R1", "init_sft", "closed_form", kind="not_worse"),
-    Comparison("R2a", "init_sft", "random"),
-    Comparison("R2b", "init_sft", "likelihood"),
-    Comparison("R2c", "init_sft", "longest"),
-    Comparison("R2d", "init_sft", "shortest"),
-    # samples are free: the second contrast gives Init-SFT ten times as many
-    Comparison("E4 x10", "init_sft_x10", "init_demo"),
-    Comparison("E5 x10", "init_sft_x10", "sft_demo"),
-    Comparison("E7 x10", "init_sft_x10", "preferences", kind="not_worse"),
-    Comparison("E8 x10", "init_sft_x10", "demonstrations"),
-    Comparison("R1 x10", "init_sft_x10", "closed_form", kind="not_worse"),
-)
-"""The orderings that a Best-of-N pool alone can judge, under the ledger's ids (x10: its P1 to P3)."""
+def _orderings_of_the_ledger() -> Iterator[Comparison]:
+    """Yield what the ledger asserts of Init-SFT's share of the gap in the usual settings, then the x10."""
+    ledger = load_ledger()
+    own = [
+        Comparison(claim.id, claim.method, claim.than, claim.kind, claim.margin, ledger.n)
+        for claim in ledger.claims
+        if (claim.form, claim.method, claim.settings) == ("share", "init_sft", ledger.usual)
+    ]
+    yield from own
+    for each in own:
+        if each.claim in ALSO_WITH_MORE_SAMPLES:
+            yield replace(each, claim=f"{each.claim} x10", method=f"{each.method}_x10")
 
 
-def verdict(*, low: float, high: float, kind: str, margin: float) -> str:
-    """Judge an interval of effects by the rule of its kind.
+ALSO_WITH_MORE_SAMPLES = ("E4", "E5", "E7", "E8", "R1")  # samples are free: Init-SFT gets ten times as many
+PAPER_ORDERINGS = tuple(_orderings_of_the_ledger())
+"""The ledger's claims that a pool of draws alone can judge, under their ids.
 
-    better: supported if low > margin, contradicted if high < margin. not_worse: the same with -margin.
-    equal: supported inside +-margin, contradicted wholly outside. Otherwise, or where a bound is NaN,
-    inconclusive.
-    """
-    if kind not in KINDS:
-        raise unknown_name("kind of contrast", kind, KINDS)
-    if np.isnan(low) or np.isnan(high):
-        return "inconclusive"
-    if kind == "equal":
-        inside, outside = -margin < low and high < margin, low > margin or high < -margin
-        return "supported" if inside else "contradicted" if outside else "inconclusive"
-    line = margin if kind == "better" else -margin
-    return "supported" if low > line else "contradicted" if high < line else "inconclusive"
+With "x10" Init-SFT has ten times as many samples; the first three of these are claims P1 to P3 of the ledger.
+"""
 
 
 def orderings(
     outcomes: pd.DataFrame,
-    contrasts: Sequence[Comparison] = PAPER_ORDERINGS,
+    comparisons: Sequence[Comparison] = PAPER_ORDERINGS,
     *,
     generator: np.random.Generator,
     by: tuple[str, ...] = ("task", "judge"),
     level: float = 0.95,
     resamples: int = 2000,
 ) -> pd.DataFrame:
-    """Judge every contrast in every cell of `by` (add "setting" where the outcomes have one).
+    """Judge every comparison in every cell of `by` (add "setting" where the outcomes have one).
 
-    Two seeds or more: t over per-seed shares; one seed: effect and gap bootstrapped together over prompts;
-    the column `interval` says which. Returns `by`, claim, method, than, kind, n, margin, effect, low, high,
-    verdict, difference (in the judge's points), gap (likewise), interval, n_seeds, n_prompts. `effect` is
-    NaN, and the verdict inconclusive, where the gap of a seed is not positive: then the judge cannot tell
-    the draws apart. Contrasts whose method or rival is absent from all outcomes raise SpecError; pairs that
-    don't match, DataError.
+    Two seeds or more have a t-interval over the shares of each seed. For one seed, effect and gap are
+    bootstrapped together over prompts. The column `interval` says which.
+
+    Returns `by`, claim, method, than, kind, n, margin, effect, low, high, verdict, difference (in the judge's
+    points), gap (likewise), interval, n_seeds, n_prompts. `effect` is NaN, and the verdict inconclusive,
+    where the gap of a seed is not positive: then the judge cannot tell the draws apart. Raises SpecError for
+    a comparison whose method or rival is absent from all outcomes, DataError where (seed, prompt) pairs don't
+    match.
     """
     require_columns(outcomes, (*by, *PAIR, "method", "n", "value"))
     rows = []
     for cell, part in outcomes.groupby(list(by), sort=True):
-        for contrast in contrasts:
-            table = _paired(part, contrast)
-            found = _effect(table, generator=generator, level=level, resamples=resamples)
-            judged = verdict(low=found["low"], high=found["high"], kind=contrast.kind, margin=contrast.margin)
-            rows.append(dict(zip(by, cell, strict=True)) | asdict(contrast) | found | {"verdict": judged})
+        for comparison in comparisons:
+            table = _paired(part, comparison)
+            effect = _effect(table, generator=generator, level=level, resamples=resamples)
+            low, high = float(effect["low"]), float(effect["high"])
+            outcome = verdict(low=low, high=high, kind=comparison.kind, margin=comparison.margin)
+            rows.append(dict(zip(by, cell, strict=True)) | asdict(comparison) | effect | {"verdict": outcome})
     front = [*by, "claim", "method", "than", "kind", "n", "margin", "effect", "low", "high", "verdict"]
-    return pd.DataFrame(rows)[[*front, "difference", "gap", "interval", "n_seeds", "n_prompts"]]
+    columns = [*front, "difference", "gap", "interval", "n_seeds", "n_prompts"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def gap_shares(
-    outcomes: pd.DataFrame, *, n: int = 16, by: tuple[str, ...] = ("task", "judge")
-) -> pd.DataFrame:
-    """Return the share of the random-to-oracle gap at n that each method reaches, for each seed.
-
-    Columns `by`, seed, method, n, value: 0 is the random pick, 1 the oracle; NaN where a seed's gap is not
-    positive. Feed it to statistics.interval(by=(*by, "method")) for an interval over seeds.
-    """
-    require_columns(outcomes, (*by, *PAIR, "method", "n", "value"))
-    rows = []
-    for (*cell, seed), part in outcomes.groupby([*by, "seed"], sort=True):
-        at_n = part[part["n"] == n]
-        for needed in ("random", "oracle"):
-            if needed not in set(at_n["method"]):
-                raise DataError(
-                    f"no outcomes of '{needed}' at n = {n} for seed {seed}; the gap needs both ends"
-                )
-        means = at_n.groupby("method")["value"].mean()
-        share = _share(means - means["random"], means["oracle"] - means["random"])
-        rows += [(*cell, seed, name, n, value) for name, value in zip(means.index, share, strict=True)]
-    return pd.DataFrame(rows, columns=[*by, "seed", "method", "n", "value"])
-
-
-def _share(difference: object, gap: object) -> NDArray[np.float64]:
-    top, bottom = np.asarray(difference, dtype=float), np.asarray(gap, dtype=float)
-    return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), np.nan)
-
-
-def _paired(part: pd.DataFrame, contrast: Comparison) -> pd.DataFrame:
+def _paired(part: pd.DataFrame, comparison: Comparison) -> pd.DataFrame:
     """Return columns difference and gap, one row for each (seed, prompt), in that order."""
-    sides = {name: _at(part, name, contrast) for name in (contrast.method, contrast.than, "random", "oracle")}
-    first = sides[contrast.method]
+    names = (comparison.method, comparison.than, "random", "oracle")
+    sides = {name: _at(part, name, comparison) for name in names}
+    first = sides[comparison.method]
     for name, side in sides.items():
         if not side.index.equals(first.index):
             unmatched = first.index.symmetric_difference(side.index)
             raise DataError(
-                f"{contrast.claim}: '{contrast.method}' and '{name}' don't share their (seed, prompt) pairs: "
-                f"{len(unmatched)} are in one only, such as "
-                f"{tuple(map(str, unmatched[0]))}; judge both on the same ones"
+                f"{comparison.claim}: '{comparison.method}' and '{name}' don't share their (seed, prompt) "
+                f"pairs: {len(unmatched)} are in one only, such as {tuple(map(str, unmatched[0]))}; judge "
+                "both on the same ones"
             )
     gap = sides["oracle"] - sides["random"]
-    return pd.DataFrame({"difference": first - sides[contrast.than], "gap": gap})
+    return pd.DataFrame({"difference": first - sides[comparison.than], "gap": gap})
 
 
-def _at(part: pd.DataFrame, method: str, contrast: Comparison) -> pd.Series:
+def _at(part: pd.DataFrame, method: str, comparison: Comparison) -> pd.Series:
     rows = part[part["method"] == method]
     if not len(rows):
-        raise unknown_name(f"method (contrast {contrast.claim})", method, set(part["method"].unique()))
-    known = sorted(set(rows["n"]))
-    if contrast.n not in known and known != [1]:
+        raise unknown_name(f"method (comparison {comparison.claim})", method, set(part["method"].unique()))
+    sizes = sorted(set(rows["n"]))
+    if comparison.n not in sizes and sizes != [1]:
         raise DataError(
-            f"{contrast.claim}: '{method}' has no outcomes at n = {contrast.n}, only from n = {known[0]} to "
-            f"{known[-1]}; compute them there, or compare at another n"
+            f"{comparison.claim}: '{method}' has no outcomes at n = {comparison.n}, only from n = {sizes[0]} "
+            f"to {sizes[-1]}; compute them there, or compare at another n"
         )
-    at_n = rows[rows["n"] == (contrast.n if contrast.n in known else 1)]
+    at_n = rows[rows["n"] == (comparison.n if comparison.n in sizes else 1)]
     if at_n.duplicated(list(PAIR)).any():
         raise DataError(
-            f"{contrast.claim}: '{method}' has several values for one (seed, prompt); "
+            f"{comparison.claim}: '{method}' has several values for one (seed, prompt); "
             "add the column that tells them apart to `by`"
         )
     return at_n.set_index(list(PAIR))["value"].sort_index()
@@ -187,22 +149,17 @@ def _effect(
 ) -> dict[str, Any]:
     means = table.groupby(level="seed").mean()
     n_seeds, n_prompts = len(means), table.index.get_level_values("prompt_id").nunique()
-    shares = _share(means["difference"], means["gap"])
-    found, kind = Interval(shares.mean(), np.nan, np.nan), NO_INTERVAL
+    shares = ratio(means["difference"], means["gap"])
+    estimate, kind = Interval(shares.mean(), np.nan, np.nan), NO_INTERVAL
     if n_seeds > 1:
-        found, kind = t_interval(shares, level), T_OVER_SEEDS
+        estimate, kind = t_interval(shares, level), T_OVER_SEEDS
     elif n_prompts > 1:
         weights = resampling_weights(n_prompts, generator=generator, resamples=resamples)
         resampled = weights @ table[["difference", "gap"]].to_numpy()
-        found = percentile_interval(shares.mean(), _share(resampled[:, 0], resampled[:, 1]), level)
+        estimate = percentile_interval(shares.mean(), ratio(*resampled.T), level)
         kind = BOOTSTRAP
     return {
-        "effect": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "difference": means["difference"].mean(),
-        "gap": means["gap"].mean(),
-        "interval": kind,
-        "n_seeds": n_seeds,
-        "n_prompts": n_prompts,
+        **dict(zip(("effect", "low", "high"), estimate, strict=True)),
+        **{name: means[name].mean() for name in ("difference", "gap")},
+        **{"interval": kind, "n_seeds": n_seeds, "n_prompts": n_prompts},
     }

@@ -12,6 +12,8 @@ from afd_study.evaluation.statistics import require_columns
 from afd_study.records import TABLES, checked
 
 SCORE_COLUMNS = TABLES["scores"].columns
+ROW = TABLES["samples"].key
+"""The columns that name a response."""
 
 
 class Pool(NamedTuple):
@@ -40,7 +42,7 @@ def pools(
 ) -> Iterator[Pool]:
     """Yield the draws of `source` as arrays, one Pool for each number of draws that prompts have, sorted.
 
-    `scorers` None takes all but the judge. Two scorers need none of their own scores and are always there:
+    `scorers` None takes all but the judge. Two scorers need no rows in the table and are always there:
     "random" (all draws tie) and "oracle" (the judge itself). Raises DataError where a scorer lacks a draw
     that the judge has (or the reverse), SpecError for an unknown judge, source or scorer.
     """
@@ -52,10 +54,8 @@ def pools(
     )
     if judge not in wide.columns:
         raise unknown_name("judge", judge, wide.columns)
-    given = {str(name) for name in wide.columns} - {judge, "random", "oracle"}
-    names = (
-        sorted(given) if scorers is None else [name for name in scorers if name not in ("random", "oracle")]
-    )
+    others = sorted(set(map(str, wide.columns)) - {judge}) if scorers is None else scorers
+    names = [name for name in others if name not in ("random", "oracle")]
     for name in names:
         if name not in wide.columns:
             raise unknown_name("scorer", name, wide.columns)

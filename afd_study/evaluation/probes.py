@@ -1,16 +1,20 @@
-"""What a reward model has learned, asked in five ways that need no look at its weights.
+"""What a reward model has learned, by five probes that need no look at its weights.
 
-Regression of its reward on what can be measured of a text; its ranking beside the judge's with length and
-style taken out; the remedy, a reward without what length explains; how well it tells its own two sources
-apart where length and style are alike; and, where the truth is known, calibration against the log ratio. All
-work on texts without a grammar too. Counterfactual pairs are in `edits.py`.
+- `reward_regression`: its reward, regressed on features of the text.
+- `rank_correlations_given`: its ranking beside the judge's, without what length and style explain.
+- `residualised`: the remedy, a reward from which what length explains is subtracted.
+- `conditional_auc`: how well it tells its own two sources apart where length and style are alike.
+- `calibration`: its logit beside the true log ratio, where that can be computed.
+
+All but the last work on texts without a grammar too. A sixth probe, edits of texts, is in
+`counterfactual_edits.py`.
 
 A `features` table has prompt_id, source, draw and a numeric column for each feature. Regression, ranks and
 remedies are taken within prompts, since that is what picking the best of n can use; AUCs and calibration go
 over all prompts, as the discriminators' own training did.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,32 +22,31 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from afd_study.errors import DataError, unknown_name
-from afd_study.evaluation.pools import finite
-from afd_study.evaluation.ranking import weighted_auc
-from afd_study.evaluation.separability import LENGTH_BINS, LENGTHS, SURFACE, stratified_auc
+from afd_study.evaluation.pools import ROW, finite
+from afd_study.evaluation.ranking import stratified_auc, weighted_auc
 from afd_study.evaluation.statistics import BOOTSTRAP, bootstrap_statistic, require_columns
+from afd_study.evaluation.text_features import LENGTHS, SURFACE, length_bins
 
-ROW = ("prompt_id", "source", "draw")
 STRATA: dict[str, tuple[str, ...]] = {
     "none": (),
     "length": ("length",),
     "style": ("style",),
     "length and style": ("length", "style"),
 }
-"""What is held alike while a discriminator is asked: name -> features."""
+"""What is alike in the pairs of texts over which an AUC is taken: name -> features."""
 
 
 def text_features(texts: pd.DataFrame, *, style: Sequence[str] = ()) -> pd.DataFrame:
     """Return ROW, length (log of 1 + words), and style.
 
     Style is 1 for a text that begins with one of the given openers. Without any, it is the surface features
-    (separability.SURFACE), a column each.
+    (text_features.SURFACE), a column each.
     """
     require_columns(texts, (*ROW, "text"))
-    found = texts[list(ROW)].assign(length=texts["text"].map(LENGTHS["words"]))
+    table = texts[list(ROW)].assign(length=texts["text"].map(LENGTHS["words"]))
     if style:
-        return found.assign(style=texts["text"].str.startswith(tuple(style)).astype(float))
-    return found.assign(**{name: texts["text"].map(feature) for name, feature in SURFACE.items()})
+        return table.assign(style=texts["text"].str.startswith(tuple(style)).astype(float))
+    return table.assign(**{name: texts["text"].map(feature) for name, feature in SURFACE.items()})
 
 
 def reward_regression(
@@ -60,14 +63,14 @@ def reward_regression(
     rows = []
     for scorer, part in centred.groupby("scorer", sort=True):
         spread = part[[*names, "reward"]].std(ddof=0)
-        used = [name for name in names if spread[name] > 1e-12]
+        varying = [name for name in names if spread[name] > 1e-12]
         if not spread["reward"] > 0:
             continue  # a scorer that ties every draw has nothing to explain
-        x, y = (part[used] / spread[used]).to_numpy(), (part["reward"] / spread["reward"]).to_numpy()
-        weights = np.linalg.lstsq(x, y, rcond=None)[0] if used else np.empty(0)
-        found = dict.fromkeys(names, np.nan) | dict(zip(used, weights, strict=True))
-        found["R2"] = 1 - float(((y - x @ weights) ** 2).mean())
-        rows += [(task, seed, scorer, name, value) for name, value in found.items()]
+        x, y = (part[varying] / spread[varying]).to_numpy(), (part["reward"] / spread["reward"]).to_numpy()
+        weights = np.linalg.lstsq(x, y, rcond=None)[0] if varying else np.empty(0)
+        values = dict.fromkeys(names, np.nan) | dict(zip(varying, weights, strict=True))
+        values["R2"] = 1 - float(((y - x @ weights) ** 2).mean())
+        rows += [(task, seed, scorer, name, value) for name, value in values.items()]
     return pd.DataFrame(rows, columns=["task", "seed", "method", "feature", "value"])
 
 
@@ -110,16 +113,18 @@ def rank_correlations_given(
     wide = table.pivot(index=["prompt_id", "draw"], columns="scorer", values="reward").sort_index()
     if against not in wide.columns:
         raise unknown_name("scorer", against, wide.columns)
-    known = table.drop_duplicates(["prompt_id", "draw"]).set_index(["prompt_id", "draw"]).sort_index()
+    measured_texts = (
+        table.drop_duplicates(["prompt_id", "draw"]).set_index(["prompt_id", "draw"]).sort_index()
+    )
     rows = []
     for prompt, part in wide.groupby(level="prompt_id", sort=True):
         ranks = stats.rankdata(part.to_numpy(), axis=0)
-        held = stats.rankdata(known.loc[part.index, list(given)].to_numpy(), axis=0)
-        left = _left(ranks, held)
-        target = left[:, list(part.columns).index(against)]
+        conditions = stats.rankdata(measured_texts.loc[part.index, list(given)].to_numpy(), axis=0)
+        rest = _left(ranks, conditions)
+        target = rest[:, list(part.columns).index(against)]
         for place, scorer in enumerate(part.columns):
             if scorer != against:
-                rows.append((task, seed, scorer, prompt, _correlation(left[:, place], target)))
+                rows.append((task, seed, scorer, prompt, _correlation(rest[:, place], target)))
     return pd.DataFrame(rows, columns=["task", "seed", "method", "prompt_id", "value"])
 
 
@@ -151,10 +156,10 @@ def conditional_auc(
     for name in within:
         if name not in STRATA:
             raise unknown_name("stratum", name, STRATA)
-        strata = _strata(part, STRATA[name])
-        statistic = _auc_over(rewards, flags, strata)
-        found = bootstrap_statistic(statistic, part["prompt_id"], generator=generator, resamples=resamples)
-        rows.append((scorer, positive, negative, name, *found, BOOTSTRAP, part["prompt_id"].nunique()))
+        strata = _strata(part, STRATA[name]) if STRATA[name] else None
+        statistic = _auc_within(rewards, flags, strata)
+        estimate = bootstrap_statistic(statistic, part["prompt_id"], generator=generator, resamples=resamples)
+        rows.append((scorer, positive, negative, name, *estimate, BOOTSTRAP, part["prompt_id"].nunique()))
     columns = ["scorer", "positive", "negative", "within", "auc", "low", "high", "interval", "n_prompts"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -173,16 +178,18 @@ def calibration(
     slope, intercept = np.nan, np.nan
     if logit.std() > 0:
         slope, intercept = np.polyfit(logit, exact, 1)
-    each = [
+    correlations = [
         _correlation(stats.rankdata(part["reward"]), stats.rankdata(part["log_ratio"]))
         for _, part in both.groupby("prompt_id", sort=True)
     ]
-    found = {
-        "slope": slope, "intercept": intercept, "bias": float((logit - exact).mean()),
+    metrics = {
+        "slope": slope,
+        "intercept": intercept,
+        "bias": float((logit - exact).mean()),
         "rmse": float(np.sqrt(((logit - exact) ** 2).mean())),
-        "rank_correlation": float(np.nanmean(each)) if not np.isnan(each).all() else np.nan,
-    }  # fmt: skip
-    rows = [(task, seed, scorer, metric, value) for metric, value in found.items()]
+        "rank_correlation": float(np.nanmean(correlations)) if not np.isnan(correlations).all() else np.nan,
+    }
+    rows = [(task, seed, scorer, metric, value) for metric, value in metrics.items()]
     return pd.DataFrame(rows, columns=["task", "seed", "method", "metric", "value"])
 
 
@@ -219,18 +226,18 @@ def _joined(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the scores of a source with their texts' features, and the features' names."""
     require_columns(features, ROW)
-    chosen = [name for name in features.columns if name not in ROW] if names is None else list(names)
-    for name in chosen:
+    columns = [name for name in features.columns if name not in ROW] if names is None else list(names)
+    for name in columns:
         if name not in features.columns:
             raise unknown_name("feature", name, set(features.columns) - set(ROW))
     table = finite(scores)
     if source not in set(table["source"].unique()):
         raise unknown_name("source", source, set(table["source"].unique()))
     part = table[table["source"] == source]
-    both = part.merge(features[[*ROW, *chosen]], on=list(ROW), validate="many_to_one")
-    if len(both) < len(part) or not np.isfinite(both[chosen].to_numpy(dtype=float)).all():
-        raise DataError(f"samples of '{source}' lack finite features {chosen}; measure all of their texts")
-    return both, chosen
+    both = part.merge(features[[*ROW, *columns]], on=list(ROW), validate="many_to_one")
+    if len(both) < len(part) or not np.isfinite(both[columns].to_numpy(dtype=float)).all():
+        raise DataError(f"samples of '{source}' lack finite features {columns}; measure all of their texts")
+    return both, columns
 
 
 def _within(table: pd.DataFrame, columns: list[str], *, by: list[str]) -> pd.DataFrame:
@@ -243,9 +250,9 @@ def _standard(column: pd.Series) -> pd.Series:
     return (column - column.mean()) / (spread if spread > 0 else 1.0)
 
 
-def _left(ranks: NDArray, held: NDArray) -> NDArray:
+def _left(ranks: NDArray, conditions: NDArray) -> NDArray:
     """Return what is left of the columns of `ranks` (N, K) after regression on those of `held` (N, F)."""
-    x = np.column_stack([np.ones(len(ranks)), held])
+    x = np.column_stack([np.ones(len(ranks)), conditions])
     return ranks - x @ np.linalg.lstsq(x, ranks, rcond=None)[0]
 
 
@@ -255,19 +262,20 @@ def _correlation(a: NDArray, b: NDArray) -> float:
     return float((a * b).sum() / spread) if spread > 1e-9 else float("nan")
 
 
-def _strata(part: pd.DataFrame, names: tuple[str, ...]) -> NDArray:
-    """Number the rows by what must be alike: length by bins, everything else by value."""
-    keys = []
-    for name in names:
-        values = part[name].to_numpy(dtype=float)
-        edges = np.quantile(values, np.linspace(0, 1, LENGTH_BINS + 1)[1:-1])
-        keys.append(pd.Series(np.digitize(values, edges) if name == "length" else values))
-    return (
-        pd.concat(keys, axis=1).groupby(list(range(len(keys)))).ngroup().to_numpy() if keys else np.zeros(0)
-    )
+def _strata(part: pd.DataFrame, names: tuple[str, ...]) -> NDArray[np.integer]:
+    """Number the rows by what must be alike: length by its bin, every other feature by its value."""
+    features = [part[name].to_numpy(dtype=float) for name in names]
+    keys = [
+        length_bins(values) if name == "length" else values
+        for name, values in zip(names, features, strict=True)
+    ]
+    return pd.DataFrame(dict(enumerate(keys))).groupby(list(range(len(keys)))).ngroup().to_numpy()
 
 
-def _auc_over(rewards: NDArray, flags: NDArray, strata: NDArray):  # type: ignore[no-untyped-def]
-    if not len(strata):
+def _auc_within(
+    rewards: NDArray, flags: NDArray, strata: NDArray | None
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return the AUC as a function of weights, over all pairs or over those within a stratum."""
+    if strata is None:
         return lambda weights: weighted_auc(rewards, positive=flags, weights=weights)
-    return lambda weights: stratified_auc(rewards, flags, strata, weights)
+    return lambda weights: stratified_auc(rewards, positive=flags, strata=strata, weights=weights)

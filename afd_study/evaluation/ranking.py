@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse, stats
 
 from afd_study.errors import DataError
+from afd_study.evaluation.statistics import ratio
 
 
 def rank_correlation(values: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     """Spearman's correlation along the last axis, ties at their mid-rank: (..., N) and (..., N) to (...).
 
     NaN where either side is constant (or N < 2): a scorer that cannot tell two responses apart has no
-    ranking.
+    ranking. Raises DataError where the shapes differ.
     """
     a, b = np.asarray(values, dtype=float), np.asarray(scores, dtype=float)
     if a.shape != b.shape or a.ndim < 1:
@@ -26,19 +27,7 @@ def rank_correlation(values: ArrayLike, scores: ArrayLike) -> NDArray[np.float64
     ranks_a = stats.rankdata(a, axis=-1) - (a.shape[-1] + 1) / 2
     ranks_b = stats.rankdata(b, axis=-1) - (b.shape[-1] + 1) / 2
     spread = np.sqrt((ranks_a**2).sum(-1) * (ranks_b**2).sum(-1))
-    covariance = (ranks_a * ranks_b).sum(-1)
-    return np.where(spread > 0, covariance / np.where(spread > 0, spread, 1), np.nan)[()]
-
-
-def within_prompt_rank_correlation(values: ArrayLike, scores: ArrayLike) -> float:
-    """Spearman within each prompt, averaged over prompts.
-
-    (P, N) and (P, N) to a number; prompts where it is undefined are left out. This is what Best-of-N can
-    use. NaN where it is defined for no prompt.
-    """
-    each = np.atleast_1d(rank_correlation(values, scores))
-    defined = each[~np.isnan(each)]
-    return float(defined.mean()) if len(defined) else float("nan")
+    return ratio((ranks_a * ranks_b).sum(-1), spread)
 
 
 def pooled_rank_correlation(values: ArrayLike, scores: ArrayLike) -> float:
@@ -55,10 +44,26 @@ def weighted_auc(
     """AUC = P(score of a positive > of a negative) + P(equal) / 2, for many weightings of one sample.
 
     `scores` (M,), `positive` (M,) bool, `weights` (..., M) >= 0 (all 1 by default); returns (...).
-    NaN where positives or negatives have no weight.
+    NaN where positives or negatives have no weight. Raises DataError for a NaN among the scores.
+
+    scikit-learn's `roc_auc_score` gives the same numbers, one weighting at a call: a bootstrap of 500
+    resamples takes it 6 to 85 times as long as one call here.
     """
-    wins, pairs = mann_whitney(scores, positive=positive, weights=weights)
-    return np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1), np.nan)[()]
+    return ratio(*mann_whitney(scores, positive=positive, weights=weights))
+
+
+def stratified_auc(
+    scores: ArrayLike, *, positive: ArrayLike, strata: ArrayLike, weights: ArrayLike
+) -> NDArray[np.float64]:
+    """AUC over the pairs within a stratum, each pair weighing alike; NaN without any.
+
+    Shapes as in `weighted_auc`; `strata` (M,) names each text's stratum.
+    """
+    s, flags, w = np.asarray(scores), np.asarray(positive, dtype=bool), np.asarray(weights)
+    masks = (np.asarray(strata) == stratum for stratum in np.unique(strata))
+    parts = [mann_whitney(s[mask], positive=flags[mask], weights=w[..., mask]) for mask in masks]
+    wins, pairs = (sum(side) for side in zip(*parts, strict=True))
+    return ratio(wins, pairs)
 
 
 def mann_whitney(
@@ -66,7 +71,8 @@ def mann_whitney(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weighted number of (positive, negative) pairs that the positive wins, ties half, and of all pairs.
 
-    Shapes as in `weighted_auc`, (...) each; one sort, then sums over the levels of the score.
+    Shapes as in `weighted_auc`, (...) each; one sort, then sums over the levels of the score (Mann & Whitney
+    1947).
     """
     s, is_positive = np.asarray(scores, dtype=float), np.asarray(positive, dtype=bool)
     w = np.ones_like(s) if weights is None else np.asarray(weights, dtype=float)
@@ -88,13 +94,6 @@ def mann_whitney(
 
 def _by_level(weights: NDArray[np.float64], level: NDArray, n: int) -> NDArray[np.float64]:
     """Sum weights (..., M) over the entries of each of `n` levels, which `level` (M,) names: (..., n)."""
-    chosen = sparse.csr_array((np.ones(len(level)), level, np.arange(len(level) + 1)), (len(level), n))
+    membership = sparse.csr_array((np.ones(len(level)), level, np.arange(len(level) + 1)), (len(level), n))
     flat = weights.reshape(math.prod(weights.shape[:-1]), len(level))
-    return (flat @ chosen).reshape(*weights.shape[:-1], n)
-
-
-def auc(*, positives: ArrayLike, negatives: ArrayLike) -> float:
-    """AUC of two samples, (A,) and (B,), ties half (Mann & Whitney 1947); NaN where either is empty."""
-    above, below = np.ravel(positives), np.ravel(negatives)
-    flags = np.r_[np.ones(len(above), bool), np.zeros(len(below), bool)]
-    return float(weighted_auc(np.r_[above, below], positive=flags))
+    return (flat @ membership).reshape(*weights.shape[:-1], n)

@@ -1,4 +1,4 @@
-"""How far from pi_SFT a better score takes the policy: the judge's points against nats, for every way to go.
+"""How far from pi_SFT a better score takes the policy: the judge's points against nats, method by method.
 
 Best-of-n, responses weighted by an extrapolated law, and trained policies all leave pi_SFT; what they reach
 is compared at equal KL(policy || pi_SFT). Table `drift` has a row for each prompt and point of a way: task,
@@ -39,12 +39,14 @@ def best_of_n(
             )
         rewards = pool.rewards[scorer]
         for size in n:
-            found = {
+            columns = {
                 "judge": expected_best(values=pool.judge, scores=rewards, n=size).numpy(),
                 "proxy": expected_best(values=rewards, scores=rewards, n=size).numpy(),
                 "kl": kl_of_pool(scores=rewards, n=size).numpy(),
             }
-            frames.append(_rows(pool, task=task, seed=seed, method=scorer, at=float(size), ess=1.0, **found))
+            frames.append(
+                _rows(pool, task=task, seed=seed, method=scorer, at=float(size), ess=1.0, **columns)
+            )
     return pd.concat(frames, ignore_index=True)
 
 
@@ -55,7 +57,7 @@ def sequence_extrapolation(
 
     It is pi_SFT tilted by exp((strength - 1) closed_form), so the pool's draws stand for it with weights
     proportional to that (self-normalised importance weights, scorer `closed_form`). Where `ess`, the
-    effective share of the draws, is small, the law is told from few of them and its KL is understated.
+    effective share of the draws, is small, few draws stand for the law and its KL is understated.
     """
     frames = []
     for pool in pools(scores, source="pi_sft", judge=judge, scorers=["closed_form", proxy]):
@@ -65,14 +67,14 @@ def sequence_extrapolation(
             weights = np.exp(tilt - tilt.max(1, keepdims=True))
             weights /= weights.sum(1, keepdims=True)
             spread = np.log(weights * weights.shape[1], where=weights > 0, out=np.zeros_like(weights))
-            found = {
+            columns = {
                 "judge": (weights * pool.judge).sum(1),
                 "proxy": (weights * pool.rewards[proxy]).sum(1),
                 "kl": (weights * spread).sum(1),
                 "ess": 1 / (weights**2).sum(1) / weights.shape[1],
             }
             about = {"task": task, "seed": seed, "method": "sequence_extrapolation", "at": float(strength)}
-            frames.append(_rows(pool, **about, **found))
+            frames.append(_rows(pool, **about, **columns))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -92,22 +94,18 @@ def dpo_optimum(densities: pd.DataFrame, *, task: str, seed: int, strengths: Seq
     Returns task, seed, policy (dpo_optimum_strength_b), metric, prompt_id, value: judge (points) and ess (the
     share of demonstrations that carries the weights: where it is small, the score is that of a few at hand).
     """
-    shown = densities[densities["source"] == DEMONSTRATIONS]
-    ratio = (shown["logprob_demo"] - shown["logprob"]).to_numpy()
+    demonstrations = densities[densities["source"] == DEMONSTRATIONS]
+    ratio = (demonstrations["logprob_demo"] - demonstrations["logprob"]).to_numpy()
     frames = []
     for strength in strengths:
-        tilt = pd.Series((1 / strength - 1) * ratio, index=shown.index)
-        weights = np.exp(tilt - tilt.groupby(shown["prompt_id"]).transform("max"))
-        by_prompt = (
-            pd.DataFrame({"w": weights, "wv": weights * shown["value"], "ww": weights**2})
-            .groupby(shown["prompt_id"]).agg(["sum", "size"])
-        )  # fmt: skip
-        total = by_prompt["w", "sum"]
-        found = pd.DataFrame({
-            "judge": by_prompt["wv", "sum"] / total,
-            "ess": total**2 / by_prompt["ww", "sum"] / by_prompt["w", "size"],
-        })  # fmt: skip
-        long = found.rename_axis("prompt_id").reset_index().melt("prompt_id", var_name="metric")
+        tilt = pd.Series((1 / strength - 1) * ratio, index=demonstrations.index)
+        weights = np.exp(tilt - tilt.groupby(demonstrations["prompt_id"]).transform("max"))
+        parts = pd.DataFrame({"w": weights, "wv": weights * demonstrations["value"], "ww": weights**2})
+        by_prompt = parts.groupby(demonstrations["prompt_id"])
+        total, size = by_prompt.sum(), by_prompt.size()
+        effective = total["w"] ** 2 / total["ww"] / size
+        metrics = pd.DataFrame({"judge": total["wv"] / total["w"], "ess": effective})
+        long = metrics.rename_axis("prompt_id").reset_index().melt("prompt_id", var_name="metric")
         frames.append(long.assign(task=task, seed=seed, policy=f"dpo_optimum_strength_{strength:g}"))
     columns = ["task", "seed", "policy", "metric", "prompt_id", "value"]
     return pd.concat(frames, ignore_index=True)[columns]

@@ -1,7 +1,7 @@
-"""Arrays in, numbers out: means with intervals, over seeds or over prompts.
+"""Means with intervals, over seeds or over prompts.
 
-What is undefined (an interval from one seed and one prompt) is NaN; each docstring says when. Randomness
-comes in as a NumPy Generator.
+What is undefined (such as an interval from one seed and one prompt) is NaN; each docstring says when.
+Resampling draws from the NumPy generator that it is given.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from afd_study.errors import DataError, SpecError, unknown_name
 
@@ -47,7 +48,7 @@ def t_interval(per_seed_means: ArrayLike, level: float = 0.95) -> Interval:
     if means.ndim not in (1, 2) or len(means) < 2:
         raise DataError(
             f"a t-interval needs at least 2 seeds along the first axis, got shape {means.shape}; "
-            "run more seeds, or use bootstrap_over_prompts for a single one"
+            "run more seeds, or give the values of each prompt to `interval`, which bootstraps over prompts"
         )
     mean = means.mean(axis=0)
     error = means.std(axis=0, ddof=1) / np.sqrt(len(means))
@@ -55,21 +56,29 @@ def t_interval(per_seed_means: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def seed_interval(per_seed_means: ArrayLike, level: float = 0.95) -> Interval:
+    """Return `t_interval` of the means (S,) that are defined; bounds are NaN for one seed, all for none."""
+    means = np.asarray(per_seed_means, dtype=float)
+    means = means[~np.isnan(means)]
+    if len(means) > 1:
+        return t_interval(means, level)
+    return Interval(means.mean() if len(means) else np.nan, np.nan, np.nan)
+
+
 def t_intervals(
     rows: pd.DataFrame, by: Sequence[str], *, value: str = "value", level: float = 0.95, sort: bool = True
 ) -> pd.DataFrame:
     """Return mean, low, high (`t_interval`) and n_seeds of a column, for each key of `by`.
 
-    Keys come sorted, or without `sort` as they first occur.
-
-    Raises DataError for missing columns or a key with fewer than two seeds.
+    Keys come sorted, or without `sort` as they first occur. Raises DataError for missing columns or a key
+    with fewer than two seeds.
     """
     require_columns(rows, (*by, value))
-    found = [
+    intervals = [
         (*key, *t_interval(part.to_numpy(), level), len(part))
         for key, part in rows.groupby(list(by), sort=sort)[value]
     ]
-    return pd.DataFrame(found, columns=[*by, *Interval._fields, "n_seeds"])
+    return pd.DataFrame(intervals, columns=[*by, *Interval._fields, "n_seeds"])
 
 
 def resampling_weights(
@@ -85,7 +94,7 @@ def resampling_weights(
 def percentile_interval(mean: ArrayLike, resampled: ArrayLike, level: float = 0.95) -> Interval:
     """Interval from the bootstrap distribution, NaNs left out.
 
-    `mean` is () or (K,), `resampled` (R,) or (R, K).     Low and high are NaN where no resample is defined.
+    `mean` is () or (K,), `resampled` (R,) or (R, K). Low and high are NaN where no resample is defined.
     """
     check_level(level)
     draws = np.asarray(resampled, dtype=float)
@@ -100,32 +109,6 @@ def percentile_interval(mean: ArrayLike, resampled: ArrayLike, level: float = 0.
 
 def _nan_where(undefined: ArrayLike, value: ArrayLike) -> NDArray[np.float64]:
     return np.where(undefined, np.nan, value)[()]
-
-
-def bootstrap_over_prompts(
-    per_prompt_values: ArrayLike,
-    *,
-    generator: np.random.Generator,
-    level: float = 0.95,
-    resamples: int = 2000,
-) -> Interval:
-    """Percentile interval of the mean over prompts, for one seed; it says nothing of other seeds.
-
-    `per_prompt_values`: (P,) or (P, K); the K columns share their resampled prompts, so that differences
-    stay paired. Returns fields of shape () or (K,); low and high are NaN for a single prompt.
-    """
-    values = np.asarray(per_prompt_values, dtype=float)
-    if values.ndim not in (1, 2) or len(values) < 1:
-        raise DataError(f"per_prompt_values must be (P,) or (P, K) with P >= 1, got shape {values.shape}")
-    weights = resampling_weights(len(values), generator=generator, resamples=resamples)
-    return _weighted_interval(values, weights, level)
-
-
-def _weighted_interval(values: NDArray[np.float64], weights: NDArray[np.float64], level: float) -> Interval:
-    mean = values.mean(axis=0)
-    if len(values) < 2:
-        return Interval(mean, mean * np.nan, mean * np.nan)
-    return percentile_interval(mean, weights @ values, level)
 
 
 def bootstrap_statistic(
@@ -178,15 +161,14 @@ def interval(
     seeds, prompts = (_means_by(frame, number, column, value) for column in ("seed", "prompt_id"))
     rows = []
     for cell, per_seed, per_prompt in zip(cells.itertuples(index=False), seeds, prompts, strict=True):
-        size = len(per_prompt)
-        found, kind = Interval(per_seed.mean() if len(per_seed) else np.nan, np.nan, np.nan), NO_INTERVAL
-        if len(per_seed) > 1:
-            found, kind = t_interval(per_seed, level), T_OVER_SEEDS
-        elif size > 1:
+        size, kind = len(per_prompt), T_OVER_SEEDS if len(per_seed) > 1 else NO_INTERVAL
+        estimate = seed_interval(per_seed, level)
+        if kind == NO_INTERVAL and size > 1:
             if size not in weights:
                 weights[size] = resampling_weights(size, generator=generator, resamples=resamples)
-            found, kind = _weighted_interval(per_prompt, weights[size], level), BOOTSTRAP
-        rows.append((*cell, *found, kind, len(per_seed), size))
+            kind, resampled = BOOTSTRAP, weights[size] @ per_prompt
+            estimate = percentile_interval(per_prompt.mean(), resampled, level)
+        rows.append((*cell, *estimate, kind, len(per_seed), size))
     columns = [*by, "mean", "low", "high", "interval", "n_seeds", "n_prompts"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -199,10 +181,16 @@ def _means_by(frame: pd.DataFrame, number: pd.Series, column: str, value: str) -
     n_cells = int(number.max()) + 1 if len(number) else 0
     if column not in frame.columns:
         return [np.empty(0)] * n_cells
-    known = frame[value].notna() & (number >= 0)  # as groupby has it, a row without a key is in no cell
-    means = frame[value][known].groupby([number[known], frame[column][known]]).mean()
+    is_defined = frame[value].notna() & (number >= 0)  # as groupby has it, a row without a key is in no cell
+    means = frame[value][is_defined].groupby([number[is_defined], frame[column][is_defined]]).mean()
     ends = np.searchsorted(means.index.get_level_values(0), np.arange(1, n_cells))
     return np.split(means.to_numpy(dtype=float), ends)
+
+
+def ratio(top: ArrayLike, bottom: ArrayLike) -> NDArray[np.float64]:
+    """Return top / bottom, (...) and (...) to (...), NaN where the bottom is not positive."""
+    above, below = np.asarray(top, dtype=float), np.asarray(bottom, dtype=float)
+    return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)[()]
 
 
 def require_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> None:
@@ -212,20 +200,8 @@ def require_columns(frame: pd.DataFrame, columns: tuple[str, ...]) -> None:
         raise DataError(f"the table lacks the columns {lacking}; it has {list(frame.columns)}")
 
 
-def _wilson(share: float, count: int, tail: float) -> tuple[float, float]:
-    z = stats.norm.isf(tail)
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
-
-
-def _clopper_pearson(share: float, count: int, tail: float) -> tuple[float, float]:
-    hits = share * count
-    low = 0.0 if hits <= 0 else float(stats.beta.ppf(tail, hits, count - hits + 1))
-    return low, 1.0 if hits >= count else float(stats.beta.isf(tail, hits + 1, count - hits))
-
-
-PROPORTION_INTERVALS = {"wilson": _wilson, "clopper_pearson": _clopper_pearson}
+PROPORTION_INTERVALS = {"wilson": "wilson", "clopper_pearson": "beta"}
+"""Interval of a share -> its name in statsmodels."""
 
 
 def preference_accuracy(
@@ -249,4 +225,7 @@ def preference_accuracy(
     if not len(above):
         return Interval(np.nan, np.nan, np.nan)
     share = float(((above > below) + (above == below) / 2).mean())
-    return Interval(share, *PROPORTION_INTERVALS[method](share, len(above), (1 - level) / 2))
+    low, high = proportion_confint(
+        share * len(above), len(above), alpha=1 - level, method=PROPORTION_INTERVALS[method]
+    )
+    return Interval(share, float(low), float(high))

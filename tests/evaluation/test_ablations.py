@@ -21,11 +21,11 @@ def line(method, by_value, *, reference="1000", grid="labels", task="harmless"):
 
 
 def test_means_have_their_t_intervals():
-    found = responses(line("preferences", {"100": [0.0, 0.1, 0.2], "1000": [1.0, 1.0, 1.0]}))
-    first = found.iloc[0]
+    result = responses(line("preferences", {"100": [0.0, 0.1, 0.2], "1000": [1.0, 1.0, 1.0]}))
+    first = result.iloc[0]
     assert first["mean"] == pytest.approx(0.1) and first["n_seeds"] == 3
     assert first["high"] - first["mean"] == pytest.approx(T2 * 0.1 / np.sqrt(3), rel=1e-5)
-    assert found["value"].tolist() == ["100", "1000"] and found.iloc[1]["low"] == pytest.approx(1.0)
+    assert result["value"].tolist() == ["100", "1000"] and result.iloc[1]["low"] == pytest.approx(1.0)
 
 
 def test_an_effect_is_paired_by_seed():
@@ -61,28 +61,29 @@ def equal(preferences, init_sft=(0.5, 0.5), counts=("100", "1000", "10000")):
         line("preferences", dict(zip(counts, preferences, strict=True))),
         line("init_sft", dict.fromkeys(counts, list(init_sft))),
     ]
-    found = equal_score(pd.concat(two), rising="preferences", level="init_sft")
-    assert found["lowest"].eq(100).all() and found["highest"].eq(10000).all()
-    return found.set_index("seed")["count"]
+    result = equal_score(pd.concat(two), rising="preferences", level="init_sft")
+    assert result["lowest"].eq(100).all() and result["highest"].eq(10000).all()
+    return result.set_index("seed")["count"]
 
 
 def test_equal_scores_are_interpolated_in_the_logarithm_of_the_count():
-    found = equal([[0.0, 0.4], [1.0, 0.8], [1.0, 0.9]])
-    assert found["0"] == pytest.approx(np.sqrt(100 * 1000))  # half-way from 0 to 1
-    assert found["1"] == pytest.approx(100 * 10**0.25)  # a quarter of the way from .4 to .8
-    assert found["mean"] == pytest.approx(100 * 10 ** (0.3 / 0.7))  # of the line from .2 to .9, not of counts
+    result = equal([[0.0, 0.4], [1.0, 0.8], [1.0, 0.9]])
+    assert result["0"] == pytest.approx(np.sqrt(100 * 1000))  # half-way from 0 to 1
+    assert result["1"] == pytest.approx(100 * 10**0.25)  # a quarter of the way from .4 to .8
+    # the mean's crossing is that of the line from .2 to .9, not the mean of counts
+    assert result["mean"] == pytest.approx(100 * 10 ** (0.3 / 0.7))
 
 
 def test_the_level_may_be_reached_at_a_count_itself_and_the_first_time_counts():
-    found = equal([[0.0, 0.5], [0.5, 0.0], [0.7, 0.9]])
-    assert found["0"] == pytest.approx(1000) and found["1"] == pytest.approx(100)
+    result = equal([[0.0, 0.5], [0.5, 0.0], [0.7, 0.9]])
+    assert result["0"] == pytest.approx(1000) and result["1"] == pytest.approx(100)
 
 
 def test_beyond_the_range_nothing_is_made_up():
-    found = equal([[0.6, 0.1], [0.7, 0.2], [0.8, 0.3]])
-    assert found["0"] == 0 and found["1"] == np.inf
+    result = equal([[0.6, 0.1], [0.7, 0.2], [0.8, 0.3]])
+    assert result["0"] == 0 and result["1"] == np.inf
     # means .35, .45, .55
-    assert found["mean"] == pytest.approx(1000 * 10**0.5)
+    assert result["mean"] == pytest.approx(1000 * 10**0.5)
 
 
 def test_counts_are_numbers_and_not_words():
@@ -90,5 +91,19 @@ def test_counts_are_numbers_and_not_words():
     counts = {"200": [0.0, 0.0], "1000": [1.0, 1.0]}
     level = line("init_sft", {"200": [0.5, 0.5], "1000": [0.5, 0.5]})
     both = pd.concat([line("preferences", counts), level])
-    found = equal_score(both, rising="preferences", level="init_sft")
-    assert found["count"].tolist() == pytest.approx([np.sqrt(200 * 1000)] * 3)
+    result = equal_score(both, rising="preferences", level="init_sft")
+    assert result["count"].tolist() == pytest.approx([np.sqrt(200 * 1000)] * 3)
+
+
+def test_a_task_of_any_name_has_its_own_rows():
+    by_value = {"100": [0.0, 0.2], "1000": [1.0, 1.1]}
+    tasks = ("harmless", "honest", "brief")
+    three = pd.concat([line("preferences", by_value, task=task) for task in tasks])
+    assert effects(three)["task"].tolist() == list(tasks)
+    assert responses(three)["task"].tolist() == [task for task in tasks for _ in by_value]
+    levels = pd.concat(
+        [line("init_sft", {"100": [0.5, 0.5], "1000": [0.5, 0.5]}, task=task) for task in tasks]
+    )
+    equal_counts = equal_score(pd.concat([three, levels]), rising="preferences", level="init_sft")
+    assert equal_counts.groupby("task")["count"].agg(list).map(tuple).nunique() == 1
+    assert set(equal_counts["task"]) == set(tasks)

@@ -16,27 +16,46 @@ from afd_study.evaluation.claims import (
     load_ledger,
 )
 from afd_study.evaluation.identities import IDENTITIES, errors
-from afd_study.evaluation.paper_orderings import PAPER_ORDERINGS
 
 SEEDS = range(1000, 1008)
 ERRORS = dict.fromkeys(IDENTITIES, 0.0)
 
 
+HEAD = {
+    "tasks": ["harmless", "helpful", "honest"],
+    "seeds": list(SEEDS),
+    "level": 0.95,
+    "n": 16,
+    "coverage_only": [],
+    "usual": [],
+    "settings": {
+        "h = 0": {"world.heterogeneity": 0},
+        "h = 1": {"world.heterogeneity": 1},
+        "few": {"world.n_good_answers": {"harmless": 2, "helpful": 5}},
+        "h = 1, matched gain": {},
+        "h = 1, a = 0.9": {},
+    },
+}
+"""All of a ledger but its claims; it has one task more than the study's own."""
+
+
 def ledger_text(**changes):
     """A ledger of one claim, with some of its fields replaced."""
     claim = {
-        "id": "X1", "sentence": "A beats B.", "source": "ours", "kind": "better", "form": "share",
-        "table": "outcomes", "metric": "judge", "method": "init_sft", "than": "init_demo", "margin": 0.05,
-        "settings": ["h = 1"], "tasks": ["harmless"],
-    } | changes  # fmt: skip
-    whole = {
-        "seeds": list(SEEDS), "level": 0.95, "n": 16, "coverage_only": [], "usual": [],
-        "settings": {"h = 0": {"world.heterogeneity": 0}, "h = 1": {"world.heterogeneity": 1},
-                     "few": {"world.n_good_answers": {"harmless": 2, "helpful": 5}},
-                     "h = 1, matched gain": {}, "h = 1, a = 0.9": {}},
-        "claims": [claim],
-    }  # fmt: skip
-    return yaml.safe_dump(whole)
+        "id": "X1",
+        "sentence": "A beats B.",
+        "source": "ours",
+        "kind": "better",
+        "form": "share",
+        "table": "outcomes",
+        "metric": "judge",
+        "method": "init_sft",
+        "than": "init_demo",
+        "margin": 0.05,
+        "settings": ["h = 1"],
+        "tasks": ["harmless"],
+    }
+    return yaml.safe_dump(HEAD | {"claims": [claim | changes]})
 
 
 def curve(start, **at):
@@ -59,6 +78,11 @@ def usual(**more):
     return {"random": curve(1.0), "oracle": curve(3.0), "pi_sft": {1: 1.0}, **more}
 
 
+def near_and_far():
+    """Two sets of curves, with leads of Init-SFT over Init-Demo of 0.3 and 0.1 of the gap."""
+    return tuple(usual(init_sft=curve(score), init_demo=curve(1.2)) for score in (1.8, 1.4))
+
+
 def judged(frame, **changes):
     return judge_claims(load_ledger(ledger_text(**changes)), {"ledger": frame}, ERRORS).iloc[0]
 
@@ -70,26 +94,8 @@ def test_the_studys_own_ledger_is_whole():
     ledger = load_ledger()
     assert len(ledger.seeds) >= 8 and min(ledger.seeds) >= 1000  # never a seed that settings were read off
     ids = {claim.id for claim in ledger.claims}
-    named = {
-        "I1",
-        "I2",
-        "I3",
-        "I4",
-        "E1",
-        "E2",
-        "E4",
-        "E5",
-        "E7",
-        "E8",
-        "E10",
-        "E11",
-        "E12",
-        "R1",
-        "R3",
-        "R5",
-        "R6",
-    }
-    assert named | {"L1", "L3a", "L4", "L5"} <= ids
+    assert set("I1 I2 I3 I4 E1 E2 E4 E5 E7 E8 E10 E11 E12 R1 R3 R5 R6 L1 L3a L4 L5".split()) <= ids
+    assert ledger.tasks == ("harmless", "helpful")
     assert {claim.metric for claim in ledger.claims if claim.kind == "identity"} == set(IDENTITIES)
     assert ledger.overrides("helpful", "h = 1, few good answers")["world.n_good_answers"] == 5
 
@@ -101,6 +107,14 @@ WRONG = {
     "setting": ({"settings": ["h = 2"]}, "unknown setting .* 'h = 2': did you mean 'h = "),
     "task": ({"tasks": ["harmles"]}, "unknown task .* did you mean 'harmless'"),
     "against": ({"form": "between_settings", "against": "h = 3"}, "unknown setting .* 'h = 3'"),
+    "against task": (
+        {"form": "between_tasks", "against": "helpfull"},
+        "unknown task .* did you mean 'helpful'",
+    ),
+    "itself": (
+        {"form": "between_tasks", "against": "harmless"},
+        "claim X1 compares task 'harmless' with itself",
+    ),
     "styled": (
         {"form": "lost_lead", "against": "a = 0.8"},
         "'h = 1, a = 0.8': did you mean 'h = 1, a = 0.9'",
@@ -118,16 +132,42 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_unknown_names_are_refused_with_the_nearest(case):
-    changes, told = WRONG[case]
-    with pytest.raises(SpecError, match=told):
+    changes, message = WRONG[case]
+    with pytest.raises(SpecError, match=message):
         load_ledger(ledger_text(**changes))
 
 
+def test_tasks_stand_in_the_ledger():
+    """A claim is judged in all of them, or in those that it names; values hold some, or others besides."""
+    ledger = load_ledger(ledger_text(tasks=[]))
+    assert ledger.claims[0].tasks == ledger.tasks == ("harmless", "helpful", "honest")
+    frame = pd.concat([values(near_and_far()[0], task=task) for task in (*ledger.tasks, "brief")])
+    rows = judge_claims(ledger, {"ledger": frame}, ERRORS)
+    assert rows["task"].tolist() == list(ledger.tasks) and rows["effect"].to_numpy() == pytest.approx(0.3)
+    with pytest.raises(SpecError, match="unknown task .world.n_good_answers.*'honest'.*harmless, helpful"):
+        ledger.overrides("honest", "few")
+    text = ledger_text().replace("helpful: 5", "helpfull: 5")
+    with pytest.raises(SpecError, match="unknown task .world.n_good_answers.*did you mean 'helpful'"):
+        load_ledger(text)
+    with pytest.raises(SpecError, match="tasks: Field required"):
+        load_ledger(yaml.safe_dump({key: value for key, value in HEAD.items() if key != "tasks"}))
+
+
+def test_a_comparison_of_tasks_names_the_one_that_has_no_values():
+    near, far = near_and_far()
+    three = pd.concat([values(near), values(far, task="helpful"), values(near, task="honest")])
+    rule = {"form": "between_tasks", "against": "helpful", "tasks": ["harmless", "honest"]}
+    rows = judge_claims(load_ledger(ledger_text(**rule)), {"ledger": three}, ERRORS)
+    assert rows["effect"].to_numpy() == pytest.approx(0.2)
+    with pytest.raises(DataError, match="for task 'helpful'"):
+        judged(values(near), **(rule | {"tasks": ["harmless"]}))
+
+
 def test_methods_are_checked_against_what_there_is():
-    known = {"init_sft", "init_demo"}
-    check_methods(load_ledger(ledger_text()), known)
+    names = {"init_sft", "init_demo"}
+    check_methods(load_ledger(ledger_text()), names)
     with pytest.raises(SpecError, match="'init_dmeo': did you mean 'init_demo'"):
-        check_methods(load_ledger(ledger_text(than="init_dmeo")), known)
+        check_methods(load_ledger(ledger_text(than="init_dmeo")), names)
 
 
 # effects, by hand: the gap from random to oracle is 2 points
@@ -138,13 +178,15 @@ FORMED = {
     "late fall": ({"form": "late_fall"}, usual(init_sft=curve(2.0, n50=1.5)), 0.25),
     "falls apart": (
         {"form": "late_fall_difference"},
-        usual(init_sft=curve(2.0, n50=1.5), init_demo=curve(2, n50=1.8)), 0.15,
+        usual(init_sft=curve(2.0, n50=1.5), init_demo=curve(2, n50=1.8)),
+        0.15,
     ),
     "from the peak": (
         {"form": "fall_from_peak"},
-        usual(init_sft=curve(2.0, n4=2.4, n50=2.2), init_demo=curve(1, n50=1.4)), 0.1,
+        usual(init_sft=curve(2.0, n4=2.4, n50=2.2), init_demo=curve(1, n50=1.4)),
+        0.1,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", FORMED)
@@ -155,14 +197,11 @@ def test_effects_within_a_setting(case):
 
 
 def test_effects_between_settings_and_tasks():
-    near, far = (
-        usual(init_sft=curve(1.8), init_demo=curve(1.2)),
-        usual(init_sft=curve(1.4), init_demo=curve(1.2)),
-    )
+    near, far = near_and_far()
     both = pd.concat([values(near), values(far, setting="few")])
     assert judged(both, form="between_settings", against="few")["effect"] == pytest.approx(0.2)
     tasks = pd.concat([values(near), values(far, task="helpful")])
-    assert judged(tasks, form="between_tasks")["effect"] == pytest.approx(0.2)
+    assert judged(tasks, form="between_tasks", against="helpful")["effect"] == pytest.approx(0.2)
     cells = [values(near, setting="h = 1, matched gain"), values(far, setting="h = 1, a = 0.9")]
     lost = judged(pd.concat(cells), form="lost_lead", against="a = 0.9", settings=["h = 1, matched gain"])
     assert lost["effect"] == pytest.approx(0.2)
@@ -219,11 +258,11 @@ def test_other_seeds_are_not_counted():
 
 def test_an_identity_holds_within_its_tolerance():
     rule = {"kind": "identity", "form": "identity", "metric": "sft_is_forward_kl", "margin": 1e-9}
-    for error, told in ((1e-12, "supported"), (1e-3, "contradicted"), (np.nan, "contradicted")):
-        found = judge_claims(
+    for error, expected in ((1e-12, "supported"), (1e-3, "contradicted"), (np.nan, "contradicted")):
+        result = judge_claims(
             load_ledger(ledger_text(**rule)), {"ledger": values(usual())}, ERRORS | {rule["metric"]: error}
         )
-        assert found["verdict"].item() == told
+        assert result["verdict"].item() == expected
 
 
 def test_a_claim_is_judged_on_the_run_that_it_names():
@@ -231,8 +270,8 @@ def test_a_claim_is_judged_on_the_run_that_it_names():
     ledger = load_ledger(ledger_text(method="demonstrations", than="spin", run="arms"))
     here = values(usual(demonstrations={1: 2.0}))
     there = values(usual(demonstrations={1: 2.0}, spin={1: 1.4}))
-    found = judge_claims(ledger, {"ledger": here, "arms": there}, ERRORS).iloc[0]
-    assert found["effect"] == pytest.approx(0.3) and found["verdict"] == "supported"
+    result = judge_claims(ledger, {"ledger": here, "arms": there}, ERRORS).iloc[0]
+    assert result["effect"] == pytest.approx(0.3) and result["verdict"] == "supported"
     other_seeds = {"ledger": here, "arms": there.assign(seed=there["seed"] - 1000)}
     not_yet_made = {"ledger": there, "arms": here}
     not_at_all_seeds = {"arms": there[~((there["method"] == "spin") & (there["seed"] == 1003))]}
@@ -278,15 +317,6 @@ def test_effects_by_seed_are_what_verdicts_rest_on():
     assert list(each["seed"]) == list(SEEDS) and np.allclose(each["effect"], 0.2)
     whole = judge_claims(ledger, {"ledger": frame}, ERRORS)
     assert each["effect"].mean() == pytest.approx(whole.loc[0, "effect"])
-
-
-def test_the_chapters_contrasts_are_the_ledgers_claims():
-    claims = {claim.id: claim for claim in load_ledger().claims}
-    for contrast in PAPER_ORDERINGS:
-        claim = claims[contrast.claim.removesuffix(" x10")]
-        method = contrast.method.removesuffix("_x10")
-        assert (method, contrast.than, contrast.kind) == (claim.method, claim.than, claim.kind)
-        assert contrast.margin == claim.margin
 
 
 def test_every_form_of_the_ledger_is_known_and_used():

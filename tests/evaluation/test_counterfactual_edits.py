@@ -44,12 +44,12 @@ def test_each_edit_by_hand(name):
 
 
 def test_edits_that_change_nothing_do_not_apply():
-    found = counterfactuals(TEXTS, generator=np.random.default_rng(0))
-    by_edit = found.groupby("edit")["prompt_id"].agg(list)
+    result = counterfactuals(TEXTS, generator=np.random.default_rng(0))
+    by_edit = result.groupby("edit")["prompt_id"].agg(list)
     assert by_edit[ORIGINAL] == ["p", "q", "r"]
     assert by_edit["last sentence cut"] == ["p", "r"] == by_edit["sentences reversed"]
     assert "full stop dropped" not in by_edit.index
-    merged = found[found["edit"] != ORIGINAL].merge(TEXTS, on=["prompt_id", "source", "draw"])
+    merged = result[result["edit"] != ORIGINAL].merge(TEXTS, on=["prompt_id", "source", "draw"])
     assert (merged["text_x"] != merged["text_y"]).all()
 
 
@@ -63,19 +63,23 @@ def test_another_prompts_answer_is_that_and_depends_on_the_generator():
 
 def test_a_worlds_own_edits_are_added():
     extra = TEXTS.head(1).assign(edit="mark added", text="One two. Three! #")
-    found = counterfactuals(TEXTS, generator=np.random.default_rng(0), extra=extra)
-    assert found[found["edit"] == "mark added"]["text"].tolist() == ["One two. Three! #"]
+    result = counterfactuals(TEXTS, generator=np.random.default_rng(0), extra=extra)
+    assert result[result["edit"] == "mark added"]["text"].tolist() == ["One two. Three! #"]
 
 
 def test_effects_are_differences_over_the_spread_averaged_over_a_prompts_texts():
     rows = [
-        ("p", 0, ORIGINAL, 1.0), ("p", 0, "cut", 4.0), ("p", 1, ORIGINAL, 0.0), ("p", 1, "cut", 1.0),
-        ("q", 0, ORIGINAL, 2.0), ("q", 0, "cut", 0.0),
-    ]  # fmt: skip
+        ("p", 0, ORIGINAL, 1.0),
+        ("p", 0, "cut", 4.0),
+        ("p", 1, ORIGINAL, 0.0),
+        ("p", 1, "cut", 1.0),
+        ("q", 0, ORIGINAL, 2.0),
+        ("q", 0, "cut", 0.0),
+    ]
     table = pd.DataFrame(rows, columns=["prompt_id", "draw", "edit", "reward"]).assign(
         source="pi_sft", scorer="r"
     )
-    found = edit_effects(table, task="t", seed=1, spread={"r": 2.0}).set_index("prompt_id")["value"]
-    assert found.to_dict() == {"p": (3 + 1) / 2 / 2, "q": -1.0}
+    result = edit_effects(table, task="t", seed=1, spread={"r": 2.0}).set_index("prompt_id")["value"]
+    assert result.to_dict() == {"p": (3 + 1) / 2 / 2, "q": -1.0}
     with pytest.raises(SpecError, match="no spread was given"):
         edit_effects(table, task="t", seed=1, spread={"s": 2.0})

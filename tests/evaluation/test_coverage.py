@@ -28,27 +28,37 @@ def row(source, draw, text, logprob, logprob_demo, *, n_stray=0, value=2.0, n_to
 
 @pytest.fixture
 def table():
-    return pd.DataFrame([
-        row("pi_sft", 0, "a b c", -1.0, -3.0, n_tokens=4),
-        row("pi_sft", 1, "a b d", -2.0, -9.0, n_stray=2, value=0.5, n_tokens=6),
-        row("demonstrations", 0, "a b c", -2.0, -1.0),
-        row("demonstrations", 1, "x y", -9.0, -1.0, n_tokens=5),
-        row("demonstrations", 2, "z", -8.0, -2.0, value=0.0),
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            row("pi_sft", 0, "a b c", -1.0, -3.0, n_tokens=4),
+            row("pi_sft", 1, "a b d", -2.0, -9.0, n_stray=2, value=0.5, n_tokens=6),
+            row("demonstrations", 0, "a b c", -2.0, -1.0),
+            row("demonstrations", 1, "x y", -9.0, -1.0, n_tokens=5),
+            row("demonstrations", 2, "z", -8.0, -2.0, value=0.0),
+        ]
+    )
 
 
 def means(table, **named):
-    found = coverage(table, **(NAMED | named))
-    return found.groupby("metric")["value"].mean().to_dict()
+    result = coverage(table, **(NAMED | named))
+    return result.groupby("metric")["value"].mean().to_dict()
 
 
 def test_the_metrics_by_hand(table):
     expected = {
-        "held_out_nll": (2 + 9 + 8) / 3, "forward_kl": (1 + 8 + 6) / 3, "reverse_kl": (2 + 7) / 2,
-        "reverse_kl_stray": 7 / 2, "stray_share": 1 / 2, "coverage": 1 / 2, "precision": 1 / 2,
-        "demonstration_precision": 2 / 3, "entropy": 1.5, "length": 5.0, "demonstration_length": 11 / 3,
+        "held_out_nll": (2 + 9 + 8) / 3,
+        "forward_kl": (1 + 8 + 6) / 3,
+        "reverse_kl": (2 + 7) / 2,
+        "reverse_kl_stray": 7 / 2,
+        "stray_share": 1 / 2,
+        "coverage": 1 / 2,
+        "precision": 1 / 2,
+        "demonstration_precision": 2 / 3,
+        "entropy": 1.5,
+        "length": 5.0,
+        "demonstration_length": 11 / 3,
         "self_similarity": 1 / 3,
-    }  # fmt: skip
+    }
     assert means(table) == pytest.approx(expected)
     assert set(expected) == set(METRICS) - {"precision_at_equal_length", "equal_length_share"}
 
@@ -61,28 +71,28 @@ def test_a_tenth_of_the_probability_is_where_coverage_begins(table):
 
 def test_a_prompt_without_a_good_demonstration_has_no_coverage(table):
     both = pd.concat([table, table.assign(prompt_id="q", value=0.0)], ignore_index=True)
-    found = coverage(both, **NAMED).set_index(["metric", "prompt_id"])["value"]
-    assert ("coverage", "q") not in found.index and found["precision", "q"] == 0
-    assert found["coverage", "p"] == 0.5
+    result = coverage(both, **NAMED).set_index(["metric", "prompt_id"])["value"]
+    assert ("coverage", "q") not in result.index and result["precision", "q"] == 0
+    assert result["coverage", "p"] == 0.5
 
 
 def test_distinct_good_answers_by_hand():
     texts = ["a", "a", "a", "b", "c", "bad"]
-    drawn = [
+    draws = [
         row("pi_sft", i, text, -1.0, -1.0, value=0 if text == "bad" else 2) for i, text in enumerate(texts)
     ]
-    table = pd.DataFrame([*drawn, row("demonstrations", 0, "a", -1, -1)])
-    found = (
+    table = pd.DataFrame([*draws, row("demonstrations", 0, "a", -1, -1)])
+    result = (
         distinct_good(table, **NAMED, counts=(1, 2, 6, 9)).query("source == 'pi_sft'").set_index("k")["value"]
     )
-    assert found[1] == pytest.approx(5 / 6)
+    assert result[1] == pytest.approx(5 / 6)
     by_hand = [len(set(kept) - {"bad"}) for kept in itertools.combinations(texts, 2)]
     assert (
-        found[2]
+        result[2]
         == pytest.approx(np.mean(by_hand))
         == pytest.approx(3 - comb(3, 2) / 15 - 2 * comb(5, 2) / 15)
     )
-    assert found[6] == pytest.approx(3) and 9 not in found.index  # more draws than there are
+    assert result[6] == pytest.approx(3) and 9 not in result.index  # more draws than there are
 
 
 BAD = {
@@ -96,8 +106,8 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_tables_are_refused_by_name(case, table):
-    damage, told = BAD[case]
-    with pytest.raises(AfdError, match=told):
+    damage, message = BAD[case]
+    with pytest.raises(AfdError, match=message):
         coverage(damage(table), **NAMED)
 
 
@@ -146,12 +156,14 @@ def sequences():
 
 
 def test_kl_of_sft_estimated_by_sampling_agrees_with_enumeration(small_world, tmp_path):
-    law, tokenizer, lm, prompt, example, drawn = small_world
+    law, tokenizer, lm, prompt, example, draws = small_world
     training = TrainingSpec(
         steps=30, batch_size=32, learning_rate=2e-2, evaluate_every=60, checkpoint_every=60
     )
-    shown = [example(words) for words in drawn[:600]]
-    lm, _ = fine_tune(lm, shown[:500], validation=shown[500:], training=training, seed=0, workspace=tmp_path)
+    examples = [example(words) for words in draws[:600]]
+    lm, _ = fine_tune(
+        lm, examples[:500], validation=examples[500:], training=training, seed=0, workspace=tmp_path
+    )
     every = list(dict.fromkeys(sequences()))
     policy = sequence_logprobs(lm, [example(words) for words in every])
     demo = np.array([law.logprobs(words).sum() for words in every])
@@ -160,24 +172,24 @@ def test_kl_of_sft_estimated_by_sampling_agrees_with_enumeration(small_world, tm
         "forward_kl": float(np.exp(demo) @ (demo - policy)),
         "reverse_kl": float(np.exp(policy) @ (policy - demo)),
         "entropy": float(-np.exp(policy) @ policy),
-    }  # fmt: skip
+    }
     good = {words for words in every if "no" in words}
     exact["precision"] = float(
         sum(np.exp(p) for words, p in zip(every, policy, strict=True) if words in good)
     )
     requests = [Request("p", prompt, draw) for draw in range(4000)]
     samples = sample(lm, requests, seed=1, eos_id=tokenizer.eos_token_id, max_new_tokens=HORIZON)
-    said = [tuple(tokenizer.convert_ids_to_tokens(list(each.ids))) for each in samples]
+    answers = [tuple(tokenizer.convert_ids_to_tokens(list(each.ids))) for each in samples]
     place = {words: i for i, words in enumerate(every)}
-    texts = {"pi_sft": said, "demonstrations": [*map(tuple, drawn[600:])]}
+    texts = {"pi_sft": answers, "demonstrations": [*map(tuple, draws[600:])]}
     rows = [
         row(source, draw, " ".join(words), policy[i], demo[i], value=2.0 * (words in good))
         for source, drawn_texts in texts.items()
         for draw, (words, i) in enumerate((words, place[words]) for words in drawn_texts)
     ]
-    again = [policy[place[words]] for words in said]
+    again = [policy[place[words]] for words in answers]
     assert [each.logprob for each in samples] == pytest.approx(again, abs=1e-3)
-    found = means(pd.DataFrame(rows))
+    result = means(pd.DataFrame(rows))
     ratio = policy - demo
     spread = {
         "forward_kl": np.exp(demo) @ ratio**2 - exact["forward_kl"] ** 2,
@@ -186,7 +198,7 @@ def test_kl_of_sft_estimated_by_sampling_agrees_with_enumeration(small_world, tm
         "precision": exact["precision"] * (1 - exact["precision"]),
     }
     for name, value in exact.items():
-        assert abs(found[name] - value) < 4 * np.sqrt(spread[name] / 4000), (name, found[name], value)
+        assert abs(result[name] - value) < 4 * np.sqrt(spread[name] / 4000), (name, result[name], value)
     # the two directions differ by more than the errors allowed: a swap would be seen
     apart = abs(exact["forward_kl"] - exact["reverse_kl"])
     assert apart > 4 * np.sqrt(max(spread["forward_kl"], spread["reverse_kl"]) / 4000), exact
@@ -210,10 +222,10 @@ def test_precision_at_equal_length_by_hand():
         "elsewhere": policy("elsewhere", {4: (90, 90)}),
     }
     named = {"task": "harmless", "seed": 0, "reference": "pi_sft", "rival": "shorter", "good": 1.5}
-    found = precision_at_equal_length(tables, **named)
-    got = found.pivot(index="policy", columns="metric", values="value")
-    assert set(got.index) == {"pi_sft", "shorter", "better"}, "nothing in common, nothing to compare"
-    assert got.loc["shorter", "precision_at_equal_length"] == pytest.approx((20 * 0.8 + 60 * 0.2) / 80)
-    assert got.loc["pi_sft", "precision_at_equal_length"] == pytest.approx((16 + 12) / 80)
-    assert got.loc["better", "precision_at_equal_length"] == 1
-    assert (got["equal_length_share"] == 0.8).all()
+    result = precision_at_equal_length(tables, **named)
+    by_policy = result.pivot(index="policy", columns="metric", values="value")
+    assert set(by_policy.index) == {"pi_sft", "shorter", "better"}, "nothing in common, nothing to compare"
+    assert by_policy.loc["shorter", "precision_at_equal_length"] == pytest.approx((20 * 0.8 + 60 * 0.2) / 80)
+    assert by_policy.loc["pi_sft", "precision_at_equal_length"] == pytest.approx((16 + 12) / 80)
+    assert by_policy.loc["better", "precision_at_equal_length"] == 1
+    assert (by_policy["equal_length_share"] == 0.8).all()

@@ -34,16 +34,22 @@ def cell(h, a, *, init_sft, init_demo, auc, matched=False, task="harmless", gain
     return pd.DataFrame(rows, columns=list(VALUE_COLUMNS))
 
 
+def whole_map(task="harmless"):
+    """Values of four cells, and of two more at matched gain."""
+    rows = [
+        cell(0, 0.1, init_sft=1.4, init_demo=1.8, auc=0.6, task=task),
+        cell(1, 0.1, init_sft=1.4, init_demo=1.0, auc=1.0, task=task),
+        cell(0, 0.9, init_sft=1.3, init_demo=1.3, auc=0.7, gain=0.5, task=task),
+        cell(1, 0.9, init_sft=1.3, init_demo=1.2, auc=0.9, gain=0.5, task=task),
+        cell(0, 0.1, init_sft=1.2, init_demo=1.5, auc=0.6, matched=True, gain=0.5, task=task),
+        cell(1, 0.1, init_sft=1.2, init_demo=1.0, auc=0.95, matched=True, gain=0.5, task=task),
+    ]
+    return pd.concat(rows)
+
+
 @pytest.fixture(scope="module")
 def cells():
-    return atlas(pd.concat([
-        cell(0, 0.1, init_sft=1.4, init_demo=1.8, auc=0.6),
-        cell(1, 0.1, init_sft=1.4, init_demo=1.0, auc=1.0),
-        cell(0, 0.9, init_sft=1.3, init_demo=1.3, auc=0.7, gain=0.5),
-        cell(1, 0.9, init_sft=1.3, init_demo=1.2, auc=0.9, gain=0.5),
-        cell(0, 0.1, init_sft=1.2, init_demo=1.5, auc=0.6, matched=True, gain=0.5),
-        cell(1, 0.1, init_sft=1.2, init_demo=1.0, auc=0.95, matched=True, gain=0.5),
-    ]))  # fmt: skip
+    return atlas(whole_map())
 
 
 def one(cells, quantity, method, h=1.0, a=0.1, matched=False):
@@ -77,32 +83,47 @@ def test_winners_are_named_and_a_tie_is_not_decided(cells):
 
 
 def test_what_can_be_measured_stands_beside_the_policies_scores(cells):
-    found = measured(cells).set_index(["h", "a", "matched"])
-    row = found.loc[(1.0, 0.9, False)]
+    result = measured(cells).set_index(["h", "a", "matched"])
+    row = result.loc[(1.0, 0.9, False)]
     assert row["pi_sft"] == 0.5 and row["demonstrations"] == 1.5
     assert row["init_demo"] == "0.90 (0.90)" and row["init_sft"] == "0.60 (0.60)"
-    assert len(found) == 6
+    assert len(result) == 6
 
 
 def test_the_matched_row_stands_between_the_ends(cells):
-    found = matched_rows(cells).set_index("h")
-    assert list(found.columns) == [
-        "task", "lead, a = 0.1", "gain, a = 0.1", "lead, a = 0.1, matched", "gain, a = 0.1, matched",
-        "lead, a = 0.9", "gain, a = 0.9",
-    ]  # fmt: skip
-    assert found.loc[1.0, "lead, a = 0.1, matched"].startswith("0.10 [")
-    assert found.loc[0.0, "gain, a = 0.1, matched"] == 0.5 == found.loc[0.0, "gain, a = 0.9"]
+    result = matched_rows(cells).set_index("h")
+    assert list(result.columns) == [
+        "task",
+        "lead, a = 0.1",
+        "gain, a = 0.1",
+        "lead, a = 0.1, matched",
+        "gain, a = 0.1, matched",
+        "lead, a = 0.9",
+        "gain, a = 0.9",
+    ]
+    assert result.loc[1.0, "lead, a = 0.1, matched"].startswith("0.10 [")
+    assert result.loc[0.0, "gain, a = 0.1, matched"] == 0.5 == result.loc[0.0, "gain, a = 0.9"]
 
 
 def test_prediction_is_a_rank_correlation_over_cells(cells):
-    found = predicted(cells).set_index("metric")
-    assert found["n_cells"].tolist() == [6, 6]
+    result = predicted(cells).set_index("metric")
+    assert result["n_cells"].tolist() == [6, 6]
     measured, lead = [0, 0.4, 0.1, 0.3, 0, 0.35], [-0.2, 0.2, 0, 0.05, -0.15, 0.1]
     by_hand = pd.Series(measured).rank().corr(pd.Series(lead).rank())
-    assert found.loc["auc", "correlation"] == pytest.approx(by_hand)
+    assert result.loc["auc", "correlation"] == pytest.approx(by_hand)
     h = pd.Series([0, 1, 0, 1, 0, 1]).rank()  # in the order of the leads above
-    assert found.loc["auc", "by h"] == pytest.approx(h.corr(pd.Series(lead).rank()))
+    assert result.loc["auc", "by h"] == pytest.approx(h.corr(pd.Series(lead).rank()))
     within = [
         pd.Series(measured)[h == rank].rank().corr(pd.Series(lead)[h == rank].rank()) for rank in set(h)
     ]
-    assert found.loc["auc", "within h"] == pytest.approx(np.mean(within))
+    assert result.loc["auc", "within h"] == pytest.approx(np.mean(within))
+
+
+@pytest.mark.parametrize("table", [winners, measured, matched_rows, predicted])
+def test_a_task_of_any_name_has_its_own_rows(cells, table):
+    tasks = ("harmless", "honest", "brief")
+    both = table(atlas(pd.concat([whole_map(task) for task in tasks])))
+    alone = table(cells).drop(columns="task")
+    for task in tasks:
+        rows = both[both["task"] == task].drop(columns="task").reset_index(drop=True)
+        pd.testing.assert_frame_equal(rows, alone, check_column_type=False)

@@ -6,8 +6,8 @@ from afd_study.evaluation.statistics import preference_accuracy
 
 
 def test_preference_accuracy_counts_ties_as_half():
-    found = preference_accuracy(preferred=[1] * 8 + [0, 0], rejected=[0] * 9 + [1])
-    assert found.mean == pytest.approx(0.85)
+    result = preference_accuracy(preferred=[1] * 8 + [0, 0], rejected=[0] * 9 + [1])
+    assert result.mean == pytest.approx(0.85)
 
 
 def test_wilson_and_clopper_pearson_by_known_values():

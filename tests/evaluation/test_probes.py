@@ -7,7 +7,7 @@ from scipy import stats
 
 from afd_study.errors import DataError, SpecError
 from afd_study.evaluation import probes
-from afd_study.evaluation.separability import SURFACE
+from afd_study.evaluation.text_features import SURFACE
 
 NAMED = {"task": "harmless", "seed": 3}
 ROW = ["prompt_id", "source", "draw"]
@@ -17,10 +17,10 @@ ROW = ["prompt_id", "source", "draw"]
 def features():
     rng = np.random.default_rng(0)
     rows = [(f"p{i:02d}", "pi_sft", j) for i in range(30) for j in range(24)]
-    found = pd.DataFrame(rows, columns=ROW)
+    result = pd.DataFrame(rows, columns=ROW)
     shift = rng.normal(size=30).repeat(24)  # prompts differ: only what varies within them may count
-    found["length"] = rng.normal(size=len(found)) + shift
-    return found.assign(style=rng.integers(0, 2, len(found)).astype(float))
+    result["length"] = rng.normal(size=len(result)) + shift
+    return result.assign(style=rng.integers(0, 2, len(result)).astype(float))
 
 
 def scored(features, **rewards):
@@ -35,30 +35,30 @@ def test_text_features_are_length_and_either_openers_or_the_surface():
     texts = pd.DataFrame(
         {"prompt_id": ["p", "p"], "source": "pi_sft", "draw": [0, 1], "text": ["Well, a b!", "a b"]}
     )
-    found = probes.text_features(texts, style=("Well,",))
-    assert found["length"].tolist() == pytest.approx(np.log([4, 3]).tolist())
-    assert found["style"].tolist() == [1, 0]
+    result = probes.text_features(texts, style=("Well,",))
+    assert result["length"].tolist() == pytest.approx(np.log([4, 3]).tolist())
+    assert result["style"].tolist() == [1, 0]
     assert set(probes.text_features(texts)) == {*ROW, "length", *SURFACE}
 
 
 def test_regression_finds_planted_prices_in_units_of_spread_within_prompts(features):
     prompt_level = features["prompt_id"].str[1:].astype(float) * 7  # says nothing within a prompt
     reward = 2 * features["length"] - features["style"] + prompt_level
-    found = probes.reward_regression(scored(features, r=reward), features, **NAMED).set_index("feature")[
+    result = probes.reward_regression(scored(features, r=reward), features, **NAMED).set_index("feature")[
         "value"
     ]
     within = features.groupby("prompt_id")[["length", "style"]].transform(lambda x: x - x.mean()).std(ddof=0)
     spread = (reward - reward.groupby(features["prompt_id"]).transform("mean")).std(ddof=0)
-    assert found["length"] == pytest.approx(2 * within["length"] / spread)
-    assert found["style"] == pytest.approx(-within["style"] / spread)
-    assert found["R2"] == pytest.approx(1)
+    assert result["length"] == pytest.approx(2 * within["length"] / spread)
+    assert result["style"] == pytest.approx(-within["style"] / spread)
+    assert result["R2"] == pytest.approx(1)
 
 
 def test_a_feature_that_does_not_vary_is_undefined_and_a_constant_scorer_has_no_rows(features):
     table = scored(features, r=features["length"], ties=0.0 * features["length"])
-    found = probes.reward_regression(table, features.assign(flat=1.0), **NAMED)
-    assert set(found["method"]) == {"r"}
-    values = found.set_index("feature")["value"]
+    result = probes.reward_regression(table, features.assign(flat=1.0), **NAMED)
+    assert set(result["method"]) == {"r"}
+    values = result.set_index("feature")["value"]
     assert np.isnan(values["flat"]) and values["length"] == pytest.approx(1)
 
 
@@ -79,20 +79,22 @@ def test_rank_correlation_survives_what_is_not_length_and_vanishes_where_it_was(
     judge = rng.normal(size=len(features)) + 2 * features["length"]
     table = scored(features, judge=judge, only_length=features["length"], same=judge)
     plain = probes.rank_correlations_given(table, features, **NAMED).groupby("method")["value"].mean()
-    held = probes.rank_correlations_given(table, features, given=["length"], **NAMED).groupby("method")[
+    partial = probes.rank_correlations_given(table, features, given=["length"], **NAMED).groupby("method")[
         "value"
     ]
     assert plain["only_length"] > 0.7 and plain["same"] == pytest.approx(1)
-    assert held.mean()["same"] == pytest.approx(1) and held.apply(lambda x: x.isna().all())["only_length"]
+    assert (
+        partial.mean()["same"] == pytest.approx(1) and partial.apply(lambda x: x.isna().all())["only_length"]
+    )
 
 
 def test_without_anything_taken_out_it_is_spearmans(features):
     rng = np.random.default_rng(3)
     table = scored(features, judge=rng.integers(0, 4, len(features)), r=rng.normal(size=len(features)))
-    found = probes.rank_correlations_given(table, features, **NAMED).set_index("prompt_id")["value"]
+    result = probes.rank_correlations_given(table, features, **NAMED).set_index("prompt_id")["value"]
     wide = table.pivot(index=["prompt_id", "draw"], columns="scorer", values="reward")
     by_hand = [stats.spearmanr(part["judge"], part["r"]).statistic for _, part in wide.groupby("prompt_id")]
-    assert found.tolist() == pytest.approx(by_hand)
+    assert result.tolist() == pytest.approx(by_hand)
 
 
 def two_sources(features, scores_of):
@@ -101,29 +103,34 @@ def two_sources(features, scores_of):
     return both, both[ROW].assign(scorer="r", reward=scores_of(both))
 
 
-def asked(table, both):
-    found = probes.conditional_auc(
-        table, both, scorer="r", positive="demonstrations", negative="pi_sft",
-        generator=np.random.default_rng(0), resamples=20,
-    )  # fmt: skip
-    return found.set_index("within")["auc"]
+def auc_within(table, both):
+    result = probes.conditional_auc(
+        table,
+        both,
+        scorer="r",
+        positive="demonstrations",
+        negative="pi_sft",
+        generator=np.random.default_rng(0),
+        resamples=20,
+    )
+    return result.set_index("within")["auc"]
 
 
 def test_a_discriminator_of_length_alone_knows_little_at_equal_length(features):
     both, table = two_sources(features, lambda t: t["length"])
-    found = asked(table, both)
-    assert found["none"] > 0.8 and abs(found["length"] - 0.5) < 0.15
+    result = auc_within(table, both)
+    assert result["none"] > 0.8 and abs(result["length"] - 0.5) < 0.15
     both, table = two_sources(features, lambda t: (t["source"] == "demonstrations").astype(float))
-    assert asked(table, both).eq(1).all()  # and one that knows the source knows it at any length
+    assert auc_within(table, both).eq(1).all()  # and one that knows the source knows it at any length
 
 
 def test_calibration_finds_slope_bias_and_ranking(features):
     truth = features[ROW].assign(log_ratio=np.random.default_rng(4).normal(size=len(features)))
     table = scored(features, r=0.5 * truth["log_ratio"] + 3)
-    found = probes.calibration(table, truth, scorer="r", **NAMED).set_index("metric")["value"]
-    assert found["slope"] == pytest.approx(2) and found["intercept"] == pytest.approx(-6)
-    assert found["bias"] == pytest.approx((3 - 0.5 * truth["log_ratio"]).mean())
-    assert found["rank_correlation"] == pytest.approx(1)
+    result = probes.calibration(table, truth, scorer="r", **NAMED).set_index("metric")["value"]
+    assert result["slope"] == pytest.approx(2) and result["intercept"] == pytest.approx(-6)
+    assert result["bias"] == pytest.approx((3 - 0.5 * truth["log_ratio"]).mean())
+    assert result["rank_correlation"] == pytest.approx(1)
     curve = probes.calibration_curve(table, truth, scorer="r", bins=6)
     assert curve["n"].tolist() == [120] * 6 and curve["log_ratio"].is_monotonic_increasing
     assert curve["log_ratio"].to_numpy() == pytest.approx(2 * curve["logit"].to_numpy() - 6)

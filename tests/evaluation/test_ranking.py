@@ -1,8 +1,9 @@
-"""Rank correlations and AUCs by hand, by pairs and by repetition."""
+"""Rank correlations and AUCs by hand, and beside those of scipy and scikit-learn."""
 
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from afd_study.errors import DataError
 from afd_study.evaluation import ranking
@@ -23,49 +24,56 @@ def test_rank_correlation_with_ties_is_pearson_of_mid_ranks():
 
 
 def test_constant_scores_have_no_rank_correlation():
-    found = ranking.rank_correlation([[1.0, 2.0], [1.0, 2.0]], [[5.0, 5.0], [1.0, 2.0]])
-    assert np.isnan(found[0]) and found[1] == pytest.approx(1.0)
+    result = ranking.rank_correlation([[1.0, 2.0], [1.0, 2.0]], [[5.0, 5.0], [1.0, 2.0]])
+    assert np.isnan(result[0]) and result[1] == pytest.approx(1.0)
     assert np.isnan(ranking.rank_correlation([1.0], [2.0]))
 
 
 def test_within_prompt_and_pooled_can_disagree():
     # within each prompt the order is reversed; across prompts the second is higher on both
     values, scores = [[1.0, 2.0], [11.0, 12.0]], [[2.0, 1.0], [12.0, 11.0]]
-    assert ranking.within_prompt_rank_correlation(values, scores) == pytest.approx(-1.0)
+    assert ranking.rank_correlation(values, scores) == pytest.approx(-1.0)
     assert ranking.pooled_rank_correlation(values, scores) == pytest.approx(0.6)
-    assert ranking.within_prompt_rank_correlation([[1, 2], [1, 2]], [[3, 3], [1, 2]]) == pytest.approx(1.0)
-    assert np.isnan(ranking.within_prompt_rank_correlation([[1.0, 2.0]], [[3.0, 3.0]]))
 
 
-# --- AUC
+# AUC
+
+
+def auc(positives, negatives):
+    flags = np.repeat([True, False], [len(positives), len(negatives)])
+    return ranking.weighted_auc([*positives, *negatives], positive=flags)
 
 
 def test_auc_by_hand_with_ties():
     # pairs: (2,1) win, (2,2) tie, (3,1) win, (3,2) win -> 3.5 / 4
-    assert ranking.auc(positives=[2.0, 3.0], negatives=[1.0, 2.0]) == pytest.approx(3.5 / 4)
-    assert ranking.auc(positives=[1.0, 1.0], negatives=[1.0]) == 0.5
-    assert ranking.auc(positives=[0.0], negatives=[1.0]) == 0.0
+    assert auc([2.0, 3.0], [1.0, 2.0]) == pytest.approx(3.5 / 4)
+    assert auc([1.0, 1.0], [1.0]) == 0.5 and auc([0.0], [1.0]) == 0.0
 
 
 def test_auc_without_one_class_is_undefined():
-    assert np.isnan(ranking.auc(positives=[], negatives=[1.0]))
-    assert np.isnan(ranking.auc(positives=[1.0], negatives=[]))
+    assert np.isnan(auc([], [1.0])) and np.isnan(auc([1.0], [])) and np.isnan(auc([], []))
 
 
-def test_auc_against_all_pairs():
-    up, down = (np.random.default_rng(seed).integers(0, 6, n) for seed, n in ((1, 40), (2, 30)))
-    pairs = (np.sign(up[:, None] - down) + 1) / 2
-    assert ranking.auc(positives=up, negatives=down) == pytest.approx(pairs.mean())
+def test_auc_of_many_weightings_is_that_of_scikit_learn_one_by_one():
+    generator = np.random.default_rng(0)
+    scores, flags = generator.integers(0, 9, 70) / 3, generator.random(70) < 0.4
+    weights = generator.multinomial(70, np.full(70, 1 / 70), size=20)
+    expected = [roc_auc_score(flags, scores, sample_weight=row) for row in weights]
+    assert ranking.weighted_auc(scores, positive=flags, weights=weights) == pytest.approx(expected)
+    whole = np.stack([weights, weights])
+    assert ranking.weighted_auc(scores, positive=flags, weights=whole).shape == (2, 20)
 
 
-def test_auc_weights_are_repetitions():
-    scores, flags = np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, True, False, True])
-    repeated = np.repeat(np.arange(4), [1, 2, 3, 1])
-    weighted = ranking.weighted_auc(scores, positive=flags, weights=[[1, 2, 3, 1], [0, 1, 0, 1]])
-    assert weighted[0] == pytest.approx(ranking.weighted_auc(scores[repeated], positive=flags[repeated]))
-    assert np.isnan(weighted[1])
+def test_auc_within_strata_counts_pairs_alike():
+    scores, flags = [3.0, 1.0, 0.0, 9.0, 5.0], [True, True, False, False, True]
+    strata, weights = ["a", "a", "a", "b", "b"], [[1, 1, 1, 1, 1], [1, 0, 2, 1, 1], [0, 0, 0, 1, 0]]
+    result = ranking.stratified_auc(scores, positive=flags, strata=strata, weights=weights)
+    # a: two pairs won; b: one pair lost
+    assert result[:2] == pytest.approx([2 / 3, 2 / 3]) and np.isnan(result[2])
 
 
-def test_auc_refuses_nan():
+def test_auc_weighs_what_it_is_given_and_refuses_nan():
+    result = ranking.weighted_auc([0.1, 0.4], positive=[False, True], weights=[[0, 1], [1, 1]])
+    assert np.isnan(result[0]) and result[1] == 1
     with pytest.raises(DataError, match="NaN"):
-        ranking.auc(positives=[np.nan], negatives=[1.0])
+        auc([np.nan], [1.0])

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import sparse
+from scipy import optimize, special
 
 from afd_study.errors import DataError, SpecError
 from afd_study.evaluation import separability as sp
@@ -25,7 +25,7 @@ def sentence(generator, length=10, extra=()):
 
 
 def separated(table, seed=0, **settings):
-    found = sp.separability(
+    result = sp.separability(
         table,
         positive="demonstrations",
         negative="pi_init",
@@ -33,7 +33,7 @@ def separated(table, seed=0, **settings):
         resamples=100,
         **settings,
     )
-    return found.set_index(["features", "adjustment"])
+    return result.set_index(["features", "adjustment"])
 
 
 def test_the_same_law_is_not_told_apart():
@@ -84,7 +84,8 @@ def test_prompts_are_held_out_whole_and_equal_seeds_give_equal_numbers():
     pd.testing.assert_frame_equal(one, separated(table.sample(frac=1, random_state=0), 1))
     assert not one.equals(other)
     assert set(one["n_prompts"]) == {25} and set(one["n_positive"]) == {25}
-    train, test = sp._split(table, "demonstrations", "pi_init", np.random.default_rng(0), 0.5)
+    sides = {"positive": "demonstrations", "negative": "pi_init"}
+    train, test = sp.split_by_prompt(table, **sides, generator=np.random.default_rng(0), held_out=0.5)
     assert not set(train["prompt_id"]) & set(test["prompt_id"])
 
 
@@ -106,17 +107,28 @@ def test_odd_texts_are_only_counted():
     assert np.isfinite(separated(table)["auc"]).all()
 
 
-def test_logistic_regression_is_at_its_optimum():
-    generator = np.random.default_rng(0)
-    matrix, flags = generator.normal(size=(60, 3)), generator.random(60) < 0.5
-    model = sp.fit_logistic(sparse.csr_array(matrix), flags, l2=0.7)
-    error = 1 / (1 + np.exp(-model.logits(sparse.csr_array(matrix)))) - flags
-    assert matrix.T @ error + 0.7 * model.weights == pytest.approx(np.zeros(3), abs=1e-3)
-    assert error.sum() == pytest.approx(0, abs=1e-3)
+def test_the_regression_is_at_the_optimum_of_the_summed_loss():
+    """By the condition that the slope vanishes, on a bag of words counted by hand."""
+    table = texts(40, lambda g: sentence(g, 4, ["please"]), lambda g: sentence(g, 5))
+    weights = sp.top_words(table, positive="demonstrations", negative="pi_init", k=99, l2=0.7)
+    signed = weights["weight"].to_numpy() * np.where(weights["leans_to"] == "demonstrations", 1, -1)
+    counts = np.array([[text.split().count(word) for word in weights["word"]] for text in table["text"]])
+    matrix = np.log1p(counts) / np.linalg.norm(np.log1p(counts), axis=1, keepdims=True)
+    flags = (table["source"] == "demonstrations").to_numpy()
+
+    def error(intercept):
+        return special.expit(matrix @ signed + intercept) - flags
+
+    intercept = optimize.brentq(lambda value: error(value).sum(), -20, 20)
+    assert matrix.T @ error(intercept) + 0.7 * signed == pytest.approx(np.zeros(len(signed)), abs=1e-3)
 
 
-def test_tokens_keep_words_apostrophes_and_marks():
-    assert sp.tokens("Don't go, you_two!") == ["don't", "go", ",", "you", "two", "!"]
+def test_without_a_common_word_nothing_is_told_apart():
+    numbers = iter(range(1000))
+    table = texts(20, lambda g: f"word{next(numbers)}", lambda g: f"word{next(numbers)}")
+    assert separated(table, features=["words"])["auc"].eq(0.5).all()
+    with pytest.raises(DataError, match="a word that occurs in two texts"):
+        sp.top_words(table, positive="demonstrations", negative="pi_init")
 
 
 def test_mistakes_are_named():
@@ -129,5 +141,7 @@ def test_mistakes_are_named():
         separated(table.query("prompt_id == 0"))
     with pytest.raises(SpecError, match="held_out"):
         separated(table, held_out=1.0)
+    with pytest.raises(SpecError, match="l2 must be positive"):
+        separated(table, l2=0.0)
     with pytest.raises(DataError, match="lacks the columns"):
         separated(table.drop(columns="text"))

@@ -1,4 +1,4 @@
-"""Answers that were paid for: a file to which each is added when it comes, so that none is asked for twice.
+"""A file of answers: each is added when it comes, so that no question is paid for twice.
 
 One JSON object a line, {"key": ..., "verdict": ...}. A key is a hash of the question; neither questions nor
 anything of the endpoint's key is in the file.
@@ -24,8 +24,8 @@ def question_key(base_url: str, body: dict[str, Any]) -> str:
 class Answers:
     """The verdicts in a file, by question; `keep` adds one, from any thread."""
 
-    def __init__(self, path: Path, known: Container[str]) -> None:
-        """Read `path`, if it is there; `known` are the verdicts that there are.
+    def __init__(self, path: Path, verdicts: Container[str]) -> None:
+        """Read `path`, if it is there; `verdicts` are those that a judge can give.
 
         A line that an interruption cut short is passed over, and so is one with another verdict. Raises
         DataError for a file that holds something else, StoreError for one that cannot be read.
@@ -38,9 +38,9 @@ class Answers:
             raise StoreError(f"cannot read the answers in {path}: {fault.strerror or fault}") from fault
         *lines, self._torn = text.split("\n")
         for line in lines:
-            found = _record(line)
-            if found and found[1] in known:
-                self._verdicts[found[0]] = found[1]
+            record = _record(line)
+            if record and record[1] in verdicts:
+                self._verdicts[record[0]] = record[1]
         if any(lines) and not self._verdicts:
             raise DataError(f"{path} holds no answers of a judge: name another file, to be made")
 
@@ -83,10 +83,10 @@ class Answers:
 
 def _record(line: str) -> tuple[str, str] | None:
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         return None
-    key, verdict = found.get("key"), found.get("verdict")
+    key, verdict = record.get("key"), record.get("verdict")
     return (key, verdict) if isinstance(key, str) and isinstance(verdict, str) else None

@@ -1,8 +1,8 @@
-"""One question to an OpenAI-compatible endpoint: what passes is retried, what does not is said at once.
+"""One question to an OpenAI-compatible endpoint: a passing fault is retried, any other raises at once.
 
 The key comes from the environment when a question is asked. It is in no setting and no text that this module
-raises, logs or returns: what the endpoint says is stripped of it, for some endpoints quote it back. Errors of
-the HTTP library, whose frames hold the request's headers, are not chained to.
+raises, logs or returns. Some endpoints quote the key, so it is cut out of what they answer. No error is
+chained to one of the HTTP library, whose frames hold the request's headers.
 """
 
 import json
@@ -28,8 +28,8 @@ T = TypeVar("T")
 URL, MODEL, KEY = "AFD_JUDGE_URL", "AFD_JUDGE_MODEL", "AFD_JUDGE_KEY"
 LARGEST_REPLY = 1_000_000  # bytes; a verdict takes a thousand
 EXCERPT = 200  # characters of a reply that an error quotes
-# At level DEBUG these tell the headers of replies, in which an endpoint may quote the key.
-TELLING = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
+# At level DEBUG these loggers write the headers of replies, in which an endpoint may quote the key.
+HTTP_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
 
 logger = logging.getLogger(__name__)
 
@@ -90,10 +90,10 @@ def key_from_environment() -> SecretStr:
 
 
 class _Passing(Exception):
-    """A fault that may be gone at the next attempt; `wait` is what the endpoint asks for, in seconds."""
+    """A fault that may be gone at the next attempt; `wait` is how long the endpoint asks to wait, seconds."""
 
-    def __init__(self, said: str, wait: float | None = None) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
         self.wait = wait
 
 
@@ -136,7 +136,7 @@ class Endpoint:
             stop=tenacity.stop_after_attempt(self.spec.attempts),
             wait=self._wait,
             sleep=self._sleep,
-            before_sleep=self._tell,
+            before_sleep=self._log_fault,
             reraise=True,
         )
         try:
@@ -152,14 +152,14 @@ class Endpoint:
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         fault = state.outcome.exception() if state.outcome else None
-        asked = fault.wait if isinstance(fault, _Passing) else None
-        seconds = self._backoff(state) if asked is None else min(asked, self.spec.longest_wait)
+        requested = fault.wait if isinstance(fault, _Passing) else None
+        seconds = self._backoff(state) if requested is None else min(requested, self.spec.longest_wait)
         if self._generator is None:
             return seconds
         with self._draw:  # longer by up to half, so that threads do not come back together
             return seconds * (1 + self._generator.random() / 2)
 
-    def _tell(self, state: tenacity.RetryCallState) -> None:
+    def _log_fault(self, state: tenacity.RetryCallState) -> None:
         fault = state.outcome.exception() if state.outcome else None
         logger.warning("attempt %d at a verdict failed: %s", state.attempt_number, fault)
 
@@ -175,8 +175,8 @@ class Endpoint:
         try:
             return read(_content(reply.text))
         except ValueError:
-            said = f"an answer that cannot be read, {quoted}"
-        raise _Passing(said)
+            message = f"an answer that cannot be read, {quoted}"
+        raise _Passing(message)
 
     def _post(self, body: dict[str, Any]) -> _Reply:
         address = f"{self.spec.base_url}/chat/completions"
@@ -184,11 +184,11 @@ class Endpoint:
         try:
             with self._client.stream("POST", address, content=json.dumps(body), headers=headers) as response:
                 text = self._read(response).decode("utf-8", errors="replace")
-                asked = _retry_after(response.headers.get("retry-after", ""))
-                return _Reply(response.status_code, text, asked)
+                requested = _retry_after(response.headers.get("retry-after", ""))
+                return _Reply(response.status_code, text, requested)
         except httpx.RequestError as fault:
-            said = f"{type(fault).__name__} {self._quoted(str(fault))}"
-        raise _Passing(said)  # outside of the handler: what is raised holds no request
+            message = f"{type(fault).__name__} {self._quoted(str(fault))}"
+        raise _Passing(message)  # outside of the handler: what is raised holds no request
 
     def _read(self, response: httpx.Response) -> bytes:
         """Read the body; httpx's own timeout is that of each piece, which a slow drip never runs into."""
@@ -207,7 +207,7 @@ class Endpoint:
 
 
 class _WithoutKey(logging.Filter):
-    """Strikes the key out of what a logger tells."""
+    """Cuts the key out of what a logger writes."""
 
     def __init__(self, key: SecretStr) -> None:
         super().__init__()
@@ -236,14 +236,14 @@ def connected(
         request.headers["Authorization"] = f"Bearer {key.get_secret_value()}"
         return request
 
-    telling, strike = [logging.getLogger(name) for name in TELLING], _WithoutKey(key)
-    for each in telling:
+    loggers, strike = [logging.getLogger(name) for name in HTTP_LOGGERS], _WithoutKey(key)
+    for each in loggers:
         each.addFilter(strike)
     try:
         with httpx.Client(auth=signed, timeout=spec.timeout, follow_redirects=False) as client:
             yield Endpoint(spec, client, key, sleep, generator)
     finally:
-        for each in telling:
+        for each in loggers:
             each.removeFilter(strike)
 
 

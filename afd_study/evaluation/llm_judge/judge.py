@@ -72,8 +72,8 @@ def judge_from_environment(**settings: Any) -> JudgeSpec:
     try:
         return JudgeSpec(**{"base_url": base_url, "model": model, **settings})
     except ValidationError as fault:
-        found = fault.errors(include_input=False, include_url=False)
-        faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)
+        errors = fault.errors(include_input=False, include_url=False)
+        faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in errors)
     raise SpecError(f"the judge cannot be set up ({faults}); base_url is {URL}, model is {MODEL}")
 
 
@@ -96,18 +96,18 @@ def compare(
     be kept, and JudgeError where the endpoint fails in all attempts: what it answered till then is kept.
     """
     key = _key_columns(comparisons)
-    kept = Answers(answers, VALUES)
+    store = Answers(answers, VALUES)
     columns = (comparisons[name].tolist() for name in ("prompt", "first", "second"))
     rows = list(zip(*columns, strict=True))
     bodies = [_body(spec, prompt, first, second) for prompt, first, second in rows]
     bodies += [_body(spec, prompt, second, first) for prompt, first, second in rows]
     names = [question_key(spec.base_url, body) for body in bodies]
-    questions = {name: body for name, body in zip(names, bodies, strict=True) if name not in kept}
+    questions = {name: body for name, body in zip(names, bodies, strict=True) if name not in store}
     if questions:
-        kept.prepare()
+        store.prepare()
         with connected(spec, sleep=sleep, generator=generator) as endpoint:
-            _ask_all(questions, endpoint, kept, spec.concurrency)
-    forward, turned = np.array([VALUES[kept[name]] for name in names], dtype=float).reshape(2, -1)
+            _ask_all(questions, endpoint, store, spec.concurrency)
+    forward, turned = np.array([VALUES[store[name]] for name in names], dtype=float).reshape(2, -1)
     backward = 1 - turned
     return (
         comparisons[key]
@@ -118,20 +118,20 @@ def compare(
     )
 
 
-def order_effects(judged: pd.DataFrame) -> OrderEffects:
+def order_effects(judgements: pd.DataFrame) -> OrderEffects:
     """Sum up what `compare` returned: score, ties, and how far the order of showing decides.
 
     Raises DataError where columns are missing.
     """
-    require_columns(judged, ("forward", "backward", "score", "consistent"))
-    if not len(judged):
+    require_columns(judgements, ("forward", "backward", "score", "consistent"))
+    if not len(judgements):
         return OrderEffects(0, *[float("nan")] * 4)
-    verdicts = judged[["forward", "backward"]].to_numpy(dtype=float)
+    verdicts = judgements[["forward", "backward"]].to_numpy(dtype=float)
     return OrderEffects(
-        pairs=len(judged),
-        score=float(judged["score"].mean()),
+        pairs=len(judgements),
+        score=float(judgements["score"].mean()),
         ties=float((verdicts == VALUES["tie"]).mean()),
-        inconsistent=float((~judged["consistent"].astype(bool)).mean()),
+        inconsistent=float((~judgements["consistent"].astype(bool)).mean()),
         slot_a=float((verdicts[:, 0] + 1 - verdicts[:, 1]).mean() / 2),
     )
 
@@ -161,18 +161,18 @@ def _key_columns(comparisons: pd.DataFrame) -> list[str]:
 
 def _body(spec: JudgeSpec, prompt: str, first: str, second: str) -> dict[str, Any]:
     """Return what is sent; a text stays a JSON string whatever it holds, so that it poses as no other."""
-    shown = json.dumps({"prompt": prompt, "A": first, "B": second}, ensure_ascii=False)
+    question = json.dumps({"prompt": prompt, "A": first, "B": second}, ensure_ascii=False)
     settings = {"temperature": spec.temperature, "max_tokens": spec.max_tokens}
     messages = [
         {"role": "system", "content": SYSTEM.format(criterion=spec.criterion)},
-        {"role": "user", "content": shown},
+        {"role": "user", "content": question},
     ]
     sent = {name: value for name, value in settings.items() if value is not None}
     return {"model": spec.model, "messages": messages, **sent}
 
 
 def _ask_all(
-    questions: Mapping[str, dict[str, Any]], endpoint: Endpoint, kept: Answers, workers: int
+    questions: Mapping[str, dict[str, Any]], endpoint: Endpoint, store: Answers, workers: int
 ) -> None:
     """Ask every question and keep its answer; at the first failure stop, keeping what is on its way."""
     faults: list[Exception] = []
@@ -181,7 +181,7 @@ def _ask_all(
         if endpoint.halted.is_set():
             return
         try:
-            kept.keep(name, endpoint.ask(questions[name], read_verdict))
+            store.keep(name, endpoint.ask(questions[name], read_verdict))
         except Exception as fault:
             faults.append(fault)  # before the halt: what others raise because of it comes behind
             endpoint.halted.set()
@@ -198,8 +198,8 @@ def _ask_all(
         return
     if not isinstance(faults[0], JudgeError):
         raise faults[0]
-    had = sum(name in kept for name in questions)
+    answered = sum(name in store for name in questions)
     raise JudgeError(
-        f"{faults[0]}. {had} of {len(questions)} answers are kept in {kept.path}: "
+        f"{faults[0]}. {answered} of {len(questions)} answers are kept in {store.path}: "
         "run it again to ask for the rest"
     )

@@ -37,8 +37,8 @@ PASSING = {
 @pytest.mark.parametrize("fault", PASSING)
 def test_passing_faults_are_retried_with_longer_and_longer_waits(fault, judge, server):
     server.reply = lambda body, nth: PASSING[fault] if nth < 3 else longer(body)
-    judged = judge(PAIRS[:1], attempts=4)
-    assert judged["score"].tolist() == [1.0]
+    verdicts = judge(PAIRS[:1], attempts=4)
+    assert verdicts["score"].tolist() == [1.0]
     assert judge.waits == [1, 2, 4, 1, 2, 4] and len(server.bodies) == 8
 
 
@@ -68,10 +68,18 @@ def test_a_reply_that_drips_is_given_up(judge, server, monkeypatch):
 @pytest.mark.parametrize(
     ("header", "waits"),
     [
-        ("7", 7), ("0.5", 0.5), ("0", 0), ("86400", 120), ("-5", 0), ("soon", 1), ("nan", 1), ("inf", 1),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Fri, 31 Dec 2199 23:59:59 GMT", 120),
+        ("7", 7),
+        ("0.5", 0.5),
+        ("0", 0),
+        ("86400", 120),
+        ("-5", 0),
+        ("soon", 1),
+        ("nan", 1),
+        ("inf", 1),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Fri, 31 Dec 2199 23:59:59 GMT", 120),
     ],
-)  # fmt: skip
+)
 def test_retry_after_is_honoured_up_to_a_limit(header, waits, judge, server):
     server.reply = lambda body, nth: (429, "", {"Retry_After": header}) if nth == 0 else longer(body)
     judge(PAIRS[:1])
@@ -96,18 +104,18 @@ def test_waits_are_bounded_and_jitter_is_the_generators(judge, server):
 
 def test_it_gives_up_and_says_what_the_endpoint_did(judge, server):
     server.reply = lambda body, nth: (500, "out of\x1b[31m order", {})
-    with pytest.raises(JudgeError, match="no usable answer in 3 attempts; at the last: status 500") as told:
+    with pytest.raises(JudgeError, match="no usable answer in 3 attempts; at the last: status 500") as error:
         judge()
     assert len(server.bodies) == 3
     for part in (server.url, "'some-model'", r"out of\x1b[31m order", "0 of 6 answers", str(judge.answers)):
-        assert part in str(told.value)
+        assert part in str(error.value)
 
 
 # faults that stay
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "message"),
     [
         (400, r"refuses the question \(status 400, 'why: no'\)"),
         (401, r"refuses the key \(status 401\): set AFD_JUDGE_KEY"),
@@ -116,9 +124,9 @@ def test_it_gives_up_and_says_what_the_endpoint_did(judge, server):
         (422, r"refuses the question \(status 422"),
     ],
 )
-def test_refusals_are_told_at_once(status, told, judge, server):
+def test_refusals_are_reported_at_once(status, message, judge, server):
     server.reply = lambda body, nth: (status, "why: no", {"Retry_After": "1"})
-    with pytest.raises(JudgeError, match=told):
+    with pytest.raises(JudgeError, match=message):
         judge()
     assert len(server.bodies) == 1 and judge.waits == []
 
@@ -169,8 +177,8 @@ ECHOES = {
 
 def everything(error):
     """All that a report of the error could show: itself, what led to it, and every frame's variables."""
-    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
-    text, cause = "".join(shown.format()), error
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    text, cause = "".join(report.format()), error
     while cause is not None:
         frames = traceback.TracebackException.from_exception(cause, capture_locals=True, compact=False)
         text += repr(cause) + repr(vars(cause)) + "".join(frames.format())
@@ -181,13 +189,13 @@ def everything(error):
 @pytest.mark.parametrize("fault", ECHOES)
 def test_the_key_is_in_no_error_log_or_file(fault, judge, server, caplog, capsys):
     server.reply = lambda body, nth: ECHOES[fault] if shown(body)["A"] == "Moss!" else longer(body)
-    with caplog.at_level(logging.DEBUG), pytest.raises(JudgeError) as told:
+    with caplog.at_level(logging.DEBUG), pytest.raises(JudgeError) as error:
         judge(timeout=0.5 if fault == "timeout" else 10)
     assert set(server.authorizations) == {f"Bearer {KEY}"}  # it was sent
     logged = "".join(record.getMessage() + repr(record.__dict__) for record in caplog.records)
     assert "httpx" in {record.name for record in caplog.records}
     printed = "".join(capsys.readouterr())
-    for text in (everything(told.value), logged, printed, judge.answers.read_text()):
+    for text in (everything(error.value), logged, printed, judge.answers.read_text()):
         for secret in (KEY, json.dumps(KEY)[1:-1], "Secret", "sk-7f"):
             assert secret not in text
     assert len(judge.answers.read_text().splitlines()) == 5
@@ -196,8 +204,8 @@ def test_the_key_is_in_no_error_log_or_file(fault, judge, server, caplog, capsys
 def test_retries_are_logged(judge, server, caplog):
     server.reply = lambda body, nth: PASSING["500"] if nth == 0 else longer(body)
     judge(PAIRS[:1])
-    told = [record.getMessage() for record in caplog.records if record.name == endpoint.__name__]
-    assert told == ["attempt 1 at a verdict failed: status 500, 'oops'"] * 2
+    messages = [record.getMessage() for record in caplog.records if record.name == endpoint.__name__]
+    assert messages == ["attempt 1 at a verdict failed: status 500, 'oops'"] * 2
 
 
 def test_a_short_key_does_not_garble_answers(judge, server, monkeypatch):
@@ -213,14 +221,14 @@ def test_the_key_is_in_no_setting(server):
 @pytest.mark.parametrize(
     "key", ["sk-7f Secret", "sk-7f\nSecret", "sk-7f\r\nX: Secret", "sk-7fSecretü", "sk-7f\x00"]
 )
-def test_a_key_that_cannot_be_sent_is_refused_without_being_told(key, judge, server, monkeypatch):
+def test_a_key_that_cannot_be_sent_is_refused_without_being_quoted(key, judge, server, monkeypatch):
     if "\x00" in key:  # no environment can hold this one
         monkeypatch.setattr(endpoint, "from_environment", lambda *names: ["sk-7f\x00Secret"])
     else:
         monkeypatch.setenv("AFD_JUDGE_KEY", key)
-    with pytest.raises(SpecError, match="AFD_JUDGE_KEY holds a space") as told:
+    with pytest.raises(SpecError, match="AFD_JUDGE_KEY holds a space") as error:
         judge()
-    assert "sk-7f" not in str(told.value) + repr(told.value) and "Secret" not in repr(vars(told.value))
+    assert "sk-7f" not in str(error.value) + repr(error.value) and "Secret" not in repr(vars(error.value))
     assert server.bodies == []
 
 
@@ -244,15 +252,21 @@ def test_what_the_environment_lacks_is_named(judge, server, monkeypatch):
 @pytest.mark.parametrize(
     "url",
     [
-        "http://me:Secret@127.0.0.1/v1", "http://Secret@127.0.0.1/v1", "http://127.0.0.1/v1?key=Secret",
-        "http://127.0.0.1/v1#Secret", "127.0.0.1/Secret", "ftp://127.0.0.1/Secret", "http://host:Secret", "http:///Secret",
+        "http://me:Secret@127.0.0.1/v1",
+        "http://Secret@127.0.0.1/v1",
+        "http://127.0.0.1/v1?key=Secret",
+        "http://127.0.0.1/v1#Secret",
+        "127.0.0.1/Secret",
+        "ftp://127.0.0.1/Secret",
+        "http://host:Secret",
+        "http:///Secret",
     ],
-)  # fmt: skip
-def test_addresses_that_hold_more_than_an_address_are_refused_without_being_told(url, server, monkeypatch):
+)
+def test_addresses_that_hold_more_than_an_address_are_refused_without_being_quoted(url, server, monkeypatch):
     monkeypatch.setenv("AFD_JUDGE_URL", url)
-    with pytest.raises(SpecError, match="base_url must") as told:
+    with pytest.raises(SpecError, match="base_url must") as error:
         judge_from_environment()
-    assert "Secret" not in str(told.value)
+    assert "Secret" not in str(error.value)
     with pytest.raises(ValueError) as also:
         JudgeSpec(base_url=url, model="m")
     assert "Secret" not in str(also.value) + repr(also.value)

@@ -16,13 +16,13 @@ from afd_study.evaluation.llm_judge.judge import order_effects, read_verdict
 
 
 def test_both_orders_are_asked_and_averaged(judge, server):
-    judged = judge()
-    assert judged.columns.tolist() == ["prompt_id", "forward", "backward", "score", "consistent"]
-    assert judged["prompt_id"].tolist() == ["p0", "p1", "p2"]
-    assert judged["score"].tolist() == [1.0, 0.0, 0.5] and judged["consistent"].all()
-    asked = {tuple(shown(body).values()) for body in server.bodies}
+    verdicts = judge()
+    assert verdicts.columns.tolist() == ["prompt_id", "forward", "backward", "score", "consistent"]
+    assert verdicts["prompt_id"].tolist() == ["p0", "p1", "p2"]
+    assert verdicts["score"].tolist() == [1.0, 0.0, 0.5] and verdicts["consistent"].all()
+    questions = {tuple(shown(body).values()) for body in server.bodies}
     rows = PAIRS[["prompt", "first", "second"]].itertuples(index=False, name=None)
-    assert asked == {order for p, one, two in rows for order in ((p, one, two), (p, two, one))}
+    assert questions == {order for p, one, two in rows for order in ((p, one, two), (p, two, one))}
     assert len(server.bodies) == 6
     assert set(server.authorizations) == {f"Bearer {KEY}"}
     assert {(body["model"], body["temperature"]) for body in server.bodies} == {("some-model", 0.0)}
@@ -31,9 +31,9 @@ def test_both_orders_are_asked_and_averaged(judge, server):
 
 def test_a_judge_that_minds_the_place_is_seen(judge, server):
     server.reply = lambda body, nth: completion("A")
-    judged = judge()
-    assert judged["forward"].tolist() == [1, 1, 1] and judged["backward"].tolist() == [0, 0, 0]
-    assert order_effects(judged) == (3, 0.5, 0.0, 1.0, 1.0)
+    verdicts = judge()
+    assert verdicts["forward"].tolist() == [1, 1, 1] and verdicts["backward"].tolist() == [0, 0, 0]
+    assert order_effects(verdicts) == (3, 0.5, 0.0, 1.0, 1.0)
     server.reply = lambda body, nth: completion("B")
     assert order_effects(judge(model="another")) == (3, 0.5, 0.0, 1.0, 0.0)
 
@@ -48,13 +48,13 @@ def test_ties_are_counted_apart_from_contradictions(judge, server):
 
 def test_several_draws_of_a_prompt_and_any_index(judge):
     pairs = PAIRS.assign(prompt_id="p", draw=[4, 2, 7]).set_index(pd.Index([5, 5, 9]))
-    judged = judge(pairs)
-    assert judged[["prompt_id", "draw", "score"]].to_numpy().tolist() == [
+    verdicts = judge(pairs)
+    assert verdicts[["prompt_id", "draw", "score"]].to_numpy().tolist() == [
         ["p", 4, 1.0],
         ["p", 2, 0.0],
         ["p", 7, 0.5],
     ]
-    assert judged.index.tolist() == [0, 1, 2]
+    assert verdicts.index.tolist() == [0, 1, 2]
 
 
 def test_a_question_is_asked_once_however_many_rows_hold_it(judge, server):
@@ -62,9 +62,9 @@ def test_a_question_is_asked_once_however_many_rows_hold_it(judge, server):
     swapped = PAIRS.rename(columns={"first": "second", "second": "first"}).assign(
         prompt_id=["r0", "r1", "r2"]
     )
-    judged = judge(pd.concat([twice, swapped]))
+    verdicts = judge(pd.concat([twice, swapped]))
     assert len(server.bodies) == 6
-    assert judged["score"].tolist() == [1, 0, 0.5, 1, 0, 0.5, 0, 1, 0.5]
+    assert verdicts["score"].tolist() == [1, 0, 0.5, 1, 0, 0.5, 0, 1, 0.5]
 
 
 def test_texts_stay_data(judge, server):
@@ -80,20 +80,20 @@ def test_texts_stay_data(judge, server):
         assert "say A" not in system["content"]
 
 
-def test_the_criterion_is_told(judge, server):
+def test_the_criterion_goes_to_the_judge(judge, server):
     judge(criterion="Shorter {is} better.")
     assert all("Shorter {is} better." in body["messages"][0]["content"] for body in server.bodies)
 
 
-@pytest.mark.parametrize(("said", "verdict"), [("A", "A"), (" B\n", "B"), ("tie", "tie"), ("Tie", "tie")])
-def test_verdicts_that_can_be_read(said, verdict):
-    assert read_verdict(said) == verdict
+@pytest.mark.parametrize(("answer", "verdict"), [("A", "A"), (" B\n", "B"), ("tie", "tie"), ("Tie", "tie")])
+def test_verdicts_that_can_be_read(answer, verdict):
+    assert read_verdict(answer) == verdict
 
 
-@pytest.mark.parametrize("said", ["", "a", "A.", "A B", "The answer is A", "C", "AB", "**A**", "ties"])
-def test_anything_else_is_no_verdict(said):
+@pytest.mark.parametrize("answer", ["", "a", "A.", "A B", "The answer is A", "C", "AB", "**A**", "ties"])
+def test_anything_else_is_no_verdict(answer):
     with pytest.raises(ValueError):
-        read_verdict(said)
+        read_verdict(answer)
 
 
 def test_neither_concurrency_nor_completion_order_matters(judge, server, tmp_path):
@@ -141,10 +141,13 @@ def test_a_failed_run_keeps_its_answers_and_the_next_asks_for_the_rest(concurren
 @pytest.mark.parametrize(
     "change",
     [
-        {"model": "other"}, {"temperature": 1.0}, {"temperature": None}, {"max_tokens": 4},
+        {"model": "other"},
+        {"temperature": 1.0},
+        {"temperature": None},
+        {"max_tokens": 4},
         {"criterion": "Short."},
     ],
-)  # fmt: skip
+)
 def test_another_question_is_asked_anew(change, judge, server):
     judge()
     judge(**change)
@@ -205,14 +208,14 @@ BAD = {
 
 @pytest.mark.parametrize("fault", BAD)
 def test_bad_tables_are_refused_before_anything_is_asked(fault, judge, server):
-    table, told = BAD[fault]
-    with pytest.raises(DataError, match=told):
+    table, message = BAD[fault]
+    with pytest.raises(DataError, match=message):
         judge(table)
     assert server.bodies == []
 
 
 def test_without_rows_nothing_is_asked(judge, server, monkeypatch):
-    judged = judge(PAIRS[:0])
-    assert len(judged) == 0 and "score" in judged and server.bodies == []
-    effects = order_effects(judged)
+    verdicts = judge(PAIRS[:0])
+    assert len(verdicts) == 0 and "score" in verdicts and server.bodies == []
+    effects = order_effects(verdicts)
     assert effects.pairs == 0 and np.isnan(effects[1:]).all()
