@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from afd_study.errors import DataError, unknown_name
 from afd_study.figures.figure_data import CSV_MIME, drawn, to_csv
+from afd_study.methods.arms import ARMS
 
 
 @dataclass(frozen=True)
@@ -41,42 +42,44 @@ METHODS: dict[str, Look] = {
     "preferences_bce": Look("preferences, cross-entropy", "#E3B7CF", ":", "^"),
     "closed_form": Look("closed form", "#009E73", "--", "P"),
     "extrapolation": Look("extrapolation, token by token", "#332288", "-", "v"),
-    "extrapolation_1.5": Look("extrapolation, token by token, 1.5", "#9A8FD1", "-", "v"),
-    "extrapolation_2": Look("extrapolation, token by token, 2", "#7565BF", "-", "v"),
-    "extrapolation_3": Look("extrapolation, token by token, 3", "#5242A6", "-", "v"),
-    "extrapolation_4": Look("extrapolation, token by token, 4", "#1D1252", "-", "v"),
+    "extrapolation_1.5": Look(ARMS["extrapolation_1.5"].label, "#9A8FD1", "-", "v"),
+    "extrapolation_2": Look(ARMS["extrapolation_2"].label, "#7565BF", "-", "v"),
+    "extrapolation_3": Look(ARMS["extrapolation_3"].label, "#5242A6", "-", "v"),
+    "extrapolation_4": Look(ARMS["extrapolation_4"].label, "#1D1252", "-", "v"),
     "sequence_extrapolation": Look("extrapolation, whole responses", "#88CCEE", "--", "v"),
     "rl_init_sft": Look("RLOO on Init-SFT", "#117733", "-", "X"),
-    "rl_init_sft_0.2": Look("RLOO on Init-SFT, KL coefficient 0.2", "#66BB88", "-", "X"),
-    "rl_init_sft_0.05": Look("RLOO on Init-SFT, KL coefficient 0.05", "#2E8B57", "-", "X"),
-    "rl_init_sft_0.01": Look("RLOO on Init-SFT, KL coefficient 0.01", "#0B5A2A", "-", "X"),
-    "ppo_init_sft_0.05": Look("PPO on Init-SFT, KL coefficient 0.05", "#3FA66B", "--", "p"),
-    "adversarial_reverse_kl": Look("adversarial reverse KL", "#C0392B", "-", "o"),
-    "adversarial_js": Look("adversarial JS", "#E67E73", "-", "o"),
-    "adversarial_forward_kl": Look("adversarial forward KL", "#F1A9A0", "-", "o"),
-    "adversarial_reverse_kl_marked": Look("adversarial reverse KL, marks shown", "#7B241C", "-.", "s"),
-    "adversarial_reverse_kl_from_sft": Look("adversarial reverse KL from pi_SFT", "#96281B", "-", "D"),
-    "true_reverse_kl": Look("true logit, reverse KL", "#C0392B", "--", "P", control=True),
-    "true_js": Look("true logit, JS", "#E67E73", "--", "P", control=True),
-    "true_forward_kl": Look("true logit, forward KL", "#F1A9A0", "--", "P", control=True),
-    "true_reverse_kl_from_sft": Look(
-        "true logit, reverse KL from pi_SFT", "#96281B", "--", "X", control=True
+    "rl_init_sft_0.2": Look(ARMS["rl_init_sft_0.2"].label, "#66BB88", "-", "X"),
+    "rl_init_sft_0.05": Look(ARMS["rl_init_sft_0.05"].label, "#2E8B57", "-", "X"),
+    "rl_init_sft_0.01": Look(ARMS["rl_init_sft_0.01"].label, "#0B5A2A", "-", "X"),
+    "ppo_init_sft_0.05": Look(ARMS["ppo_init_sft_0.05"].label, "#3FA66B", "--", "p"),
+    "adversarial_reverse_kl": Look(ARMS["adversarial_reverse_kl"].label, "#C0392B", "-", "o"),
+    "adversarial_js": Look(ARMS["adversarial_js"].label, "#E67E73", "-", "o"),
+    "adversarial_forward_kl": Look(ARMS["adversarial_forward_kl"].label, "#F1A9A0", "-", "o"),
+    "adversarial_reverse_kl_marked": Look(ARMS["adversarial_reverse_kl_marked"].label, "#7B241C", "-.", "s"),
+    "adversarial_reverse_kl_from_sft": Look(
+        ARMS["adversarial_reverse_kl_from_sft"].label, "#96281B", "-", "D"
     ),
-    "dpo_demo_strength_1": Look("DPO on demonstrations, strength 1", "#882255", "-", "s"),
-    "dpo_demo_strength_0.5": Look("DPO on demonstrations, strength 0.5", "#AA4499", "-", "s"),
-    "dpo_demo_strength_0.1": Look("DPO on demonstrations, strength 0.1", "#D98CC9", "-", "s"),
+    "true_reverse_kl": Look(ARMS["true_reverse_kl"].label, "#C0392B", "--", "P", control=True),
+    "true_js": Look(ARMS["true_js"].label, "#E67E73", "--", "P", control=True),
+    "true_forward_kl": Look(ARMS["true_forward_kl"].label, "#F1A9A0", "--", "P", control=True),
+    "true_reverse_kl_from_sft": Look(
+        ARMS["true_reverse_kl_from_sft"].label, "#96281B", "--", "X", control=True
+    ),
+    "dpo_demo_strength_1": Look(ARMS["dpo_demo_strength_1"].label, "#882255", "-", "s"),
+    "dpo_demo_strength_0.5": Look(ARMS["dpo_demo_strength_0.5"].label, "#AA4499", "-", "s"),
+    "dpo_demo_strength_0.1": Look(ARMS["dpo_demo_strength_0.1"].label, "#D98CC9", "-", "s"),
     "dpo_optimum_strength_1": Look("optimum of DPO, strength 1", "#882255", ":", "*", control=True),
     "dpo_optimum_strength_0.5": Look("optimum of DPO, strength 0.5", "#AA4499", ":", "*", control=True),
     "dpo_optimum_strength_0.1": Look("optimum of DPO, strength 0.1", "#D98CC9", ":", "*", control=True),
-    "spin_1": Look("SPIN, one round", "#44AA99", "-", "D"),
-    "spin": Look("SPIN, two rounds", "#00796B", "-", "D"),
-    "dpo_preferences": Look("DPO on preferences", "#CC6677", "-", "^"),
-    "sft_preferred": Look("SFT on preferred responses", "#C9B037", "-", "^"),
-    "distilled_1": Look("best of 16 distilled, one round", "#999933", "-", "o"),
-    "distilled_2": Look("best of 16 distilled, two rounds", "#66661F", "-", "o"),
-    "distilled_3": Look("best of 16 distilled, three rounds", "#4D4D14", "-", "o"),
-    "distilled_2_fresh": Look("distilled, two rounds, fresh reward", "#B8B84D", "--", "o"),
-    "distilled_3_fresh": Look("distilled, three rounds, fresh reward", "#8A8A2E", "--", "o"),
+    "spin_1": Look(ARMS["spin_1"].label, "#44AA99", "-", "D"),
+    "spin": Look(ARMS["spin"].label, "#00796B", "-", "D"),
+    "dpo_preferences": Look(ARMS["dpo_preferences"].label, "#CC6677", "-", "^"),
+    "sft_preferred": Look(ARMS["sft_preferred"].label, "#C9B037", "-", "^"),
+    "distilled_1": Look(ARMS["distilled_1"].label, "#999933", "-", "o"),
+    "distilled_2": Look(ARMS["distilled_2"].label, "#66661F", "-", "o"),
+    "distilled_3": Look(ARMS["distilled_3"].label, "#4D4D14", "-", "o"),
+    "distilled_2_fresh": Look(ARMS["distilled_2_fresh"].label, "#B8B84D", "--", "o"),
+    "distilled_3_fresh": Look(ARMS["distilled_3_fresh"].label, "#8A8A2E", "--", "o"),
     "oracle": Look("oracle (the judge)", "#000000", "-", "*", control=True),
     "random": Look("random pick", "#777777", ":", ".", control=True),
     "likelihood": Look("likelihood", "#555555", "--", "X", control=True),
@@ -86,7 +89,12 @@ METHODS: dict[str, Look] = {
     "pi_sft": Look("SFT policy", "#3B4A6B", "-", "h", control=True),
     "demonstrations": Look("demonstrations", "#7B4B2A", "--", "d", control=True),
 }
-"""Every method's look, in the order of legends. A new method is one line here."""
+SPARE = ("#1B9E77", "#7570B3", "#E7298A", "#66A61E", "#E6AB02", "#A6761D")  # of arms that have no line above
+METHODS |= {
+    name: Look(ARMS[name].label, SPARE[place % len(SPARE)], "-.", "H")
+    for place, name in enumerate(name for name in ARMS if name not in METHODS)
+}
+"""Every method's look, in the order of legends. An arm's label is its own; its colour is a line here."""
 
 LEVELS = ("pi_init", "pi_sft", "demonstrations")
 VERDICTS = {

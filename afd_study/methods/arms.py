@@ -1,88 +1,253 @@
 """Beyond picking: which further policies are made, from which, by which method, on what.
 
-An arm starts at a policy, which is also its reference, and learns from responses (direct methods, SFT), from
-a reward, or by imitation against a discriminator. A new arm is one line here.
+Every arm starts at a policy, which is also its reference. What else it needs depends on the method, so each
+method has a record of its own. Every record says
+
+- `step`: which step makes the policy,
+- `sources`: whose responses are learned from: sources of reward data, or arms, whose own samples are drawn,
+- `settings`: what that step is called with,
+- `training(spec)`: for how long and how fast it trains, by the study's settings,
+- `label`: what figures call the arm.
+
+A new arm is one line in ARMS, a new method one more record.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
-PROXY = "init_sft"  # what arms are scored by beside the judge
+from afd_study.methods.specs import ArmsSpec
+from afd_study.models.specs import TrainingSpec
+from afd_study.settings import Settings
 
+DEMONSTRATORS = "demonstrators"  # their exact law: nothing is learned, and the true logit is the reward
+FRESH = "fresh"  # a reward model that is trained anew on the arm's own samples
+PICKED_FROM = 16  # responses, of which rejection sampling keeps the best
+
+# what arms are measured by
+PROXY = "init_sft"  # the reward model that scores arms beside the judge
 SIZES = (1, 2, 4, 8, 16, 32)  # of Best-of-n, as far as the pool can tell its KL
-
 STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of the extrapolated law of whole responses
-
 OPTIMUM_STRENGTHS = (1.0, 0.5, 0.1)  # of DPO on demonstrations, where its optimum is estimated
-
-OPTIMUM_DRAWS = 64  # demonstrations a test prompt, of which the optimum is told
-
-Method = Literal["sft", "direct", "rloo", "ppo_clip", "adversarial", "extrapolation"]
-GRADIENT: tuple[Method, ...] = ("rloo", "ppo_clip")
-FRESH = "fresh"
-DEMONSTRATORS = "demonstrators"
+OPTIMUM_DRAWS = 64  # demonstrations a test prompt, from which the optimum is estimated
+EQUAL_LENGTH_RIVAL = "adversarial_reverse_kl"  # at whose lengths pi_SFT's precision is measured (claim L5)
+ROUNDS = ("no round", "one round", "two rounds", "three rounds")
 
 
-class Arm(NamedTuple):
-    """How one policy is made from another.
+@dataclass(frozen=True)
+class DirectArm:
+    """DPO on pairs: raise responses of `high` and lower those of `low`, at strength `beta`.
 
-    `strength` is a direct method's beta, the coefficient of policy gradient's KL to its start, or an
-    extrapolation's exponent of pi_SFT. `high` and `low` name the responses to raise and to lower: a source of
-    reward data (reward_data.REWARD_DATA) or another arm, whose own samples are drawn. `reward` is the model
-    that policy gradient ascends, or by which SFT learns the best of PICKED_FROM of `high`: one of
-    REWARD_DATA, or FRESH, trained anew on samples of `high` over pi_init.
-
-    Adversarial imitation hides among `high`: demonstrations (as SFT reads them), marked_demonstrations (as
-    reward models do), or DEMONSTRATORS: then nothing is learned, the logit is the exact one. `reward` names
-    the transform of the logit (theory.rewards.REWARD_TRANSFORMS).
+    `round` counts SPIN's rounds, in which the policy's own samples are lowered; 0 is plain DPO.
     """
 
-    method: Method
+    step: ClassVar[str] = "direct_policy"
     start: str
-    high: str = ""
-    low: str = ""
-    strength: float = 1.0
-    reward: str = ""
+    high: str
+    low: str
+    beta: float
+    round: int = 0
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.high, self.low)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"high": self.high, "low": self.low, "beta": self.beta}
+
+    def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
+        return spec.direct
+
+    @property
+    def label(self) -> str:
+        if self.round:
+            return f"SPIN, {ROUNDS[self.round]}"
+        return (
+            "DPO on preferences"
+            if self.high == "preferred"
+            else f"DPO on {self.high}, strength {self.beta:g}"
+        )
 
 
-PICKED_FROM = 16
+@dataclass(frozen=True)
+class SupervisedArm:
+    """SFT on responses of `high`."""
+
+    step: ClassVar[str] = "pi_sft"
+    start: str
+    high: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.high,)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+    def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
+        return sft
+
+    @property
+    def label(self) -> str:
+        return f"SFT on {self.high} responses"
+
+
+@dataclass(frozen=True)
+class DistilledArm:
+    """Rejection sampling: SFT on the best of PICKED_FROM of the start's own samples by a reward model.
+
+    `reward` is a kind of reward model, or FRESH, which is trained anew on the start's samples over pi_init's.
+    """
+
+    step: ClassVar[str] = "pi_sft"
+    start: str
+    rounds: int
+    reward: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.start,)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+    def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
+        return sft
+
+    @property
+    def label(self) -> str:
+        if self.reward == FRESH:
+            return f"distilled, {ROUNDS[self.rounds]}, fresh reward"
+        return f"best of {PICKED_FROM} distilled, {ROUNDS[self.rounds]}"
+
+
+@dataclass(frozen=True)
+class GradientArm:
+    """Policy gradient on a reward model, held to the start by `kl_coefficient` (reward per nat)."""
+
+    step: ClassVar[str] = "gradient_policy"
+    start: str
+    reward: str
+    kl_coefficient: float
+    algorithm: Literal["rloo", "ppo_clip"] = "rloo"
+    sources: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+    def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
+        epochs = spec.ppo_epochs if self.algorithm == "ppo_clip" else 1
+        own = {"kl_coefficient": self.kl_coefficient, "algorithm": self.algorithm, "epochs": epochs}
+        return spec.gradient.model_copy(update=own)
+
+    @property
+    def label(self) -> str:
+        name = {"rloo": "RLOO", "ppo_clip": "PPO"}[self.algorithm]
+        return f"{name} on Init-SFT, KL coefficient {self.kl_coefficient:g}"
+
+
+@dataclass(frozen=True)
+class ExtrapolationArm:
+    """pi_SFT^exponent pi_init^(1 - exponent), tilted token by token at decoding: nothing is trained."""
+
+    step: ClassVar[str] = "extrapolation"
+    start: str
+    exponent: float
+    sources: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def label(self) -> str:
+        return f"extrapolation, token by token, {self.exponent:g}"
+
+
+@dataclass(frozen=True)
+class ImitationArm:
+    """Adversarial imitation: samples are to pass for responses of `against`.
+
+    `against` is demonstrations (as SFT reads them), marked_demonstrations (as reward models do), or
+    DEMONSTRATORS. `transform` turns the logit into a reward (theory.rewards.REWARD_TRANSFORMS).
+    """
+
+    step: ClassVar[str] = "adversarial_policy"
+    start: str
+    against: str
+    transform: Literal["airl", "gail", "density_ratio"]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.against,)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+    def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
+        return spec.adversarial.model_copy(update={"policy_reward": self.transform})
+
+    @property
+    def label(self) -> str:
+        divergence = {"airl": "reverse KL", "gail": "JS", "density_ratio": "forward KL"}[self.transform]
+        front = "true logit, " if self.against == DEMONSTRATORS else "adversarial "
+        marks = ", marks shown" if self.against == "marked_demonstrations" else ""
+        return f"{front}{divergence}{marks}{' from pi_SFT' if self.start == 'pi_sft' else ''}"
+
+
+Arm = DirectArm | SupervisedArm | DistilledArm | GradientArm | ExtrapolationArm | ImitationArm
 ARMS: dict[str, Arm] = {
-    "dpo_demo_strength_1": Arm("direct", "pi_init", "demonstrations", "pi_init", 1.0),
-    "dpo_demo_strength_0.5": Arm("direct", "pi_init", "demonstrations", "pi_init", 0.5),
-    "dpo_demo_strength_0.1": Arm("direct", "pi_init", "demonstrations", "pi_init", 0.1),
-    "dpo_preferences": Arm("direct", "pi_init", "preferred", "rejected", 0.5),
-    "sft_preferred": Arm("sft", "pi_init", "preferred"),
-    "spin_1": Arm("direct", "pi_sft", "demonstrations", "pi_sft", 0.5),
-    "spin": Arm("direct", "spin_1", "demonstrations", "spin_1", 0.5),  # after two rounds
-    "distilled_1": Arm("sft", "pi_sft", "pi_sft", reward="init_sft"),
-    "distilled_2": Arm("sft", "distilled_1", "distilled_1", reward="init_sft"),
-    "distilled_3": Arm("sft", "distilled_2", "distilled_2", reward="init_sft"),
-    "distilled_2_fresh": Arm("sft", "distilled_1", "distilled_1", reward=FRESH),
-    "distilled_3_fresh": Arm("sft", "distilled_2_fresh", "distilled_2_fresh", reward=FRESH),
-    "rl_init_sft_0.2": Arm("rloo", "pi_sft", strength=0.2, reward="init_sft"),
-    "rl_init_sft_0.05": Arm("rloo", "pi_sft", strength=0.05, reward="init_sft"),
-    "rl_init_sft_0.01": Arm("rloo", "pi_sft", strength=0.01, reward="init_sft"),
-    "ppo_init_sft_0.05": Arm("ppo_clip", "pi_sft", strength=0.05, reward="init_sft"),
-    "extrapolation_1.5": Arm("extrapolation", "pi_sft", strength=1.5),
-    "extrapolation_2": Arm("extrapolation", "pi_sft", strength=2.0),
-    "extrapolation_3": Arm("extrapolation", "pi_sft", strength=3.0),
-    "extrapolation_4": Arm("extrapolation", "pi_sft", strength=4.0),
-    "adversarial_reverse_kl": Arm("adversarial", "pi_init", "demonstrations", reward="airl"),
-    "adversarial_js": Arm("adversarial", "pi_init", "demonstrations", reward="gail"),
-    "adversarial_forward_kl": Arm("adversarial", "pi_init", "demonstrations", reward="density_ratio"),
-    "adversarial_reverse_kl_marked": Arm("adversarial", "pi_init", "marked_demonstrations", reward="airl"),
-    "adversarial_reverse_kl_from_sft": Arm("adversarial", "pi_sft", "demonstrations", reward="airl"),
-    "true_reverse_kl": Arm("adversarial", "pi_init", DEMONSTRATORS, reward="airl"),
-    "true_js": Arm("adversarial", "pi_init", DEMONSTRATORS, reward="gail"),
-    "true_forward_kl": Arm("adversarial", "pi_init", DEMONSTRATORS, reward="density_ratio"),
-    "true_reverse_kl_from_sft": Arm("adversarial", "pi_sft", DEMONSTRATORS, reward="airl"),
+    "dpo_demo_strength_1": DirectArm("pi_init", "demonstrations", "pi_init", 1.0),
+    "dpo_demo_strength_0.5": DirectArm("pi_init", "demonstrations", "pi_init", 0.5),
+    "dpo_demo_strength_0.1": DirectArm("pi_init", "demonstrations", "pi_init", 0.1),
+    "dpo_preferences": DirectArm("pi_init", "preferred", "rejected", 0.5),
+    "sft_preferred": SupervisedArm("pi_init", "preferred"),
+    "spin_1": DirectArm("pi_sft", "demonstrations", "pi_sft", 0.5, round=1),
+    "spin": DirectArm("spin_1", "demonstrations", "spin_1", 0.5, round=2),
+    "distilled_1": DistilledArm("pi_sft", 1, "init_sft"),
+    "distilled_2": DistilledArm("distilled_1", 2, "init_sft"),
+    "distilled_3": DistilledArm("distilled_2", 3, "init_sft"),
+    "distilled_2_fresh": DistilledArm("distilled_1", 2, FRESH),
+    "distilled_3_fresh": DistilledArm("distilled_2_fresh", 3, FRESH),
+    "rl_init_sft_0.2": GradientArm("pi_sft", "init_sft", 0.2),
+    "rl_init_sft_0.05": GradientArm("pi_sft", "init_sft", 0.05),
+    "rl_init_sft_0.01": GradientArm("pi_sft", "init_sft", 0.01),
+    "ppo_init_sft_0.05": GradientArm("pi_sft", "init_sft", 0.05, "ppo_clip"),
+    "extrapolation_1.5": ExtrapolationArm("pi_sft", 1.5),
+    "extrapolation_2": ExtrapolationArm("pi_sft", 2.0),
+    "extrapolation_3": ExtrapolationArm("pi_sft", 3.0),
+    "extrapolation_4": ExtrapolationArm("pi_sft", 4.0),
+    "adversarial_reverse_kl": ImitationArm("pi_init", "demonstrations", "airl"),
+    "adversarial_js": ImitationArm("pi_init", "demonstrations", "gail"),
+    "adversarial_forward_kl": ImitationArm("pi_init", "demonstrations", "density_ratio"),
+    "adversarial_reverse_kl_marked": ImitationArm("pi_init", "marked_demonstrations", "airl"),
+    "adversarial_reverse_kl_from_sft": ImitationArm("pi_sft", "demonstrations", "airl"),
+    "true_reverse_kl": ImitationArm("pi_init", DEMONSTRATORS, "airl"),
+    "true_js": ImitationArm("pi_init", DEMONSTRATORS, "gail"),
+    "true_forward_kl": ImitationArm("pi_init", DEMONSTRATORS, "density_ratio"),
+    "true_reverse_kl_from_sft": ImitationArm("pi_sft", DEMONSTRATORS, "airl"),
 }
 
 
-def made_by(*methods: Method) -> tuple[str, ...]:
+def made_by(*records: type[Arm]) -> tuple[str, ...]:
     """Return the names of the arms that these methods make, in order."""
-    return tuple(name for name, arm in ARMS.items() if arm.method in methods)
+    return tuple(name for name, arm in ARMS.items() if isinstance(arm, records))
 
 
-EQUAL_LENGTH_RIVAL = "adversarial_reverse_kl"  # at whose lengths the precision of pi_SFT is told (claim L5)
-WAYS = {"extrapolation": made_by("extrapolation"), "rl_init_sft": made_by("rloo")}
+def strength(arm: Arm) -> float:
+    """Return how far a way's arm goes: an extrapolation's exponent, or policy gradient's KL coefficient."""
+    if isinstance(arm, ExtrapolationArm):
+        return arm.exponent
+    if isinstance(arm, GradientArm):
+        return arm.kl_coefficient
+    raise TypeError(f"{arm} is no point of a way")
+
+
+WAYS = {
+    "extrapolation": made_by(ExtrapolationArm),
+    "rl_init_sft": tuple(
+        name for name, arm in ARMS.items() if isinstance(arm, GradientArm) and arm.algorithm == "rloo"
+    ),
+}
 """Way from pi_SFT -> the arms that are its points: compared with Best-of-n at equal KL."""

@@ -74,3 +74,14 @@ class AdversarialSpec(Settings):
             steps=1, batch_size=self.batch_size, learning_rate=self.learning_rate, schedule="constant",
             weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm,
         )  # fmt: skip
+
+
+class ArmsSpec(Settings):
+    """Policies beyond picking: which of methods.arms.ARMS, how they are trained, how often drawn from."""
+
+    names: tuple[str, ...] = ()
+    direct: TrainingSpec
+    gradient: PolicyGradientSpec = PolicyGradientSpec()
+    adversarial: AdversarialSpec = AdversarialSpec()
+    ppo_epochs: int = Field(2, ge=1, description="ppo_clip: optimiser steps on one batch of responses")
+    draws: int = Field(16, ge=2, description="responses of an arm to a test prompt")

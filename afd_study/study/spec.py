@@ -3,25 +3,31 @@
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.methods.specs import AdversarialSpec, PolicyGradientSpec
+from afd_study.methods.arms import ARMS
+from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.specs import ArmsSpec
 from afd_study.models.specs import ClassifierSpec, LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
 from afd_study.settings import Settings
 from afd_study.worlds.controlled import ControlledSpec
-from afd_study.worlds.harmless import HarmlessSpec
-from afd_study.worlds.helpful import HelpfulSpec
 from afd_study.worlds.hh_rlhf import HHRLHFSpec
 from afd_study.worlds.own_data import OwnDataSpec
+from afd_study.worlds.tasks import CONTROLLED
 
-WorldSpec = Annotated[HarmlessSpec | HelpfulSpec | HHRLHFSpec | OwnDataSpec, Field(discriminator="name")]
-WORLDS: dict[str, type[BaseModel]] = {
-    model.model_fields["name"].default: model for model in get_args(get_args(WorldSpec)[0])
+WORLDS: Mapping[str, type[BaseModel]] = {
+    **{name: world.SPEC for name, world in CONTROLLED.items()},
+    "hh_rlhf": HHRLHFSpec,
+    "own_data": OwnDataSpec,
 }
+if TYPE_CHECKING:
+    WorldSpec = ControlledSpec | HHRLHFSpec | OwnDataSpec
+else:  # whatever worlds there are
+    WorldSpec = Annotated[Union[tuple(WORLDS.values())], Field(discriminator="name")]  # noqa: UP007
 BACKBONES = ("pi_sft", "pi_init", "scratch")
 SOURCES = ("pi_init", "pi_sft", "demonstrations", "preferred", "rejected")  # of responses to learn from
 
@@ -46,26 +52,6 @@ class RewardSpec(Settings):
             raise ValueError(
                 f"reward.config is of a backbone from scratch, and reward.backbone is '{self.backbone}'"
             )
-        return self
-
-
-class ArmsSpec(Settings):
-    """Policies made beyond picking (methods.arms.ARMS): which, how they are trained, how often drawn from."""
-
-    names: tuple[str, ...] = ()
-    direct: TrainingSpec
-    gradient: PolicyGradientSpec = PolicyGradientSpec()
-    adversarial: AdversarialSpec = AdversarialSpec()
-    ppo_epochs: int = Field(2, ge=1, description="ppo_clip: optimiser steps on one batch of responses")
-    draws: int = Field(16, ge=2, description="responses of an arm to a test prompt")
-
-    @model_validator(mode="after")
-    def _known_names(self) -> "ArmsSpec":
-        from afd_study.methods.arms import ARMS
-
-        for name in self.names:
-            if name not in ARMS:
-                raise unknown_name("arm", name, ARMS)
         return self
 
 
@@ -107,8 +93,9 @@ class StudySpec(Settings):
 
     @model_validator(mode="after")
     def _known_names(self) -> "StudySpec":
-        from afd_study.methods.reward_data import REWARD_DATA
-
+        for name in self.arms.names if self.arms is not None else ():
+            if name not in ARMS:
+                raise unknown_name("arm", name, ARMS)
         for kind in self.reward.kinds:
             if kind not in REWARD_DATA:
                 raise unknown_name("reward model", kind, REWARD_DATA)
@@ -177,7 +164,11 @@ def _profile(name: str) -> dict[str, Any]:
     if name not in profile_names():
         raise unknown_name("profile", name, profile_names())
     text = files("afd_study.study").joinpath("profiles", f"{name}.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text)["tasks"])
+    profile = yaml.safe_load(text)
+    tasks = dict(profile["tasks"])
+    shared = profile.get("controlled")  # the settings of every controlled world
+    worlds = CONTROLLED if shared is not None else ()
+    return {name: {**shared, "world": {**shared["world"], "name": name}} for name in worlds} | tasks
 
 
 def _read(key: str, text: str) -> Any:

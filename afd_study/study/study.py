@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.methods.arms import ARMS, GRADIENT
+from afd_study.methods.arms import ARMS
 from afd_study.study.pipeline.plan import TABLES, Plan, plan
 from afd_study.study.spec import StudySpec, load_spec
+from afd_study.study.steps import STEPS
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.step import Step
 from afd_study.study.workflow.store import Store, default_store
@@ -72,8 +73,9 @@ class Study:
 
         `name` is history (direct methods) or trajectory (policy gradient, adversarial imitation).
         """
-        kinds = {"history": ("direct",), "trajectory": (*GRADIENT, "adversarial")}[name]
-        trained = [arm for arm in self._first() if arm in ARMS and ARMS[arm].method in kinds]
+        trained = [
+            role for role, step in self._first().items() if role in ARMS and name in STEPS[step.name].tables
+        ]
         frames = [
             read_table(folder, name).assign(method=arm, seed=seed)
             for arm in trained

@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +30,7 @@ class ControlledSpec(BaseModel):
     """The knobs of a controlled world. Shares are probabilities in [0, 1]."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
     heterogeneity: float = Field(1.0, ge=0, le=1, description="share of demonstrations with the mark")
     absorbed_style: float = Field(
         0.1, ge=0, le=1, description="share of demonstrations with the style opener"
@@ -74,6 +77,7 @@ class ControlledWorld(ABC):
     COMPONENTS: ClassVar[Mapping[str, str]]
     """The judge's components, which sum to the score: name -> how to read it."""
     NAME: ClassVar[str]
+    SPEC: ClassVar[type[ControlledSpec]]
 
     @abstractmethod
     def requests(self) -> pd.DataFrame:
@@ -228,3 +232,12 @@ def arcs(weight: float, texts: Sequence[str], target: str) -> list[Arc]:
 def finish(weight: float) -> Arc:
     """Return the arc that ends a response."""
     return Arc(weight, (EOS,), None)
+
+
+def open_world(settings: Mapping[str, Any]) -> ControlledWorld:
+    """Return the controlled world `settings["name"]`, which knows the given settings and no others.
+
+    It is imported by name, so that a new world leaves everything as it was that was computed in others.
+    """
+    world: type[ControlledWorld] = import_module(f"afd_study.worlds.{settings['name']}").World
+    return world(SimpleNamespace(**settings))

@@ -57,6 +57,7 @@ class HarmlessWorld(ControlledWorld):
     """Requests by kind (harmful, benign) and category."""
 
     NAME = "harmless"
+    SPEC = HarmlessSpec
     CONDITIONS = ("kind", "category")
     COMPONENTS = harmless_judge.COMPONENTS
 
@@ -112,3 +113,6 @@ class HarmlessWorld(ControlledWorld):
             else:
                 found.setdefault("a fitting part added", f"{text} {parts[category][part][0]}")
         return found
+
+
+World = HarmlessWorld  # what controlled.open_world looks for

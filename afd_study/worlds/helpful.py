@@ -60,6 +60,7 @@ class HelpfulWorld(ControlledWorld):
     """Requests by topic and by the two aspects asked for ("food+home")."""
 
     NAME = "helpful"
+    SPEC = HelpfulSpec
     CONDITIONS = ("topic", "aspects")
     COMPONENTS = helpful_judge.COMPONENTS
 
@@ -117,3 +118,6 @@ class HelpfulWorld(ControlledWorld):
             else:
                 found.setdefault("a fitting part added", f"{text} {wordings[0]}")
         return found
+
+
+World = HelpfulWorld  # what controlled.open_world looks for

@@ -6,15 +6,25 @@ from typing import Any
 import pandas as pd
 
 from afd_study.evaluation.statistics import t_interval, t_intervals
-from afd_study.methods.arms import ARMS, EQUAL_LENGTH_RIVAL, OPTIMUM_STRENGTHS, PROXY, WAYS, made_by
+from afd_study.methods.arms import (
+    ARMS,
+    EQUAL_LENGTH_RIVAL,
+    OPTIMUM_STRENGTHS,
+    PROXY,
+    WAYS,
+    ExtrapolationArm,
+    ImitationArm,
+    made_by,
+    strength,
+)
 from afd_study.study.chapters.words import by_task_and_method
 from afd_study.study.frozen.files import read_frozen, read_manifest
 from afd_study.study.frozen.grids import ARMS_SETTING, SMALL
 from afd_study.study.frozen.seed_means import LEVELS, narrow
 
-TAUGHT = tuple(name for name, arm in ARMS.items() if arm.method != "extrapolation")
-OPTIMA = tuple(f"dpo_optimum_strength_{strength:g}" for strength in OPTIMUM_STRENGTHS)
-IMITATORS = ("pi_init", "pi_sft", *made_by("adversarial"))
+TAUGHT = tuple(name for name, arm in ARMS.items() if not isinstance(arm, ExtrapolationArm))
+OPTIMA = tuple(f"dpo_optimum_strength_{beta:g}" for beta in OPTIMUM_STRENGTHS)
+IMITATORS = ("pi_init", "pi_sft", *made_by(ImitationArm))
 SHOWN = ("coverage", "precision", "stray_share", "length")
 AT_EQUAL_LENGTH = "precision_at_equal_length"
 COVERING = ("coverage", "precision", "forward_kl", "reverse_kl", "stray_share", "length", AT_EQUAL_LENGTH)
@@ -88,7 +98,7 @@ def against_sft(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame
     that it shares with that arm, and another arm shares other lengths.
     """
     keys = ["task", "setting", "metric", "seed"]
-    ahead = _ahead(_of_imitators(settings), made_by("adversarial"), than="pi_sft", keys=keys)
+    ahead = _ahead(_of_imitators(settings), made_by(ImitationArm), than="pi_sft", keys=keys)
     incomparable = (ahead["metric"] == AT_EQUAL_LENGTH) & (ahead["method"] != EQUAL_LENGTH_RIVAL)
     return t_intervals(ahead[~incomparable], ("task", "setting", "method", "metric"))
 
@@ -127,7 +137,7 @@ def _points(table: pd.DataFrame) -> Iterator[tuple[str, float, str, int]]:
     yield from ((PROXY, float(n), PROXY, int(n)) for n in sorted(set(picks["n"])))
     for way, arms in WAYS.items():
         yield (way, 1.0, "pi_sft", 1)
-        yield from ((way, ARMS[name].strength, name, 1) for name in arms)
+        yield from ((way, strength(ARMS[name]), name, 1) for name in arms)
     weighted = sorted({str(name) for name in table["method"] if str(name).startswith(f"{WHOLE}_")})
     yield from ((WHOLE, float(name.removeprefix(f"{WHOLE}_")), name, 1) for name in weighted)
 

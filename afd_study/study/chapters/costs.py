@@ -42,7 +42,7 @@ def costs() -> pd.DataFrame:
             "the frozen arms hold no costs, so they are older than this code: compute them with "
             "`make results WHAT=arms`"
         ) from fault
-    exact = [name for name, arm in ARMS.items() if arm.high == DEMONSTRATORS]
+    exact = [name for name, arm in ARMS.items() if DEMONSTRATORS in arm.sources]
     return table[~table["method"].isin(exact)].reset_index(drop=True)
 
 

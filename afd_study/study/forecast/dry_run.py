@@ -7,11 +7,11 @@ import pandas as pd
 from afd_study.errors import SpecError
 from afd_study.study.forecast.model_shapes import constants
 from afd_study.study.forecast.step_work import device_peaks, downloads, forecast, sizes
+from afd_study.study.steps import STEPS
 from afd_study.study.study import Study
 from afd_study.study.workflow.executor import missing
 from afd_study.study.workflow.step import Step, closure
 
-UNTOLD = ("optimised", "imitated", "extrapolated", "kls", "pi_sft_matched")  # through a model, by no rule
 SHOWN = 12  # steps, the longest
 
 
@@ -80,11 +80,11 @@ def _time(table: pd.DataFrame, device: str) -> Iterator[str]:
 
 
 def _without_model(rest: Sequence[Step], seconds: float) -> Iterator[str]:
-    untold = [step.name for step in rest if step.function.split(":")[1] in UNTOLD]
-    if untold:
-        yield f"  not among them, for no rule tells what they take: {', '.join(untold)}"
+    unknown = [step.name for step in rest if STEPS[step.name].work == "unknown"]
+    if unknown:
+        yield f"  not among them, for no rule tells what they take: {', '.join(unknown)}"
     each = constants()["cpu_seconds_per_response"] * 1e3
-    yield f"time of {len(rest) - len(untold)} steps on the CPU: about {_hours(seconds)}"
+    yield f"time of {len(rest) - len(unknown)} steps on the CPU: about {_hours(seconds)}"
     yield f"  {each:.0f} ms a pooled response, measured on the controlled worlds (book/log.md, 2026-11-25)"
 
 

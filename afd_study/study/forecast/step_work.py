@@ -22,7 +22,7 @@ from afd_study.errors import unknown_name
 from afd_study.evaluation.counterfactual_edits import EDITS
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.models.kernels.shared_prompt_scoring import FEWEST
-from afd_study.models.specs import ClassifierSpec, LoRASpec, TrainingSpec
+from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.study.forecast.model_shapes import (
     BYTES,
     Shape,
@@ -31,8 +31,9 @@ from afd_study.study.forecast.model_shapes import (
     published_config,
     shape_of,
 )
-from afd_study.study.forecast.text_counts import Amounts, amounts
+from afd_study.study.forecast.text_counts import Amounts, amounts, vocabulary_size
 from afd_study.study.spec import StudySpec
+from afd_study.study.steps import STEPS
 from afd_study.study.steps.probes import EDITED_DRAWS
 from afd_study.study.workflow.step import Step
 from afd_study.worlds.hh_rlhf import HHRLHFSpec
@@ -102,8 +103,7 @@ def sizes(spec: StudySpec) -> Sizes:
     Raises SpecError for a model whose size is not known, DataError for data that are not there.
     """
     if spec.policy.name_or_path is None:
-        own = spec.world.name in constants()["words"]
-        ids = {"vocab_size": constants()["vocabulary"] if own else spec.vocabulary}
+        ids = {"vocab_size": vocabulary_size(spec)}
         settings = {**spec.policy.config, **ids, "bos_token_id": None, "eos_token_id": None}
         config = AutoConfig.for_model(spec.policy.architecture, **settings)
         policy = shape_of(config, weights="float32", published="float32")
@@ -154,24 +154,27 @@ def forecast(
 
 def work_of(step: Step, found: Sizes) -> Work | None:
     """Return what a step takes of a device; None where it takes no model through texts, or no rule says."""
-    name = step.function.split(":")[1]
-    if name in ("pi_init", "pi_sft", "direct_policy", "reward_model", "fitted_judge"):
+    work = STEPS[step.name].work
+    if work == "training":
         return _training(step, found)
-    if name == "samples":
+    if work == "drawing":
         horizon, prompt = found.spec.sampling.max_new_tokens, found.texts.prompt
         return drawing(
-            found.policy, responses=_responses(step, found), draws=step.settings["draws"], prompt=prompt,
-            longest=found.longest - horizon, horizon=horizon,
-        )  # fmt: skip
-    if isinstance(step.settings.get("judge"), ClassifierSpec):
+            found.policy,
+            responses=_responses(step, found),
+            draws=step.settings["draws"],
+            prompt=prompt,
+            longest=found.longest - horizon,
+            horizon=horizon,
+        )
+    if work == "judging":
         assert found.judge is not None  # sizes() read the same settings
         return reading(_texts(step, found) * found.drawn, found.judge, at_once="judge")
-    if name in ("scores", "logprobs", "densities", "edit_scores"):
+    if work in ("scoring", "logprobs"):
         n = _texts(step, found)
         prompts = found.texts.tested if n >= FEWEST * found.texts.tested else n
-        laws = name in ("logprobs", "densities")
         tokens = found.drawn - found.texts.prompt * (1 - prompts / n)
-        return reading(n * tokens, found.policy, laws=laws)
+        return reading(n * tokens, found.policy, laws=work == "logprobs")
     return None
 
 
@@ -254,7 +257,7 @@ def _items(step: Step, found: Sizes) -> tuple[float, float, float]:
         return texts.pretraining, min(1000.0, texts.validation), found.told
     if step.name == "pi_sft":
         return texts.demonstrations, texts.validation, found.told
-    if step.name == "judge":
+    if step.name == "fitted_judge":
         return texts.judge, texts.judge * texts.validation / max(1.0, texts.demonstrations), 2 * found.told
     data = REWARD_DATA.get(step.settings.get("kind", ""))
     if data is None:

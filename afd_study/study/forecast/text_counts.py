@@ -1,13 +1,18 @@
-"""How much text a study has, before a step is run: counted if it lies here, else told from forecast.yaml."""
+"""How much text a study has, before a step is run: counted where it lies here, else from forecast.yaml."""
 
+from statistics import mean
 from typing import Any, NamedTuple
 
 from afd_study.study.forecast.model_shapes import constants
 from afd_study.study.spec import StudySpec
 from afd_study.worlds import hh_rlhf, own_data
-from afd_study.worlds.controlled import ControlledSpec
+from afd_study.worlds.controlled import ControlledSpec, ControlledWorld, open_world
 from afd_study.worlds.corpus import Corpus
+from afd_study.worlds.grammar import split_words
 from afd_study.worlds.hh_rlhf import HHRLHFSpec
+
+SAMPLE = 500  # demonstrations that lengths are measured on
+SPECIAL_IDS = 2  # of a word-level tokenizer: padding and unknown words; the end mark is in the alphabet
 
 
 class Amounts(NamedTuple):
@@ -37,14 +42,36 @@ def amounts(spec: StudySpec) -> Amounts:
     return _of_corpus(spec, module.load(spec.world))
 
 
+def vocabulary_size(spec: StudySpec) -> int:
+    """Return how many ids the tokenizer of a policy from scratch has."""
+    if isinstance(spec.world, ControlledSpec):
+        return len(_world(spec.world).alphabet) + SPECIAL_IDS
+    return spec.vocabulary
+
+
 def _of_world(spec: StudySpec, world: ControlledSpec) -> Amounts:
-    words = constants()["words"][spec.world.name]
-    n, share = float(world.n_demonstrations), constants()["validation_share"][spec.world.name]
+    """Count a controlled world's texts; lengths are means over prompts and SAMPLE demonstrations."""
+    few = min(SAMPLE, world.n_demonstrations)
+    known = _world(world.model_copy(update={"n_demonstrations": few}))
+    prompts, demonstrations = known.prompts(0), known.demonstrations(0)
+    n = float(world.n_demonstrations)
+    share = world.n_validation / float((prompts["split"] != "test").sum())
+    tables = (prompts["text"], demonstrations["text"])
+    words = [mean(len(split_words(text)) for text in texts) for texts in tables]
     return Amounts(
-        demonstrations=n * (1 - share), validation=n * share, tested=world.n_test,
-        shown=world.n_test * spec.sampling.demonstrations, preferences=n * (1 - share),
-        pretraining=world.n_pretraining, prompt=words["prompt"], response=words["response"],
-    )  # fmt: skip
+        demonstrations=n * (1 - share),
+        validation=n * share,
+        tested=world.n_test,
+        shown=world.n_test * spec.sampling.demonstrations,
+        preferences=n * (1 - share),
+        pretraining=world.n_pretraining,
+        prompt=words[0],
+        response=words[1],
+    )
+
+
+def _world(spec: ControlledSpec) -> ControlledWorld:
+    return open_world(spec.model_dump(mode="json"))
 
 
 def _of_hub(spec: StudySpec, world: HHRLHFSpec) -> Amounts:

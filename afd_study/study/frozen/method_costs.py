@@ -28,6 +28,7 @@ from afd_study.errors import StoreError
 from afd_study.evaluation.claims import load_ledger
 from afd_study.evaluation.statistics import t_intervals
 from afd_study.methods.arms import ARMS
+from afd_study.study.steps import STEPS
 from afd_study.study.study import Study
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.step import Step, closure
@@ -36,8 +37,6 @@ from afd_study.study.workflow.store import Store
 AMOUNTS = ("tokens", "flops", "seconds")
 LABELS = ("demonstrations", "preference_labels")
 Spent = Mapping[str, float]  # from a step's manifest: its seconds and its cost
-COUNTED_ONLY = ("samples", "reward_model", "direct_policy")
-"""Steps that read `demonstrations` only for how many responses a prompt gets, and learn from other inputs."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def spendings(steps: Mapping[str, Step], store: Store) -> dict[str, Spent]:
                 f"the store at {store.root} lacks {step.name}/{key}, whose cost is needed: compute it "
                 "(Study.run), then ask again"
             )
-        found[key] = {"seconds": float(manifest["seconds"]), **_every_pass(step, manifest["cost"])}
+        found[key] = {"seconds": float(manifest["seconds"]), **manifest["cost"]}
     return found
 
 
@@ -147,29 +146,6 @@ def break_even(*, making: float, answer: float, than_making: float, than_answer:
     """
     more, saved = making - than_making, than_answer - answer
     return more / saved if more * saved > 0 else float("nan")
-
-
-def _every_pass(step: Step, noted: Spent) -> Spent:
-    """Return what a step noted, its tokens once for each pass that reads them, and all of PPO's passes.
-
-    Policy gradient and imitation note their responses' tokens once, though these are drawn, scored and
-    learned from. Of PPO's FLOPs they lack what it remembers of a batch (its own law and the reference's), and
-    the reference's pass of every epoch but one.
-    """
-    if step.name == "optimised":
-        ascent = step.settings["ascent"]
-        remembered = int(ascent.algorithm == "ppo_clip")
-        read = 2 + 2 * (ascent.epochs + remembered)  # to draw, to score; then two models each time
-        passes = 2 + 4 * ascent.epochs + 2 * remembered  # to learn are three
-        flops = noted["flops"] * passes / (3 * ascent.epochs + 3)
-        return {**noted, "tokens": noted["tokens"] * read, "flops": flops}
-    if step.name == "imitated":
-        spec, exact = step.settings["spec"], step.settings["world"] is not None
-        drawn = spec.policy.steps * spec.policy.batch_size * spec.policy.draws
-        updates = spec.warmup_updates + spec.updates * spec.policy.steps
-        told = 2 * drawn + (0 if exact else spec.replay + 2 * updates * spec.batch_size)  # in responses
-        return {**noted, "tokens": noted["tokens"] * (1 + drawn / told)}
-    return noted
 
 
 def _amounts(spent: Spent) -> np.ndarray:
@@ -199,6 +175,6 @@ def _answer(method: Method, spent: Mapping[str, Spent]) -> tuple[np.ndarray, flo
 def _learned_from(step: Step, texts: Collection[str]) -> Iterator[Step]:
     """Yield the texts that a step learns from, leaving out those that it only counts."""
     for name, read in step.inputs.items():
-        counted = name == "demonstrations" and step.name in COUNTED_ONLY
+        counted = step.name in STEPS and name in STEPS[step.name].counts_only
         if read.key in texts and not counted:
             yield read

@@ -7,8 +7,8 @@ from afd_study.errors import SpecError
 from afd_study.methods.arms import (
     ARMS,
     DEMONSTRATORS,
+    EQUAL_LENGTH_RIVAL,
     FRESH,
-    GRADIENT,
     OPTIMUM_DRAWS,
     OPTIMUM_STRENGTHS,
     PICKED_FROM,
@@ -16,225 +16,192 @@ from afd_study.methods.arms import (
     SIZES,
     STRENGTHS,
     Arm,
+    DistilledArm,
+    ExtrapolationArm,
+    GradientArm,
+    ImitationArm,
+    SupervisedArm,
 )
 from afd_study.methods.reward_data import RewardData
-from afd_study.study.pipeline.measures import densities
-from afd_study.study.pipeline.policies import training_samples, training_sampling
-from afd_study.study.pipeline.rewards import scores
-from afd_study.study.pipeline.texts import Texts, world_settings
-from afd_study.study.spec import ArmsSpec, StudySpec
+from afd_study.methods.specs import ArmsSpec
+from afd_study.study.pipeline.builder import Builder
+from afd_study.study.pipeline.measures import densities, outcomes, policy_densities, world_verdicts
+from afd_study.study.pipeline.policies import (
+    fine_tuned,
+    pi_init,
+    pi_sft,
+    policy,
+    pool_init,
+    training_samples,
+)
+from afd_study.study.pipeline.rewards import preferences, reward_model, scores
+from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
 from afd_study.worlds.controlled import GOOD
 
 
-def add_arms(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str, Step]) -> None:
-    """Add the arms that the spec names, those that they build on, and the step that gathers all of them."""
-    asked = spec.arms
-    if asked is None or not asked.names:
-        return
-    if PROXY not in spec.reward.kinds:
+def arms(builder: Builder, judged: Step) -> Step:
+    """Return the step that gathers what all arms reach: the spec's, and those that they build on.
+
+    Raises SpecError where the reward model that scores arms is not among the study's.
+    """
+    if PROXY not in builder.spec.reward.kinds:
         raise SpecError(f"arms are scored by the reward model '{PROXY}': add it to reward.kinds")
-    names = list(dict.fromkeys(name for each in asked.names for name in (*_before(each), each)))
+    wanted = _settings(builder).names
+    names = list(dict.fromkeys(name for each in wanted for name in (*_before(each), each)))
+    measured = _of_first_policies(builder, judged)
     for name in names:
-        _make(name, ARMS[name], spec, asked, seed, texts, steps)
-        _measure(name, spec, texts, steps)
-    pools = {"pi_init": "pool_init", "pi_sft": "pool"} | {name: f"{name} pool" for name in names}
-    measured: dict[str, Step] = {}
-    for name, pool in pools.items():
-        if f"{name} kls" not in steps:
-            steps[f"{name} kls"] = _kls(name, pool, spec, texts, steps)
-        parts = {
-            "judged": steps.get(f"{name} judged", steps["judged"]),
-            "scores": steps.get(f"{name} scores", steps[f"scores_{PROXY}"]),
-            "kls": steps[f"{name} kls"],
-            "densities": steps.get(f"{name} densities") or steps.get(f"densities_{name}"),
-        }
-        measured |= {f"{name} {part}": step for part, step in parts.items() if step is not None}
+        measured |= _measured(builder, name)
     settings = {
-        "task": task, "seed": seed, "good": GOOD, "proxy": PROXY, "strengths": STRENGTHS,
+        "task": builder.task,
+        "seed": builder.seed,
+        "good": GOOD,
+        "proxy": PROXY,
+        "equal_length_rival": EQUAL_LENGTH_RIVAL,
+        "strengths": STRENGTHS,
         "optimum_strengths": OPTIMUM_STRENGTHS,
-        "sizes": tuple(n for n in SIZES if 4 * n <= spec.sampling.draws),
-        "names": tuple(pools),
-    }  # fmt: skip
-    inputs = {
-        "outcomes": steps["outcomes"], "judged": steps["judged"],
-        "optimum": _optimum(spec, seed, texts, steps), **measured,
-    }  # fmt: skip
-    steps["arms"] = Step("arms", "afd_study.study.steps.arms:arms", settings, inputs, weight=3)
+        "sizes": tuple(n for n in SIZES if 4 * n <= builder.spec.sampling.draws),
+        "names": ("pi_init", "pi_sft", *names),
+    }
+    inputs = {"outcomes": outcomes(builder, judged), "judged": judged, "optimum": _optimum(builder)}
+    return builder.once("arms", lambda: step("arms", settings, inputs | measured))
+
+
+def _settings(builder: Builder) -> ArmsSpec:
+    spec = builder.spec.arms
+    assert spec is not None  # plan asks for arms only where the spec names some
+    return spec
 
 
 def _before(name: str) -> Iterator[str]:
     """Yield the arms that an arm builds on, first things first."""
     arm = ARMS[name]
-    for needed in dict.fromkeys((arm.start, arm.high, arm.low)):
+    for needed in dict.fromkeys((arm.start, *arm.sources)):
         if needed in ARMS:
             yield from _before(needed)
             yield needed
 
 
-def _make(
-    name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
-) -> None:
-    """Add the steps that make an arm's policy and draw its responses to test prompts."""
-    shared = {"tokenizers": texts.tokenizers, "prompts": texts.prompts}
-    common = {"source": name, "sampling": training_sampling(spec), "seed": seed, "draws": asked.draws}
-    if arm.method == "extrapolation":
-        inputs = {"policy": steps[arm.start], "origin": steps["pi_init"], **shared}
-        step = Step(
-            "extrapolated",
-            "afd_study.study.steps.arms:extrapolated",
-            {**common, "strength": arm.strength},
-            inputs,
-            weight=4,
-        )
-        steps[f"{name} pool"] = steps[f"{name} kls"] = step
-        return
-    makers = {"sft": _supervised, "direct": _direct, "adversarial": _imitated}
-    makers |= dict.fromkeys(GRADIENT, _optimised)
-    steps[name] = makers[arm.method](name, arm, spec, asked, seed, texts, steps)
-    steps[f"{name} pool"] = Step(
-        "samples",
-        "afd_study.study.steps.policies:samples",
-        {**common, "purpose": "test"},
-        {"policy": steps[name], **shared},
-        weight=2,
-    )
+def arm_policy(builder: Builder, name: str) -> Step:
+    """Return the step that makes a policy by name: an arm's, or one of those that arms start from."""
+    return builder.once(name, lambda: _trained(builder, name)) if name in ARMS else policy(builder, name)
 
 
-def _direct(
-    name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
-) -> Step:
-    settings = {
-        "name": name, "data": RewardData(arm.high, arm.low), "beta": arm.strength, "training": asked.direct,
-        "lora": spec.policy.lora, "sampling": training_sampling(spec),
-        "seed": seed,
-    }  # fmt: skip
-    inputs = {
-        "tokenizers": texts.tokenizers, "prompts": texts.prompts, "demonstrations": texts.demonstrations,
-        "policy": steps[arm.start],
-    }  # fmt: skip
-    for source in (arm.high, arm.low):
-        inputs |= _source(source, 1, spec, seed, texts, steps)
-    return Step("direct_policy", "afd_study.study.steps.arms:direct_policy", settings, inputs, weight=12)
+def _trained(builder: Builder, name: str) -> Step:
+    arm = ARMS[name]
+    assert not isinstance(arm, ExtrapolationArm)  # which has no weights of its own
+    training = arm.training(_settings(builder), builder.spec.sft)
+    if isinstance(arm, (SupervisedArm, DistilledArm)):
+        start, responses = arm_policy(builder, arm.start), _responses(builder, arm)
+        return fine_tuned(builder, builder.spec.sft, start=start, responses=responses)
+    settings = {"name": name, "training": training, **arm.settings}
+    inputs = {"policy": arm_policy(builder, arm.start)}
+    if isinstance(arm, ImitationArm):
+        marked = arm.against == "marked_demonstrations"
+        inputs["demonstrations"] = builder.texts.shown if marked else builder.texts.demonstrations
+        if arm.against == DEMONSTRATORS:
+            settings["world"] = builder.world("demonstrator_law")
+        return builder.reading(arm.step, settings, inputs)
+    settings["lora"] = builder.spec.policy.lora
+    if isinstance(arm, GradientArm):
+        inputs["reward_model"] = reward_model(builder, arm.reward)
+        return builder.reading(arm.step, settings, inputs)
+    inputs["demonstrations"] = builder.texts.demonstrations
+    for source in arm.sources:
+        inputs |= _source(builder, source)
+    return builder.reading(arm.step, settings, inputs)
 
 
-def _optimised(
-    name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
-) -> Step:
-    epochs = asked.ppo_epochs if arm.method == "ppo_clip" else 1
-    own = {"kl_coefficient": arm.strength, "algorithm": arm.method, "epochs": epochs}
-    ascent = asked.gradient.model_copy(update=own)
-    settings = {
-        "name": name, "ascent": ascent, "lora": spec.policy.lora, "sampling": training_sampling(spec),
-        "seed": seed,
-    }  # fmt: skip
-    inputs = {
-        "policy": steps[arm.start], "reward_model": steps[f"reward_{arm.reward}"],
-        "tokenizers": texts.tokenizers, "prompts": texts.prompts,
-    }  # fmt: skip
-    return Step("optimised", "afd_study.study.steps.arms:optimised", settings, inputs, weight=40)
+def _responses(builder: Builder, arm: SupervisedArm | DistilledArm) -> Step:
+    """Return what an arm learns by SFT: a source's responses, or the best of several by a reward model."""
+    if isinstance(arm, SupervisedArm):
+        inputs = _source(builder, arm.high) | {"tokenizers": builder.texts.tokenizers}
+        return step("chosen_responses", {"source": arm.high}, inputs)
+    samples = training_samples(builder, arm.start, arm_policy(builder, arm.start), PICKED_FROM)
+    scored = scores(builder, arm.reward, _reward(builder, arm), {arm.start: samples})
+    settings = {"scorer": arm.reward, "group_size": PICKED_FROM}
+    return step("best_responses", settings, {"samples": samples, "scores": scored})
 
 
-def _imitated(
-    name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
-) -> Step:
-    exact = arm.high == DEMONSTRATORS
-    settings = {
-        "name": name, "spec": asked.adversarial.model_copy(update={"policy_reward": arm.reward}),
-        "world": world_settings(spec, "demonstrator_law") if exact else None,
-        "sampling": training_sampling(spec), "seed": seed,
-    }  # fmt: skip
-    inputs = {
-        "policy": steps[arm.start], "tokenizers": texts.tokenizers, "prompts": texts.prompts,
-        "demonstrations": texts.shown if arm.high == "marked_demonstrations" else texts.demonstrations,
-    }  # fmt: skip
-    return Step("imitated", "afd_study.study.steps.adversarial:imitated", settings, inputs, weight=40)
-
-
-def _supervised(
-    name: str, arm: Arm, spec: StudySpec, asked: ArmsSpec, seed: int, texts: Texts, steps: dict[str, Step]
-) -> Step:
-    """SFT on responses that are given, or on the best of as many draws as stand for one demonstration."""
-    settings = {
-        "training": spec.sft,
-        "sampling": training_sampling(spec),
-        "lora": spec.policy.lora,
-        "seed": seed,
-    }
-    inputs = {
-        "pi_init": steps[arm.start], "demonstrations": _learned_from(arm, spec, seed, texts, steps),
-        "tokenizers": texts.tokenizers, "prompts": texts.prompts,
-    }  # fmt: skip
-    return Step("pi_sft", "afd_study.study.steps.policies:pi_sft", settings, inputs, weight=8)
-
-
-def _learned_from(arm: Arm, spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -> Step:
-    times = PICKED_FROM if arm.reward else 1
-    [[label, read]] = _source(arm.high, times, spec, seed, texts, steps).items()
-    if not arm.reward:
-        inputs = {label: read, "tokenizers": texts.tokenizers}
-        return Step("chosen", "afd_study.study.steps.arms:chosen", {"high": arm.high}, inputs)
-    scored = scores(spec, arm.reward, _reward(arm, spec, seed, texts, steps), texts, {arm.high: read})
-    inputs = {"samples": read, "scores": scored}
-    return Step("picked", "afd_study.study.steps.arms:picked", {"scorer": arm.reward}, inputs)
-
-
-def _reward(arm: Arm, spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -> Step:
+def _reward(builder: Builder, arm: DistilledArm) -> Step:
     """Return an arm's reward model; a fresh one is the proxy's, with the arm's own samples for pi_SFT's."""
     if arm.reward != FRESH:
-        return steps[f"reward_{arm.reward}"]
-    proxy = steps[f"reward_{PROXY}"]
-    drawn = training_samples(spec, seed, texts, arm.high, steps[arm.high])
-    inputs = {name: step for name, step in proxy.inputs.items() if name != "pi_sft"} | {arm.high: drawn}
-    settings = {**proxy.settings, "kind": f"{FRESH} {arm.high}", "data": RewardData(arm.high, "pi_init")}
+        return reward_model(builder, arm.reward)
+    proxy = reward_model(builder, PROXY)
+    samples = training_samples(builder, arm.start, arm_policy(builder, arm.start))
+    inputs = {name: each for name, each in proxy.inputs.items() if name != "pi_sft"} | {arm.start: samples}
+    settings = {**proxy.settings, "kind": f"{FRESH} {arm.start}", "data": RewardData(arm.start, "pi_init")}
     return replace(proxy, settings=settings, inputs=inputs)
 
 
-def _source(
-    source: str, times: int, spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]
-) -> dict[str, Step]:
-    """Return the input that holds a source's responses: `times` for each demonstration, where drawn."""
+def _source(builder: Builder, source: str) -> dict[str, Step]:
+    """Return the input that holds a source's responses, one for each demonstration."""
     if source == "demonstrations":
-        return {"source_demonstrations": texts.demonstrations}
+        return {"source_demonstrations": builder.texts.demonstrations}
     if source in ("preferred", "rejected"):
-        return {"preferences": steps["preferences"]}
-    return {source: training_samples(spec, seed, texts, source, steps[source], times)}
+        return {"preferences": preferences(builder)}
+    return {source: training_samples(builder, source, arm_policy(builder, source))}
 
 
-def _measure(name: str, spec: StudySpec, texts: Texts, steps: dict[str, Step]) -> None:
-    """Add what is asked of an arm's responses: the judge, the proxy, both laws where it has one, the KL."""
-    pool = steps[f"{name} pool"]
-    held_out = {"prompts": texts.prompts, "demonstrations": texts.held_out}
-    judged = steps[f"{name} judged"] = Step(
-        "judged",
-        "afd_study.study.steps.outcomes:judged",
-        {"world": world_settings(spec, "judge")},
-        held_out | {name: pool},
-    )
-    steps[f"{name} scores"] = scores(spec, PROXY, steps[f"reward_{PROXY}"], texts, {name: pool})
-    if name in steps:  # an extrapolation is no policy with weights of its own
-        steps[f"{name} densities"] = densities(spec, name, steps[name], pool, judged, texts)
+def _measured(builder: Builder, name: str) -> dict[str, Step]:
+    """Return what is measured of an arm's responses: judge, proxy, KL, and both laws where it has weights."""
+    texts = {"demonstrations": builder.texts.held_out}
+    pool = _pool(builder, name)
+    judged = builder.once(f"{name} judged", lambda: world_verdicts(builder, texts | {name: pool}))
+    proxy = reward_model(builder, PROXY)
+    measured = {
+        f"{name} judged": judged,
+        f"{name} scores": builder.once(f"{name} scores", lambda: scores(builder, PROXY, proxy, {name: pool})),
+        f"{name} kls": pool if _is_extrapolation(ARMS[name]) else _kls(builder, name, pool),
+    }
+    if not _is_extrapolation(ARMS[name]):
+        made, role = arm_policy(builder, name), f"{name} densities"
+        measured[role] = builder.once(role, lambda: densities(builder, name, made, judged))
+    return measured
 
 
-def _optimum(spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step]) -> Step:
+def _is_extrapolation(arm: Arm) -> bool:
+    """Tell whether an arm has no weights of its own: it tilts those of two policies as it draws."""
+    return isinstance(arm, ExtrapolationArm)
+
+
+def _pool(builder: Builder, name: str) -> Step:
+    """Return an arm's responses to test prompts."""
+    arm, draws = ARMS[name], _settings(builder).draws
+    if isinstance(arm, ExtrapolationArm):
+        settings = {"source": name, "draws": draws, "exponent": arm.exponent}
+        inputs = {"policy": arm_policy(builder, arm.start), "origin": pi_init(builder)}
+        return builder.once(f"{name} pool", lambda: builder.reading("extrapolation", settings, inputs))
+    settings = {"source": name, "draws": draws, "purpose": "test"}
+    inputs = {"policy": arm_policy(builder, name)}
+    return builder.once(f"{name} pool", lambda: builder.reading("samples", settings, inputs))
+
+
+def _kls(builder: Builder, name: str, pool: Step) -> Step:
+    """Return the KL of a policy's responses to pi_SFT."""
+    inputs = {"policy": arm_policy(builder, name), "reference": pi_sft(builder), "samples": pool}
+    return builder.once(f"{name} kls", lambda: builder.reading("response_kls", {}, inputs, seeded=False))
+
+
+def _of_first_policies(builder: Builder, judged: Step) -> dict[str, Step]:
+    """Return the same measures of pi_init and pi_SFT, which arms stand beside."""
+    measured = dict[str, Step]()
+    for name in ("pi_init", "pi_sft"):
+        measured |= {
+            f"{name} judged": judged,
+            f"{name} scores": builder.steps[f"scores_{PROXY}"],
+            f"{name} kls": _kls(builder, name, judged.inputs[name]),
+            f"{name} densities": policy_densities(builder, name, judged),
+        }
+    return measured
+
+
+def _optimum(builder: Builder) -> Step:
     """Return demonstrations to test prompts, many to each, with densities under pi_init and their own law."""
-    world = world_settings(spec, "held_out_demonstrations")
-    settings = {"world": world, "per_prompt": OPTIMUM_DRAWS, "seed": seed}
-    many = replace(
-        texts, held_out=Step("held_out", "afd_study.study.steps.texts:held_out_demonstrations", settings)
-    )
-    read = {"prompts": texts.prompts, "demonstrations": many.held_out, "pi_init": steps["pool_init"]}
-    verdicts = Step(
-        "judged", "afd_study.study.steps.outcomes:judged", {"world": world_settings(spec, "judge")}, read
-    )
-    return densities(spec, "pi_init", steps["pi_init"], steps["pool_init"], verdicts, many)
-
-
-def _kls(name: str, pool: str, spec: StudySpec, texts: Texts, steps: dict[str, Step]) -> Step:
-    inputs = {
-        "policy": steps[name], "reference": steps["pi_sft"], "samples": steps[pool],
-        "tokenizers": texts.tokenizers, "prompts": texts.prompts,
-    }  # fmt: skip
-    return Step(
-        "kls", "afd_study.study.steps.arms:kls", {"sampling": training_sampling(spec)}, inputs, weight=2
-    )
+    world = builder.world("held_out_demonstrations")
+    settings = {"world": world, "per_prompt": OPTIMUM_DRAWS, "seed": builder.seed}
+    texts = {
+        "demonstrations": step("held_out_demonstrations", settings),
+        "pi_init": pool_init(builder),
+    }
+    return densities(builder, "pi_init", pi_init(builder), world_verdicts(builder, texts))

@@ -3,99 +3,136 @@
 from collections.abc import Mapping
 
 from afd_study.methods.reward_data import REWARD_DATA
-from afd_study.study.pipeline.policies import (
-    training_sampling,
-)
-from afd_study.study.pipeline.rewards import _judge, scores
-from afd_study.study.pipeline.texts import Texts, world_settings
-from afd_study.study.spec import StudySpec
+from afd_study.study.pipeline.builder import Builder
+from afd_study.study.pipeline.policies import init_logprobs, policy, pool, pool_init
+from afd_study.study.pipeline.rewards import fitted_judge, reward_model, scores
+from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
-from afd_study.worlds.controlled import GOOD, ControlledSpec
+from afd_study.worlds.controlled import GOOD
 
 
-def densities(spec: StudySpec, source: str, policy: Step, pool: Step, judged: Step, texts: Texts) -> Step:
-    """Return the step that gives a policy's samples and demonstrations their densities under both laws."""
+def verdicts(builder: Builder) -> Step | None:
+    """Return the judge's verdicts on all test texts, None without one: the world's, fitted or published."""
+    spec, texts = builder.spec, builder.texts
+    tested = {"pi_sft": pool(builder), "pi_init": pool_init(builder)}
+    everything = {**tested, "demonstrations": texts.held_out_shown}
+    if builder.controlled:
+        plain = {"demonstrations": texts.held_out, **tested}
+        return builder.once("judged", lambda: world_verdicts(builder, plain))
+    if spec.judge is not None:
+        judge = fitted_judge(builder)
+        return builder.once("judge_scores", lambda: scores(builder, "judge", judge, everything))
+    if spec.judge_model is not None:
+        settings, inputs = {"judge": spec.judge_model}, {"prompts": texts.prompts, **everything}
+        return builder.once("published_judge", lambda: step("published_verdicts", settings, inputs))
+    return None
+
+
+def world_verdicts(builder: Builder, texts: Mapping[str, Step]) -> Step:
+    """Return the step in which a controlled world's judge scores texts of some sources."""
+    return step("verdicts", {"world": builder.world("judge")}, {"prompts": builder.texts.prompts, **texts})
+
+
+def reward_scores(builder: Builder) -> dict[str, Step]:
+    """Return every reward model's scores of test texts.
+
+    Demonstrations are scored by a step of their own: their marks must not have all samples scored again.
+    """
+    tested = {"pi_sft": pool(builder), "pi_init": pool_init(builder)}
+    shown = {"demonstrations": builder.texts.held_out_shown}
+    found = dict[str, Step]()
+    for kind in builder.spec.reward.kinds:
+        found[kind] = _scores_of(builder, f"scores_{kind}", kind, tested)
+        found[f"{kind}_shown"] = _scores_of(builder, f"shown_{kind}", kind, shown)
+    return found
+
+
+def _scores_of(builder: Builder, role: str, kind: str, texts: Mapping[str, Step]) -> Step:
+    model = reward_model(builder, kind)
+    return builder.once(role, lambda: scores(builder, kind, model, texts))
+
+
+def outcomes(builder: Builder, judged: Step) -> Step:
+    """Return the step that judges every selection rule at every n."""
+    spec = builder.spec
     settings = {
-        "world": world_settings(spec, "demonstrator_law"),
-        "source": source,
-        "sampling": training_sampling(spec),
+        "task": builder.task,
+        "seed": builder.seed,
+        "sampling": spec.sampling,
+        "scorers": {kind: REWARD_DATA[kind] for kind in spec.reward.kinds},
+    }
+    inputs = {"pool": pool(builder), "init_logprobs": init_logprobs(builder), "judged": judged}
+    return builder.once("outcomes", lambda: step("outcomes", settings, inputs | reward_scores(builder)))
+
+
+def densities(builder: Builder, source: str, made: Step, judged: Step) -> Step:
+    """Return the step that gives a policy's samples and demonstrations their densities under both laws.
+
+    `judged` are verdicts on the samples (its input of the source's name) and on demonstrations.
+    """
+    settings = {"world": builder.world("demonstrator_law"), "source": source}
+    inputs = {
+        "policy": made,
+        "samples": judged.inputs[source],
+        "judged": judged,
+        "held_out": judged.inputs["demonstrations"],
+    }
+    return builder.reading("densities", settings, inputs, seeded=False)
+
+
+def coverage(builder: Builder, judged: Step) -> Step:
+    """Return covering and seeking of both policies, by the exact law of the demonstrators."""
+    settings = {"task": builder.task, "seed": builder.seed, "good": GOOD}
+    inputs = {name: policy_densities(builder, name, judged) for name in ("pi_init", "pi_sft")}
+    return builder.once("coverage", lambda: step("coverage", settings, inputs))
+
+
+def policy_densities(builder: Builder, name: str, judged: Step) -> Step:
+    """Return the densities of pi_init's or pi_SFT's samples."""
+    made = policy(builder, name)
+    return builder.once(f"densities_{name}", lambda: densities(builder, name, made, judged))
+
+
+def edits(builder: Builder) -> Step:
+    """Return the step that edits samples of pi_SFT in one thing each."""
+    settings = {"world": builder.world("judge") if builder.controlled else None, "seed": builder.seed}
+    inputs = {"pool": pool(builder), "prompts": builder.texts.prompts}
+    return builder.once("edits", lambda: step("edits", settings, inputs))
+
+
+def _edited(builder: Builder) -> dict[str, Step]:
+    """Return the scores of edited samples by every reward model, and by a judge that is a model."""
+    models = {kind: reward_model(builder, kind) for kind in builder.spec.reward.kinds}
+    if builder.spec.judge is not None:
+        models["judge"] = fitted_judge(builder)
+    found = {}
+    for scorer, model in models.items():
+        inputs = {"reward_model": model, "edits": edits(builder)}
+        found[f"edited_{scorer}"] = builder.reading("edit_scores", {"scorer": scorer}, inputs, seeded=False)
+    if builder.spec.judge_model is not None:
+        inputs = {"edits": edits(builder), "prompts": builder.texts.prompts}
+        settings = {"judge": builder.spec.judge_model}
+        found["edited_judge"] = step("published_edit_scores", settings, inputs)
+    return found
+
+
+def probes(builder: Builder, judged: Step) -> Step:
+    """Return what reward models have learned: on samples, on edited samples, against exact log ratios."""
+    settings = {
+        "task": builder.task,
+        "seed": builder.seed,
+        "world": builder.world("judge") if builder.controlled else None,
+        "data": {kind: REWARD_DATA[kind] for kind in builder.spec.reward.kinds},
     }
     inputs = {
-        "policy": policy, "samples": pool, "judged": judged, "held_out": texts.held_out,
-        "tokenizers": texts.tokenizers, "prompts": texts.prompts,
-    }  # fmt: skip
-    return Step("densities", "afd_study.study.steps.coverage:densities", settings, inputs, weight=4)
-
-
-def _verdicts(
-    spec: StudySpec, seed: int, texts: Texts, steps: dict[str, Step], tested: Mapping[str, Step]
-) -> Step | None:
-    """Add what the judge says of all test texts, and return it: the world's, a fitted or a published one."""
-    if isinstance(spec.world, ControlledSpec):
-        name, asked = "judged", {"prompts": texts.prompts, "demonstrations": texts.held_out, **tested}
-        steps[name] = Step(
-            "judged", "afd_study.study.steps.outcomes:judged", {"world": world_settings(spec, "judge")}, asked
-        )
-        return steps[name]
-    everything = {**tested, "demonstrations": texts.held_out_shown}
-    if spec.judge is not None:
-        name, steps["judge"] = "judge_scores", _judge(spec, spec.judge, seed, texts, steps)
-        steps[name] = scores(spec, "judge", steps["judge"], texts, everything)
-    elif spec.judge_model is not None:
-        name, asked = "published_judge", {"prompts": texts.prompts, **everything}
-        steps[name] = Step(
-            name, "afd_study.study.steps.published:judged", {"judge": spec.judge_model}, asked, weight=20
-        )
-    else:
-        return None
-    return steps[name]
-
-
-def _covering(spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str, Step]) -> None:
-    """Add covering and seeking of both policies, by the exact law of the demonstrators."""
-    for policy, pool in (("pi_init", "pool_init"), ("pi_sft", "pool")):
-        laws = densities(spec, policy, steps[policy], steps[pool], steps["judged"], texts)
-        steps[f"densities_{policy}"] = laws
-    measured = {policy: steps[f"densities_{policy}"] for policy in ("pi_init", "pi_sft")}
-    settings = {"task": task, "seed": seed, "good": GOOD}
-    steps["coverage"] = Step(
-        "coverage", "afd_study.study.steps.coverage:coverage", settings, measured, weight=3
-    )
-
-
-def _probes(
-    spec: StudySpec, task: str, seed: int, texts: Texts, steps: dict[str, Step], verdicts: Step
-) -> None:
-    """Add what reward models have learned: on samples, on edited samples, against exact log ratios."""
-    world = world_settings(spec, "judge") if "judged" in steps else None
-    shared = {"prompts": texts.prompts}
-    steps["edits"] = Step(
-        "edits",
-        "afd_study.study.steps.probes:edits",
-        {"world": world, "seed": seed},
-        {"pool": steps["pool"], **shared},
-    )
-    models = {kind: steps[f"reward_{kind}"] for kind in spec.reward.kinds}
-    if "judge" in steps:
-        models["judge"] = steps["judge"]
-    asked = {}
-    for scorer, model in models.items():
-        asked[f"edited_{scorer}"] = Step(
-            "edit_scores", "afd_study.study.steps.probes:edit_scores",
-            {"scorer": scorer, "sampling": training_sampling(spec)},
-            {"reward_model": model, "tokenizers": texts.tokenizers, "edits": steps["edits"], **shared},
-        )  # fmt: skip
-    if spec.judge_model is not None:
-        asked["edited_judge"] = Step(
-            "edit_scores", "afd_study.study.steps.published:judged_edits", {"judge": spec.judge_model},
-            {"edits": steps["edits"], **shared},
-        )  # fmt: skip
-    data = {kind: REWARD_DATA[kind] for kind in spec.reward.kinds}
-    inputs = {name: steps[name] for name in ("pool", "pool_init", "init_logprobs", "outcomes", "edits")}
-    inputs |= {"shown": texts.held_out_shown, "judged": verdicts}
-    if "densities_pi_sft" in steps:
-        inputs["densities"] = steps["densities_pi_sft"]
-    settings = {"task": task, "seed": seed, "world": world, "data": data}
-    steps["probes"] = Step(
-        "probes", "afd_study.study.steps.probes:probes", settings, inputs | asked, weight=8
-    )
+        "pool": pool(builder),
+        "pool_init": pool_init(builder),
+        "init_logprobs": init_logprobs(builder),
+        "outcomes": outcomes(builder, judged),
+        "edits": edits(builder),
+        "shown": builder.texts.held_out_shown,
+        "judged": judged,
+    }
+    if "densities_pi_sft" in builder.steps:
+        inputs["densities"] = builder.steps["densities_pi_sft"]
+    return builder.once("probes", lambda: step("probes", settings, inputs | _edited(builder)))

@@ -4,32 +4,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from afd_study.methods.reward_data import REWARD_DATA
-from afd_study.study.pipeline.arms import add_arms
-from afd_study.study.pipeline.measures import _covering, _probes, _verdicts
-from afd_study.study.pipeline.policies import (
-    _samples,
-    pi_init,
-    pi_sft,
-)
-from afd_study.study.pipeline.rewards import _preferences, _scored
-from afd_study.study.pipeline.texts import controlled_texts, corpus_texts
+from afd_study.study.pipeline.arms import arms
+from afd_study.study.pipeline.builder import Builder
+from afd_study.study.pipeline.measures import coverage, outcomes, probes, reward_scores, verdicts
+from afd_study.study.pipeline.policies import init_logprobs, pi_init, pi_sft, policy, pool, training_samples
+from afd_study.study.pipeline.rewards import preferences
+from afd_study.study.pipeline.texts import texts
 from afd_study.study.spec import StudySpec
+from afd_study.study.steps import STEPS, step
 from afd_study.study.workflow.step import Step
-from afd_study.worlds.controlled import ControlledSpec
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps of a study at one seed, by what they make, and which step holds which table."""
+    """All steps of a study at one seed, by role."""
 
     steps: Mapping[str, Step]
 
-    def step(self, name: str) -> Step:
-        """Return a step by name."""
-        return self.steps[name]
+    def step(self, role: str) -> Step:
+        """Return the step of a role."""
+        return self.steps[role]
 
 
-# table -> the step that holds it (and the name that it has there)
+_BY_ROLE = ("outcomes", "coverage", "arms", "probes")
 TABLES: dict[str, tuple[str, str]] = {
     "prompts": ("prompts", "prompts"),
     "demonstrations": ("shown", "demonstrations"),
@@ -41,59 +38,45 @@ TABLES: dict[str, tuple[str, str]] = {
     "preferences": ("preferences", "preferences"),
     "judge_accuracy": ("judge", "judge_accuracy"),
     "judge_reading": ("published_judge", "judge_reading"),
-    "left_out": ("fitting", "left_out"),
+    "left_out": ("short_prompts", "left_out"),
     "all_scores": ("scored", "scores"),
-} | {
-    name: (step, name)
-    for step, names in {
-        "outcomes": ("scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination"),
-        "coverage": ("coverage", "distinct_good"),
-        "arms": ("arms", "drift"),
-        "probes": (
-            "regression",
-            "rank_correlations",
-            "conditional_auc",
-            "calibration",
-            "calibration_curve",
-            "edit_effects",
-            "remedies",
-        ),
-    }.items()
-    for name in names
-}
+} | {table: (role, table) for role in _BY_ROLE for table in STEPS[role].tables}
+"""Table of a study -> the role of the step that holds it, and the name that it has there."""
 
 
 def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
     """Lay out every step of the study. Nothing is run; data on disk are read to tell whether they changed."""
-    steps: dict[str, Step] = {}
-    controlled = isinstance(spec.world, ControlledSpec)
-    texts = controlled_texts(spec, seed) if controlled else corpus_texts(spec, steps)
-    steps |= {"prompts": texts.prompts, "shown": texts.shown, "held_out": texts.held_out}
-    steps["pi_init"] = pi_init(spec, seed, texts, texts.pretraining)
-    steps["pi_sft"] = pi_sft(spec, seed, texts, steps["pi_init"])
-    _samples(spec, seed, texts, steps)
-    tested = {"pi_sft": steps["pool"], "pi_init": steps["pool_init"]}
-    labelled = any(REWARD_DATA[kind].high == "preferred" for kind in spec.reward.kinds)
-    if labelled or (spec.arms is not None and spec.arms.names):
-        steps["preferences"] = _preferences(spec, seed, steps, texts)
-    verdicts = _verdicts(spec, seed, texts, steps, tested)
-    scored = _scored(spec, seed, texts, steps, tested)
-    pooled = {name: steps[name] for name in ("pool", "init_logprobs")}
-    if verdicts is not None:
-        pooled["judged"] = verdicts
-        settings = {
-            "task": task,
-            "seed": seed,
-            "sampling": spec.sampling,
-            "scorers": {kind: REWARD_DATA[kind] for kind in spec.reward.kinds},
-        }
-        steps["outcomes"] = Step(
-            "outcomes", "afd_study.study.steps.outcomes:outcomes", settings, pooled | scored, weight=6
-        )
-        if controlled and spec.sampling.temperature == 1:  # else samples are of another law than the policy's
-            _covering(spec, task, seed, texts, steps)
-        _probes(spec, task, seed, texts, steps, verdicts)
-        add_arms(spec, task, seed, texts, steps)
-    else:
-        steps["scored"] = Step("scored", "afd_study.study.steps.outcomes:all_scores", {}, pooled | scored)
-    return Plan(steps)
+    start = texts(spec, seed)
+    builder = Builder(spec, task, seed, start, start.roles())
+    pi_init(builder)
+    pi_sft(builder)
+    for name in ("pi_init", "pi_sft", *_further_policies(builder)):
+        training_samples(builder, name, policy(builder, name))
+    if _labelled(spec):
+        preferences(builder)
+    judged = verdicts(builder)
+    if judged is None:
+        inputs = {"pool": pool(builder), "init_logprobs": init_logprobs(builder), **reward_scores(builder)}
+        builder.once("scored", lambda: step("all_scores", {}, inputs))
+        return Plan(builder.steps)
+    outcomes(builder, judged)
+    if (
+        builder.controlled and spec.sampling.temperature == 1
+    ):  # else samples are of another law than the policy's
+        coverage(builder, judged)
+    probes(builder, judged)
+    if spec.arms is not None and spec.arms.names:
+        arms(builder, judged)
+    return Plan(builder.steps)
+
+
+def _further_policies(builder: Builder) -> list[str]:
+    """Return the spec's further policies that some reward model learns from."""
+    sources = {side for kind in builder.spec.reward.kinds for side in REWARD_DATA[kind][:2]}
+    return [name for name in builder.spec.policies if name in sources]
+
+
+def _labelled(spec: StudySpec) -> bool:
+    """Tell whether anything learns from preferences."""
+    kinds = any(REWARD_DATA[kind].high == "preferred" for kind in spec.reward.kinds)
+    return kinds or (spec.arms is not None and bool(spec.arms.names))

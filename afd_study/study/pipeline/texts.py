@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from afd_study.models.specs import ModelSpec
 from afd_study.study.spec import StudySpec
+from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
 from afd_study.worlds import hh_rlhf, own_data
-from afd_study.worlds.controlled import DEPENDS
+from afd_study.worlds.controlled import DEPENDS, ControlledSpec
 from afd_study.worlds.reading import digest
+
+CORPORA = {"hh_rlhf": hh_rlhf, "own_data": own_data}
 
 
 @dataclass(frozen=True)
@@ -23,89 +27,102 @@ class Texts:
     held_out: Step  # demonstrations for test prompts
     held_out_shown: Step
     whole: bool  # pretraining reads prompts too
+    corpus: Step | None = None  # a data set as it lies on disk
+    short_prompts: Step | None = None  # the same without prompts that are too long, where these are left out
+    judge_pretraining: Step | None = None  # what the body of a fitted judge is pretrained on
+
+    def roles(self) -> dict[str, Step]:
+        """Return the steps that a study shows tables of, by role."""
+        steps = {
+            "prompts": self.prompts,
+            "shown": self.shown,
+            "held_out": self.held_out,
+            "corpus": self.corpus,
+            "short_prompts": self.short_prompts,
+            "judge_pretraining": self.judge_pretraining,
+        }
+        return {role: each for role, each in steps.items() if each is not None}
+
+
+def texts(spec: StudySpec, seed: int) -> Texts:
+    """Return the steps that make a study's texts. Data on disk are read to tell whether they changed."""
+    return controlled_texts(spec, seed) if isinstance(spec.world, ControlledSpec) else corpus_texts(spec)
 
 
 def world_settings(spec: StudySpec, table: str) -> dict[str, Any]:
-    """Return the knobs of a controlled world that a table depends on, and no others."""
+    """Return the settings of a controlled world that a table depends on, and no others."""
     return spec.world.model_dump(mode="json", include=set(DEPENDS[table]))
 
 
-def bare_model(spec: StudySpec) -> Any:
+def bare_model(spec: StudySpec) -> ModelSpec:
     """Return the policy's model without its adapters, which only fine-tuning sees."""
     return spec.policy.model_copy(update={"lora": None})
 
 
-def _named(spec: StudySpec) -> Any:
+def _tokenizer_model(spec: StudySpec) -> ModelSpec:
     """Return what a tokenizer depends on: which published model, and nothing of one from scratch."""
-    return bare_model(spec) if spec.policy.name_or_path else type(spec.policy)()
+    return bare_model(spec) if spec.policy.name_or_path else ModelSpec()
 
 
 def controlled_texts(spec: StudySpec, seed: int) -> Texts:
     """Return the steps that draw a controlled world's texts."""
 
-    def table(name: str, weight: float = 1) -> Step:
-        settings = {"table": name, "world": world_settings(spec, name), "seed": seed}
-        return Step(name, "afd_study.study.steps.texts:world_table", settings, weight=weight)
+    def drawn(name: str, **settings: Any) -> Step:
+        return step(name, {"world": world_settings(spec, name), "seed": seed, **settings})
 
     def marked(plain: Step) -> Step:
         settings = {"world": world_settings(spec, "marked"), "seed": seed}
-        return Step("marked", "afd_study.study.steps.texts:marked", settings, {"demonstrations": plain})
+        return step("marked_demonstrations", settings, {"demonstrations": plain})
 
-    tokenizers = Step(
-        "tokenizers",
-        "afd_study.study.steps.texts:tokenizers",
-        {"world": world_settings(spec, "vocabulary"), "model": _named(spec), "vocabulary": 0},
-    )
-    demonstrations = table("demonstrations")
-    per_prompt = {"per_prompt": spec.sampling.demonstrations, "seed": seed}
-    held_out = Step(
-        "held_out",
-        "afd_study.study.steps.texts:held_out_demonstrations",
-        {"world": world_settings(spec, "held_out_demonstrations"), **per_prompt},
-    )
+    demonstrations = drawn("demonstrations")
+    held_out = drawn("held_out_demonstrations", per_prompt=spec.sampling.demonstrations)
+    vocabulary = {"world": world_settings(spec, "vocabulary"), "model": _tokenizer_model(spec)}
     return Texts(
-        prompts=table("prompts"), tokenizers=tokenizers, pretraining=table("pretraining", 8), whole=False,
-        demonstrations=demonstrations, shown=marked(demonstrations),
-        held_out=held_out, held_out_shown=marked(held_out),
-    )  # fmt: skip
+        prompts=drawn("prompts"),
+        tokenizers=step("tokenizers", {**vocabulary, "vocabulary": 0}),
+        pretraining=drawn("pretraining"),
+        demonstrations=demonstrations,
+        shown=marked(demonstrations),
+        held_out=held_out,
+        held_out_shown=marked(held_out),
+        whole=False,
+    )
 
 
-def corpus_texts(spec: StudySpec, steps: dict[str, Step]) -> Texts:
-    """Return the steps that read a data set's texts; those of its judge are added to `steps`."""
-    module: Any = {"hh_rlhf": hh_rlhf, "own_data": own_data}[spec.world.name]
+def corpus_texts(spec: StudySpec) -> Texts:
+    """Return the steps that read a data set's texts."""
     files = {name: value for name, value in dict(spec.world).items() if isinstance(value, Path)}
     settings = {
         "world": spec.world.model_dump(mode="json", exclude=set(files)),
-        "digest": digest(module.files(spec.world)),
+        "digest": digest(CORPORA[spec.world.name].files(spec.world)),
         "judge_share": spec.judge_share,
     }
     # a data set is keyed by what it holds, wherever it lies
     places = {"files": {name: str(path.resolve()) for name, path in files.items()}}
-    corpus = Step("corpus", "afd_study.study.steps.texts:corpus", settings, places=places)
-
-    def texts(kind: str, part: str = "policy") -> Step:
-        return Step(
-            f"corpus_{kind}",
-            "afd_study.study.steps.texts:corpus_texts",
-            {"part": part, "kind": kind},
-            {"corpus": corpus},
-        )
-
-    tokenizers = Step(
-        "tokenizers", "afd_study.study.steps.texts:tokenizers",
-        {"world": None, "model": _named(spec), "vocabulary": spec.vocabulary},
-        {"prompts": corpus, "texts": texts("pretraining")},
-    )  # fmt: skip
-    steps["corpus"] = corpus
+    whole = step("corpus", settings, places=places)
+    vocabulary = {"world": None, "model": _tokenizer_model(spec), "vocabulary": spec.vocabulary}
+    own_words = {"prompts": whole, "texts": _part(whole, "pretraining")}
+    tokenizers = step("tokenizers", vocabulary, own_words)
+    short = None
     if spec.sampling.long_prompts == "leave_out":
         bound = {"max_prompt_tokens": spec.sampling.max_prompt_tokens}
-        inputs = {"corpus": corpus, "tokenizers": tokenizers}
-        corpus = steps["fitting"] = Step("fitting", "afd_study.study.steps.published:fitting", bound, inputs)
-    if spec.judge is not None:
-        steps["judge_pretraining"] = texts("pretraining", "judge")
-    demonstrations, held_out = texts("demonstrations"), texts("held_out")
+        short = step("short_prompts", bound, {"corpus": whole, "tokenizers": tokenizers})
+    corpus = short or whole
+    demonstrations, held_out = _part(corpus, "demonstrations"), _part(corpus, "held_out")
     return Texts(
-        prompts=corpus, tokenizers=tokenizers, pretraining=texts("pretraining"),
-        demonstrations=demonstrations, shown=demonstrations,
-        held_out=held_out, held_out_shown=held_out, whole=True,
-    )  # fmt: skip
+        prompts=corpus,
+        tokenizers=tokenizers,
+        pretraining=_part(corpus, "pretraining"),
+        demonstrations=demonstrations,
+        shown=demonstrations,
+        held_out=held_out,
+        held_out_shown=held_out,
+        whole=True,
+        corpus=whole,
+        short_prompts=short,
+        judge_pretraining=None if spec.judge is None else _part(corpus, "pretraining", "judge"),
+    )
+
+
+def _part(corpus: Step, kind: str, part: str = "policy") -> Step:
+    return step("corpus_texts", {"part": part, "kind": kind}, {"corpus": corpus})

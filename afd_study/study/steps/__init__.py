@@ -1,1 +1,96 @@
-"""The functions that a study runs: each reads its inputs' folders and writes its own."""
+"""The functions that a study runs: each reads its inputs' folders and writes its own.
+
+`STEPS` says what each one is, and is the only place that does: the wiring (`study.pipeline`), the tables that
+a study has, the forecast, the costs and the dry run read it. A step's function bears the step's name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from afd_study.errors import unknown_name
+from afd_study.study.workflow.step import Step, StepKind
+
+# work: training, drawing, scoring (one number a text), logprobs (next-token laws), judging (by a published
+# judge), unknown (through a model, by no rule of the forecast), none
+_TABLES_OF_PROBES = (
+    "regression", "rank_correlations", "conditional_auc", "calibration", "calibration_curve", "edit_effects",
+    "remedies",
+)  # fmt: skip
+_TABLES_OF_OUTCOMES = ("scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination")
+STEPS: Mapping[str, StepKind] = {
+    # texts of a controlled world
+    "prompts": StepKind("texts:prompts", ("prompts",)),
+    "demonstrations": StepKind("texts:demonstrations", ("demonstrations",)),
+    "pretraining": StepKind("texts:pretraining", ("demonstrations",), seconds=8),
+    "held_out_demonstrations": StepKind("texts:held_out_demonstrations", ("demonstrations",)),
+    "marked_demonstrations": StepKind("texts:marked_demonstrations", ("demonstrations",)),
+    # texts of a data set
+    "corpus": StepKind("texts:corpus", ("prompts", "demonstrations", "preferences", "report")),
+    "corpus_texts": StepKind("texts:corpus_texts", ("demonstrations",)),
+    "corpus_preferences": StepKind("texts:corpus_preferences", ("preferences", "demonstrations")),
+    "short_prompts": StepKind(
+        "published:short_prompts", ("prompts", "demonstrations", "preferences", "left_out")
+    ),
+    "tokenizers": StepKind("texts:tokenizers"),
+    # policies and their responses
+    "pi_init": StepKind("policies:pi_init", ("evaluations",), "training", seconds=60),
+    "pi_sft": StepKind("policies:pi_sft", ("evaluations",), "training", seconds=8),
+    "matched_sft": StepKind("matched_sft:matched_sft", ("evaluations", "matching"), "unknown", seconds=30),
+    "samples": StepKind("policies:samples", ("samples",), "drawing", ("demonstrations",), seconds=6),
+    "logprobs": StepKind("policies:logprobs", ("logprobs",), "logprobs", seconds=3),
+    # preferences and reward models
+    "judged_preferences": StepKind("preferences:judged_preferences", ("preferences",), seconds=2),
+    "chosen_preferences": StepKind("preferences:chosen_preferences", ("preferences", "demonstrations")),
+    "fitted_judge": StepKind(
+        "preferences:fitted_judge", ("evaluations", "judge_accuracy"), "training", seconds=30
+    ),
+    "reward_model": StepKind(
+        "reward_models:reward_model",
+        ("evaluations", "reward_model"),
+        "training",
+        ("demonstrations",),
+        seconds=15,
+    ),
+    "scores": StepKind("reward_models:scores", ("scores",), "scoring", seconds=5),
+    # what the judge says, and how rules of selection fare
+    "verdicts": StepKind("outcomes:verdicts", ("components", "scores")),
+    "published_verdicts": StepKind(
+        "published:published_verdicts", ("scores", "judge_reading"), "judging", seconds=20
+    ),
+    "outcomes": StepKind("outcomes:outcomes", _TABLES_OF_OUTCOMES, seconds=6),
+    "all_scores": StepKind("outcomes:all_scores", ("scores",)),
+    # covering, seeking, and what reward models have learned
+    "densities": StepKind("coverage:densities", ("densities",), "logprobs", seconds=4),
+    "coverage": StepKind("coverage:coverage", ("coverage", "distinct_good"), seconds=3),
+    "edits": StepKind("probes:edits", ("edits",)),
+    "edit_scores": StepKind("probes:edit_scores", ("edit_scores",), "scoring"),
+    "published_edit_scores": StepKind("published:published_edit_scores", ("edit_scores",), "judging"),
+    "probes": StepKind("probes:probes", _TABLES_OF_PROBES, seconds=8),
+    # policies beyond picking
+    "chosen_responses": StepKind("arms:chosen_responses", ("demonstrations",)),
+    "best_responses": StepKind("arms:best_responses", ("demonstrations",)),
+    "direct_policy": StepKind(
+        "arms:direct_policy", ("history",), "training", ("demonstrations",), seconds=12
+    ),
+    "gradient_policy": StepKind("arms:gradient_policy", ("trajectory",), "unknown", seconds=40),
+    "adversarial_policy": StepKind("adversarial:adversarial_policy", ("trajectory",), "unknown", seconds=40),
+    "extrapolation": StepKind("arms:extrapolation", ("samples", "kls"), "unknown", seconds=4),
+    "response_kls": StepKind("arms:response_kls", ("kls",), "unknown", seconds=2),
+    "arms": StepKind("arms:arms", ("arms", "drift"), seconds=3),
+}
+"""Name of a step -> what it is."""
+
+
+def step(
+    name: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, Step] | None = None,
+    *,
+    places: Mapping[str, Any] | None = None,
+    loads: tuple[str, ...] = (),
+) -> Step:
+    """Return a step of STEPS; SpecError with the nearest name for one that is not in the table."""
+    if name not in STEPS:
+        raise unknown_name("step", name, STEPS)
+    kind, function = STEPS[name], f"{__name__}.{STEPS[name].function}"
+    return Step(name, function, settings, inputs or {}, places or {}, weight=kind.seconds, loads=loads)

@@ -5,79 +5,96 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from afd_study.methods.adversarial import imitate
 from afd_study.methods.specs import AdversarialSpec
 from afd_study.models.batches import Example
 from afd_study.models.policy import context_length, device, load_policy, n_parameters, save_policy
 from afd_study.models.reward import on_backbone
-from afd_study.models.specs import SamplingSpec
-from afd_study.models.tokenizers import load_tokenizer
-from afd_study.study.steps.encoding import encoded_prompts, examples_from, spoken_words
-from afd_study.study.steps.texts import open_world
-from afd_study.study.workflow.context import Context, derived_seed
+from afd_study.study.steps.encoding import CommonInputs, spoken_words
+from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.tables import read_table, write_table
+from afd_study.worlds.controlled import open_world
 
 
-def imitated(
-    out: Path, context: Context, *, name: str, spec: AdversarialSpec, world: dict[str, Any] | None,
-    sampling: SamplingSpec, seed: int, policy: Path, tokenizers: Path, prompts: Path, demonstrations: Path,
-) -> None:  # fmt: skip
+def adversarial_policy(
+    out: Path,
+    context: Context,
+    *,
+    common: CommonInputs,
+    name: str,
+    training: AdversarialSpec,
+    policy: Path,
+    demonstrations: Path,
+    world: Mapping[str, Any] | None = None,
+) -> None:
     """Train a policy until its samples pass for demonstrations: table `trajectory`.
 
     With `world` the logit is the exact one, from the demonstrators' law (without marks); else a discriminator
     that starts from the policy's own body learns it from the demonstrations, marks included where they have
-    them.
+    them. All weights of both players are trained.
     """
-    tokenizer, reader = (load_tokenizer(tokenizers / each) for each in ("policy", "reader"))
-    lm, asked = load_policy(policy), read_table(prompts, "prompts")
-    shown = examples_from(
-        read_table(demonstrations, "demonstrations"), asked, reader, sampling, context=context_length(lm)
-    )
-    ids = encoded_prompts(asked, tokenizer, sampling)
-    parts = dict(iter(shown.groupby("split")))
-    by_prompt = {str(prompt): tuple(rows["example"]) for prompt, rows in parts["train"].groupby("prompt_id")}
-    names = {"train": sorted(by_prompt), "validation": sorted(parts["validation"]["prompt_id"].unique())}
-    trained, validation = ({each: ids[each] for each in names[part]} for part in names)
-    known = None if world is None else _law(world, asked, ids, tokenizer)
+    lm, reader = load_policy(policy), common.reader_tokenizer
+    table = read_table(demonstrations, "demonstrations")
+    rows = common.examples(table, reader, context=context_length(lm))
+    parts = dict(iter(rows.groupby("split")))
+    by_prompt = {str(prompt): tuple(part["example"]) for prompt, part in parts["train"].groupby("prompt_id")}
+    ids = common.prompt_ids(common.prompt_table)
+    validation_prompts = sorted(parts["validation"]["prompt_id"].unique())
+    prompts = {prompt: ids[prompt] for prompt in sorted(by_prompt)}
+    log_demo = None if world is None else _law(world, common, ids)
     lm, path = imitate(
-        lm, trained, by_prompt, validation=validation,
+        lm,
+        prompts,
+        by_prompt,
+        validation={prompt: ids[prompt] for prompt in validation_prompts},
         validation_demonstrations=list(parts["validation"]["example"]),
-        discriminator=on_backbone(load_policy(policy), reader).to(device()) if known is None else None,
-        true_log_demo=known, spec=spec, seed=derived_seed(seed, "arm", name),
-        eos_id=tokenizer.eos_token_id, max_new_tokens=sampling.max_new_tokens, workspace=context.workspace,
-        progress=context.steps(spec.policy.steps),
-    )  # fmt: skip
+        discriminator=on_backbone(load_policy(policy), reader).to(device()) if log_demo is None else None,
+        true_log_demo=log_demo,
+        spec=training,
+        seed=common.derived_seed("arm", name),
+        eos_id=common.policy_tokenizer.eos_token_id,
+        max_new_tokens=common.sampling.max_new_tokens,
+        workspace=context.workspace,
+        progress=context.steps(training.policy.steps),
+    )
     save_policy(lm, out)
     write_table(out, "trajectory", path)
-    prompt = float(np.mean([len(each) for each in trained.values()]))
-    _spend(context, spec, prompt + path["length"].mean(), n_parameters(lm), learned=known is None)
+    length = float(np.mean([len(each) for each in prompts.values()])) + path["length"].mean()
+    count_players(context, training, length, n_parameters(lm), learned=log_demo is None)
 
 
 def _law(
-    world: Mapping[str, Any], asked: pd.DataFrame, ids: Mapping[str, tuple[int, ...]], tokenizer: Any
+    world: Mapping[str, Any], common: CommonInputs, ids: Mapping[str, tuple[int, ...]]
 ) -> Callable[[Sequence[Example]], np.ndarray]:
     """Return examples -> log demo of each whole response (examples,), nats; the prompt tells which law."""
-    known, facts = open_world(world), asked.set_index("prompt_id")
-    prompts = {ids[name]: facts.loc[name].to_dict() for name in asked["prompt_id"]}
+    speech, facts = open_world(world), common.prompt_table.set_index("prompt_id")
+    prompts = {ids[name]: facts.loc[name].to_dict() for name in facts.index}
 
     def log_demo(examples: Sequence[Example]) -> np.ndarray:
-        found = []
+        values = []
         for example in examples:
-            law = known.law("demonstrators", prompts[example.prompt])
-            found.append(law.logprobs(spoken_words(example.ids[example.start :], tokenizer)).sum())
-        return np.array(found)
+            law = speech.law("demonstrators", prompts[example.prompt])
+            words = spoken_words(example.ids[example.start :], common.policy_tokenizer)
+            values.append(law.logprobs(words).sum())
+        return np.array(values)
 
     return log_demo
 
 
-def _spend(context: Context, spec: AdversarialSpec, length: float, parameters: int, *, learned: bool) -> None:
-    """Count both players: a pass to draw and three to train; for a learned logit its training and scores."""
+def count_players(
+    context: Context, spec: AdversarialSpec, length: float, parameters: int, *, learned: bool
+) -> None:
+    """Count every pass of both players over responses of `length` tokens, prompts included.
+
+    The policy draws its responses and trains on them. An exact logit needs the policy's log-probabilities;
+    a `learned` one scores the responses (and the replayed ones of the end) and is trained on pairs.
+    """
     drawn = spec.policy.steps * spec.policy.batch_size * spec.policy.draws * length
-    context.spend(tokens=drawn, parameters=parameters, passes=4)
+    context.spend(tokens=drawn, parameters=parameters, passes=1)
+    context.spend(tokens=drawn, parameters=parameters, passes=3)
     if not learned:
-        context.spend(tokens=drawn, parameters=parameters, passes=1)  # the policy's own log-probabilities
+        context.spend(tokens=drawn, parameters=parameters, passes=1)
         return
     updates = spec.warmup_updates + spec.updates * spec.policy.steps
     context.spend(tokens=drawn + spec.replay * length, parameters=parameters, passes=1)

@@ -1,5 +1,6 @@
 """Steps that judge: verdicts on texts, outcomes of every selection rule, and all scores together."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,48 +12,53 @@ from afd_study.evaluation.outcomes import best_of_n_outcomes, levels, summarise,
 from afd_study.methods.best_of_n import JUDGE, scores_of
 from afd_study.methods.reward_data import RewardData
 from afd_study.models.specs import SamplingSpec
-from afd_study.study.steps.encoding import texts_of
-from afd_study.study.steps.texts import open_world
+from afd_study.study.steps.encoding import ROW, texts_of
 from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.tables import read_table, write_table
+from afd_study.worlds.controlled import open_world
 
 
-def judged(out: Path, context: Context, *, world: dict[str, Any], prompts: Path, **texts: Path) -> None:
+def verdicts(out: Path, context: Context, *, world: Mapping[str, Any], prompts: Path, **texts: Path) -> None:
     """Let a controlled world's judge score samples and demonstrations: table `scores`, and the components."""
-    asked, verdicts = read_table(prompts, "prompts"), []
+    prompt_table, frames = read_table(prompts, "prompts"), []
     for source, folder in texts.items():
         table = texts_of(folder, source)
-        verdict = open_world(world).judge(asked, table)
-        verdicts.append(pd.concat([table[["prompt_id", "source", "draw"]], verdict], axis=1))
-    components = pd.concat(verdicts, ignore_index=True)
+        points = open_world(world).judge(prompt_table, table)
+        frames.append(pd.concat([table[ROW], points], axis=1))
+    components = pd.concat(frames, ignore_index=True)
     write_table(out, "components", components)
-    scores = components[["prompt_id", "source", "draw"]].assign(scorer=JUDGE, reward=components["value"])
-    write_table(out, "scores", scores)
+    write_table(out, "scores", components[ROW].assign(scorer=JUDGE, reward=components["value"]))
 
 
 def outcomes(
-    out: Path, context: Context, *, task: str, seed: int, sampling: SamplingSpec,
-    scorers: dict[str, RewardData], pool: Path, init_logprobs: Path, judged: Path, **scored: Path,
-) -> None:  # fmt: skip
+    out: Path,
+    context: Context,
+    *,
+    task: str,
+    seed: int,
+    sampling: SamplingSpec,
+    scorers: Mapping[str, RewardData],
+    pool: Path,
+    init_logprobs: Path,
+    judged: Path,
+    **scored: Path,
+) -> None:
     """Judge every selection rule at every n on one pool: outcomes, summary, win rates and diagnostics."""
-    everything = _every_score(pool, init_logprobs, read_table(judged, "scores"), scored)
+    scores = _every_score(pool, init_logprobs, read_table(judged, "scores"), scored)
     rng = np.random.default_rng([seed, 6])
     name: dict[str, Any] = {"task": task, "seed": seed, "judge": JUDGE}
-    found = best_of_n_outcomes(everything, n_max=sampling.n_max, **name)
-    found = pd.concat([found, levels(everything, **name)], ignore_index=True)
-    write_table(out, "scores", everything)
-    write_table(out, "outcomes", found)
-    write_table(out, "summary", summarise(found, rng))
-    wanted = sorted({1, min(16, sampling.n_max), sampling.n_max})
-    opponents = [
-        each
-        for each in ("pi_sft", "demonstrations")
-        if each in set(everything.loc[everything["scorer"] == JUDGE, "source"])
-    ]
-    won = [win_rates(everything, opponent=each, n=wanted, **name) for each in opponents]
+    curves = best_of_n_outcomes(scores, n_max=sampling.n_max, **name)
+    curves = pd.concat([curves, levels(scores, **name)], ignore_index=True)
+    write_table(out, "scores", scores)
+    write_table(out, "outcomes", curves)
+    write_table(out, "summary", summarise(curves, rng))
+    sizes = sorted({1, min(16, sampling.n_max), sampling.n_max})
+    sources = set(scores.loc[scores["scorer"] == JUDGE, "source"])
+    opponents = [each for each in ("pi_sft", "demonstrations") if each in sources]
+    won = [win_rates(scores, opponent=each, n=sizes, **name) for each in opponents]
     write_table(out, "win_rates", pd.concat(won, ignore_index=True))
-    write_table(out, "diagnostics", diagnostics(everything, generator=rng, **name))
-    write_table(out, "discrimination", _discriminations(everything, scorers, rng))
+    write_table(out, "diagnostics", diagnostics(scores, generator=rng, **name))
+    write_table(out, "discrimination", _discriminations(scores, scorers, rng))
 
 
 def all_scores(out: Path, context: Context, *, pool: Path, init_logprobs: Path, **scored: Path) -> None:
@@ -61,21 +67,18 @@ def all_scores(out: Path, context: Context, *, pool: Path, init_logprobs: Path, 
 
 
 def _every_score(
-    pool: Path, init_logprobs: Path, verdicts: pd.DataFrame | None, scored: dict[str, Path]
+    pool: Path, init_logprobs: Path, verdicts: pd.DataFrame | None, scored: Mapping[str, Path]
 ) -> pd.DataFrame:
     """Return the scores of the judge (if any), of the rules that need no training, and of reward models."""
-    ids = ["prompt_id", "source", "draw"]
-    samples = read_table(pool, "samples").merge(
-        read_table(init_logprobs, "logprobs"), on=ids, validate="one_to_one"
-    )
-    rules = scores_of(samples)
+    logprobs = read_table(init_logprobs, "logprobs")
+    rules = scores_of(read_table(pool, "samples").merge(logprobs, on=ROW, validate="one_to_one"))
     rules = rules[rules["scorer"] != "random"]  # the pool's evaluation has random and oracle itself
-    given = [] if verdicts is None else [verdicts]
-    return pd.concat([*given, rules, *(read_table(folder, "scores") for folder in scored.values())])
+    frames = [] if verdicts is None else [verdicts]
+    return pd.concat([*frames, rules, *(read_table(folder, "scores") for folder in scored.values())])
 
 
 def _discriminations(
-    scores: pd.DataFrame, scorers: dict[str, RewardData], rng: np.random.Generator
+    scores: pd.DataFrame, scorers: Mapping[str, RewardData], rng: np.random.Generator
 ) -> pd.DataFrame:
     """On test prompts, how well each discriminator tells its own two sources apart.
 
@@ -85,9 +88,9 @@ def _discriminations(
     bounds = [f"{name}{end}" for name in ("accuracy", "auc") for end in ("", "_low", "_high")]
     columns = ["scorer", "positive", "negative", *bounds, "interval", "n_prompts"]
     rows = [pd.DataFrame(columns=columns)]
-    for scorer, contrast in scorers.items():
-        if {contrast.high, contrast.low} <= sources:
-            rows.append(discrimination(
-                scores, scorer=scorer, positive=contrast.high, negative=contrast.low, generator=rng,
-            ))  # fmt: skip
+    for scorer, data in scorers.items():
+        if {data.high, data.low} <= sources:
+            high, low = data.high, data.low
+            row = discrimination(scores, scorer=scorer, positive=high, negative=low, generator=rng)
+            rows.append(row)
     return pd.concat(rows[1:] or rows, ignore_index=True)

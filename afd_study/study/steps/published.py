@@ -1,7 +1,4 @@
-"""Steps for models and data as others published them: prompts of bounded length, and a judge by name.
-
-Each reads its inputs' folders and writes its own.
-"""
+"""Steps for models and data as others published them: prompts of bounded length, and a judge by name."""
 
 from pathlib import Path
 
@@ -14,66 +11,74 @@ from afd_study.models.classifier_judge import Classifier, Judged, judge_texts, l
 from afd_study.models.policy import n_parameters
 from afd_study.models.specs import ClassifierSpec, SamplingSpec
 from afd_study.models.tokenizers import load_tokenizer
-from afd_study.study.steps.bookkeeping import refuse_infinite
 from afd_study.study.steps.encoding import ROW, encoded_prompts, texts_of
+from afd_study.study.steps.scoring import refuse_infinite
 from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.tables import read_table, write_table
 
 
-def fitting(out: Path, context: Context, *, max_prompt_tokens: int, corpus: Path, tokenizers: Path) -> None:
+def short_prompts(
+    out: Path, context: Context, *, max_prompt_tokens: int, corpus: Path, tokenizers: Path
+) -> None:
     """Leave prompts of more than `max_prompt_tokens` out of a data set: its tables, and `left_out`.
 
     `left_out` has prompt_id, split, tokens.
 
     Raises DataError where a split keeps no prompt.
     """
-    asked = read_table(corpus, "prompts")
-    whole = encoded_prompts(asked, load_tokenizer(tokenizers / "policy"), SamplingSpec())
-    asked = asked.assign(tokens=asked["prompt_id"].map({name: len(ids) for name, ids in whole.items()}))
-    short = asked["tokens"] <= max_prompt_tokens
-    empty = set(asked["split"]) - set(asked.loc[short, "split"])
+    prompts = read_table(corpus, "prompts")
+    ids = encoded_prompts(prompts, load_tokenizer(tokenizers / "policy"), SamplingSpec())
+    prompts = prompts.assign(tokens=prompts["prompt_id"].map({name: len(each) for name, each in ids.items()}))
+    short = prompts["tokens"] <= max_prompt_tokens
+    empty = set(prompts["split"]) - set(prompts.loc[short, "split"])
     if empty:
         raise DataError(
             f"no prompt of {', '.join(sorted(empty))} has at most {max_prompt_tokens} tokens: raise "
             "sampling.max_prompt_tokens, or set sampling.long_prompts to cut"
         )
-    kept = asked[short].drop(columns="tokens")
-    write_table(out, "prompts", kept)
+    rest = prompts[short].drop(columns="tokens")
+    write_table(out, "prompts", rest)
     for name in ("demonstrations", "preferences"):
         table = read_table(corpus, name)
-        write_table(out, name, table[table["prompt_id"].isin(kept["prompt_id"])])
-    write_table(out, "left_out", asked.loc[~short, ["prompt_id", "split", "tokens"]])
+        write_table(out, name, table[table["prompt_id"].isin(rest["prompt_id"])])
+    write_table(out, "left_out", prompts.loc[~short, ["prompt_id", "split", "tokens"]])
 
 
-def judged(out: Path, context: Context, *, judge: ClassifierSpec, prompts: Path, **texts: Path) -> None:
+def published_verdicts(
+    out: Path, context: Context, *, judge: ClassifierSpec, prompts: Path, **texts: Path
+) -> None:
     """Let a published judge score samples and demonstrations: tables `scores` and `judge_reading`.
 
     `judge_reading` says of each source how many texts were judged, and how many were too long and lost their
     beginning: source, n, n_cut.
     """
-    loaded, asked = load_classifier(judge), read_table(prompts, "prompts")
-    scored, reading = [], []
+    classifier, prompt_table = load_classifier(judge), read_table(prompts, "prompts")
+    scores, reading = [], []
     for source, folder in texts.items():
         table = texts_of(folder, source)
-        found = _judge(loaded, asked, table, context)
-        scored.append(table[ROW].assign(scorer=JUDGE, reward=found.rewards))
-        reading.append((source, len(table), int(found.cut.sum())))
-    write_table(out, "scores", pd.concat(scored, ignore_index=True))
+        verdicts = _judge(classifier, prompt_table, table, context)
+        scores.append(table[ROW].assign(scorer=JUDGE, reward=verdicts.rewards))
+        reading.append((source, len(table), int(verdicts.cut.sum())))
+    write_table(out, "scores", pd.concat(scores, ignore_index=True))
     write_table(out, "judge_reading", pd.DataFrame(reading, columns=["source", "n", "n_cut"]))
 
 
-def judged_edits(out: Path, context: Context, *, judge: ClassifierSpec, edits: Path, prompts: Path) -> None:
+def published_edit_scores(
+    out: Path, context: Context, *, judge: ClassifierSpec, edits: Path, prompts: Path
+) -> None:
     """Let a published judge score edited texts: table `edit_scores`."""
     table = read_table(edits, "edits")
-    found = _judge(load_classifier(judge), read_table(prompts, "prompts"), table, context)
-    write_table(out, "edit_scores", table[[*ROW, "edit"]].assign(scorer=JUDGE, reward=found.rewards))
+    verdicts = _judge(load_classifier(judge), read_table(prompts, "prompts"), table, context)
+    write_table(out, "edit_scores", table[[*ROW, "edit"]].assign(scorer=JUDGE, reward=verdicts.rewards))
 
 
-def _judge(loaded: Classifier, asked: pd.DataFrame, table: pd.DataFrame, context: Context) -> Judged:
+def _judge(
+    classifier: Classifier, prompt_table: pd.DataFrame, table: pd.DataFrame, context: Context
+) -> Judged:
     """Score a table's texts as HH-RLHF lays them out: a space behind the assistant's name."""
-    prompts = asked.set_index("prompt_id")["text"].loc[table["prompt_id"]].tolist()
-    found = judge_texts(loaded, prompts, [f" {text}" for text in table["text"]])
-    refuse_infinite(found.rewards, table, JUDGE, context)
-    tokens = int(np.sum(found.tokens))
-    context.spend(tokens=tokens, parameters=n_parameters(loaded.model), passes=1)
-    return found
+    prompts = prompt_table.set_index("prompt_id")["text"].loc[table["prompt_id"]].tolist()
+    verdicts = judge_texts(classifier, prompts, [f" {text}" for text in table["text"]])
+    refuse_infinite(verdicts.rewards, table, JUDGE, context)
+    tokens = int(np.sum(verdicts.tokens))
+    context.spend(tokens=tokens, parameters=n_parameters(classifier.model), passes=1)
+    return verdicts

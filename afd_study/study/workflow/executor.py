@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from afd_study.errors import StoreError
 from afd_study.models import distributed
-from afd_study.study.workflow.step import Step, closure
+from afd_study.study.workflow.step import Step, arguments, closure
 from afd_study.study.workflow.store import Store, unwritable
 
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -125,7 +125,7 @@ def _compute(step: Step, store: Store, threads: int, report: Any) -> None:
     torch.set_num_threads(threads)
     disable_progress_bar()  # transformers' own, of every file that it reads
     _keep_freed_memory()
-    _look_for_cycles_seldom()
+    _relax_garbage_collector()
     module, name = step.function.split(":")
     function = getattr(import_module(module), name)
     workspace = store.workspace(step)
@@ -139,7 +139,7 @@ def _compute(step: Step, store: Store, threads: int, report: Any) -> None:
     folders = {name: store.folder(needed) for name, needed in step.inputs.items()}
     started = time.perf_counter()
     try:
-        function(out, context, **step.settings, **step.places, **folders)
+        function(out, context, **arguments(function, {**step.settings, **step.places, **folders}))
     except OSError as fault:
         if fault.errno is not None and not isinstance(fault, FileNotFoundError):
             raise unwritable(out, fault) from fault
@@ -165,7 +165,7 @@ def _keep_freed_memory() -> None:
 
 
 @cache
-def _look_for_cycles_seldom() -> None:
+def _relax_garbage_collector() -> None:
     """Have Python go through its objects less often: that was a third of reading 120,000 texts as ids."""
     gc.set_threshold(20_000, *gc.get_threshold()[1:])
 
@@ -173,8 +173,9 @@ def _look_for_cycles_seldom() -> None:
 def check_signature(step: Step) -> None:
     """Raise TypeError where a step's settings and inputs do not fit its function; used by the tests."""
     module, name = step.function.split(":")
-    signature = inspect.signature(getattr(import_module(module), name))
-    signature.bind(Path(), None, **step.settings, **step.places, **dict.fromkeys(step.inputs, Path()))
+    function = getattr(import_module(module), name)
+    values = {**step.settings, **step.places, **dict.fromkeys(step.inputs, Path())}
+    inspect.signature(function).bind(Path(), None, **arguments(function, values))
 
 
 class _Bar:

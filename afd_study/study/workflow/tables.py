@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from afd_study.records import TABLES, checked
+from afd_study.records import checked
 
 
 def write_table(out: Path, name: str, frame: pd.DataFrame) -> None:
-    """Write a table as Parquet; one of records.TABLES is checked first."""
-    whole = checked(name, frame) if name in TABLES else frame
-    whole.reset_index(drop=True).to_parquet(out / f"{name}.parquet", index=False)
+    """Write a table of records.TABLES as Parquet.
+
+    Raises SpecError for a table that is not among them, DataError for one that is not as it should be.
+    """
+    checked(name, frame).reset_index(drop=True).to_parquet(out / f"{name}.parquet", index=False)
 
 
 def read_table(folder: Path, name: str) -> pd.DataFrame:
