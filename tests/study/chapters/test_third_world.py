@@ -6,6 +6,7 @@ The toy world is `harmless` under another name, and wherever results are frozen 
 import sys
 from dataclasses import dataclass
 from importlib.resources import files
+from types import SimpleNamespace
 from typing import Literal
 
 import pandas as pd
@@ -43,13 +44,14 @@ class ToySpec(HarmlessSpec):
 
 @dataclass(frozen=True)
 class ToyWorld(HarmlessWorld):
-    NAME = TOY
+    NAME, SPEC = TOY, ToySpec
 
 
 @pytest.fixture
 def toy(monkeypatch):
-    """The toy world among the controlled ones; no ledger, map or profile names it."""
+    """The toy world among the controlled ones, as a module of its name; no ledger and no map names it."""
     monkeypatch.setitem(CONTROLLED, TOY, ToyWorld)
+    monkeypatch.setitem(sys.modules, f"afd_study.worlds.{TOY}", SimpleNamespace(World=ToyWorld))
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def toy_in_the_ledger(toy, monkeypatch):
         for value in setting.values():
             if isinstance(value, dict):
                 value[TOY] = value[COPIED]
-    ledger = load_ledger(yaml.safe_dump(rules))
+    ledger = load_ledger(yaml.safe_dump(rules, sort_keys=False))
     for name, module in list(sys.modules.items()):
         if name.startswith("afd_study.study.") and getattr(module, "load_ledger", None) is load_ledger:
             monkeypatch.setattr(module, "load_ledger", lambda: ledger)
@@ -125,26 +127,25 @@ def test_a_task_of_the_ledger_has_cells_beside_the_old_ones(toy, request):
     assert {cell.task for cell in grids.map_cells()} == set(grids.map_spec().tasks), "map.yaml says which"
 
 
+def cells_in(row):
+    """Return the cells of a row of a Markdown table; a bar within a sentence is escaped."""
+    return [cell.strip() for cell in row.replace(r"\|", "").split("|")[1:-1]]
+
+
 def test_the_ledger_and_the_front_page_show_the_new_task(frozen, toy, request):
-    before, columns = claims.claims(), claims.front_page().splitlines()[0].split(" | ")
+    before, columns = claims.claims(), cells_in(claims.front_page().splitlines()[0])
     sentences = claims.in_words(before)
     ledger = request.getfixturevalue("toy_in_the_ledger")
     table = claims.claims()
-    order = ["id", "task", "setting"]
-    by_id = table[table["task"] == TOY].sort_values(order, kind="stable")
-    own = {claim.id for claim in ledger.claims if TOY in claim.tasks and claim.kind != "identity"}
-    assert set(by_id["id"]) == own and by_id["verdict"].ne("not yet tested").all()
-    shared = table[table["id"].isin([*own, *before.loc[before["task"] == "enumerated", "id"]])]
-    assert agrees(shared, before[before["id"].isin(shared["id"])]) == len(by_id)
+    everywhere = {claim.id for claim in ledger.claims if claim.kind == "identity" or TOY in claim.tasks}
+    shared = [each[each["id"].isin(everywhere)] for each in (table, before)]
+    assert agrees(*shared) == (table["task"] == TOY).sum() > 100
+    assert (table["verdict"] != "not yet tested").all()
     header, *rows = claims.front_page().splitlines()
-    assert header.rstrip(" |").split(" | ")[-2:] == [f"{TOY}, h = 0", f"{TOY}, h = 1"]
-    assert header.split(" | ")[: len(columns) - 1] == columns[:-1] or header.startswith(
-        " | ".join(columns[:-1])
-    )
-    assert len({row.replace(r"\|", "").count("|") for row in (header, *rows)}) == 1
+    assert cells_in(header) == [*columns, f"{TOY}, h = 0", f"{TOY}, h = 1"]
+    assert {len(cells_in(row)) for row in rows} == {len(columns) + 2}
     assert claims.in_words(table)[:-1] == sentences and f"`{TOY}`" in claims.in_words(table)[-1]
-    counts = text.verdict_counts(table).splitlines()
-    assert f"{TOY}, h = 1" in {line.split(":")[0] for line in counts}
+    assert f"{TOY}, h = 1" in {line.split(":")[0] for line in text.verdict_counts(table).splitlines()}
 
 
 def test_figures_and_tables_of_the_ledger_show_the_new_task(frozen, toy_in_the_ledger):
@@ -163,7 +164,8 @@ def test_the_map_shows_the_new_task_in_a_look_of_its_own(frozen, toy_in_the_ledg
     old = cells[cells["task"] != TOY]
     won = heterogeneity_map.winners(cells)
     for figure in (draw_map.map_of(cells, "lead", "init_demo"), draw_map.winners(won)):
-        assert panels(figure)[:2] == ["harmless", "helpful"] and set(panels(figure)) == {*old["task"], TOY}
+        titles = panels(figure)
+        assert TOY in titles and [title for title in titles if title != TOY] == ["harmless", "helpful"]
     figure = draw_map.against_measured(cells)
     lines = {line.get_label(): line for line in figure.axes[0].lines if line.get_label()[0] != "_"}
     assert set(lines) == {"harmless", "helpful", TOY}
@@ -200,6 +202,7 @@ def test_the_arms_and_their_costs_show_the_new_task(frozen, toy_in_the_ledger):
 
 
 def test_chapters_are_frozen_for_every_controlled_world_of_the_profile(elsewhere, toy, monkeypatch):
+    monkeypatch.setattr(freezing, "task_names", lambda profile: ["harmless", "helpful", "hh_rlhf"])
     assert freezing.chapter_tasks("cpu") == ["harmless", "helpful"], "the profile does not have it"
     monkeypatch.setattr(freezing, "task_names", lambda profile: ["hh_rlhf", *CONTROLLED])
     assert freezing.chapter_tasks("cpu") == ["harmless", "helpful", TOY]
