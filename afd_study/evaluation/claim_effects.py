@@ -64,6 +64,7 @@ class Values:
         self._seeds = {method: set(part) for method, part in frame.groupby("method")["seed"]}
         sizes = frame[frame["metric"] == "judge"].groupby("method")["n"].max()
         self.levels = set(sizes.index[sizes <= 1])  # a policy's or the demonstrations' own score: no picks
+        self.tasks = set(frame["task"])
         self.settings = list(dict.fromkeys(frame["setting"]))
 
     def complete(self, methods: Iterable[str], seeds: Iterable[int]) -> bool:

@@ -160,8 +160,8 @@ def judge_claims(ledger: Ledger, runs: Runs, identities: Mapping[str, float]) ->
 
     The further columns are form, unit, table, metric, method, than, run and post_hoc. Both sides of a claim
     are taken from the run that it names, and so from the same policies. Where that run lacks a seed of the
-    ledger, the claim is not yet tested. Seeds outside of the ledger do not count. `identities` gives each
-    identity's error.
+    ledger, or holds nothing of a task, the claim is not yet tested. Seeds outside of the ledger do not count.
+    `identities` gives each identity's error.
 
     Raises SpecError for a setting without values and an identity without an error, DataError for missing or
     repeated values.
@@ -194,8 +194,8 @@ def effects_by_seed(ledger: Ledger, runs: Runs) -> pd.DataFrame:
         (claim.id, task, setting, seed, effect)
         for claim in ledger.claims
         if claim.kind != "identity" and claim.run in values
-        if _made(claim, values[claim.run], ledger.seeds)
         for task in claim.tasks
+        if _is_computed(claim, task, values[claim.run], ledger.seeds)
         for setting in claim.settings
         for seed, effect in _effects(claim, task, setting, values[claim.run]).items()
     ]
@@ -208,7 +208,7 @@ def _effects(claim: Claim, task: str, setting: str, values: Values) -> "pd.Serie
 
 def _row(claim: Claim, task: str, setting: str, values: Values | None, ledger: Ledger) -> dict[str, Any]:
     front = _front(claim) | {"task": task, "setting": setting}
-    if values is None or not _made(claim, values, ledger.seeds):
+    if values is None or not _is_computed(claim, task, values, ledger.seeds):
         return front | {"effect": np.nan, "low": np.nan, "high": np.nan, "n_seeds": 0, "verdict": UNTESTED}
     effects = _effects(claim, task, setting, values)
     effect, low, high = map(float, seed_interval(effects, ledger.level))
@@ -216,8 +216,11 @@ def _row(claim: Claim, task: str, setting: str, values: Values | None, ledger: L
     return front | {"effect": effect, "low": low, "high": high, "n_seeds": len(effects), "verdict": outcome}
 
 
-def _made(claim: Claim, values: Values, seeds: Iterable[int]) -> bool:
-    """Return whether a claim can be judged: not all arms are run at every seed of the ledger."""
+def _is_computed(claim: Claim, task: str, values: Values, seeds: Iterable[int]) -> bool:
+    """Return whether there is anything to judge: a new task has no values, and some arms lack seeds."""
+    tasks = {task, claim.against} if claim.form == "between_tasks" else {task}
+    if not tasks <= values.tasks:
+        return False
     return claim.run != "arms" or values.complete({claim.method, claim.than} - {""}, seeds)
 
 

@@ -61,7 +61,7 @@ def _enough_draws(pool: Pool, sizes: list[int], spare: int = 0) -> None:
 
 
 def _long(prompt_ids: NDArray, sizes: list[int], value: NDArray, **constant: object) -> pd.DataFrame:
-    """Unfold `value` (P, len(wanted)) into rows; `constant` columns are the same in every row."""
+    """Unfold `value` (P, len(sizes)) into rows; `constant` columns are the same in every row."""
     return pd.DataFrame(
         {
             **constant,

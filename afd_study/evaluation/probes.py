@@ -120,7 +120,7 @@ def rank_correlations_given(
     for prompt, part in wide.groupby(level="prompt_id", sort=True):
         ranks = stats.rankdata(part.to_numpy(), axis=0)
         conditions = stats.rankdata(measured_texts.loc[part.index, list(given)].to_numpy(), axis=0)
-        rest = _left(ranks, conditions)
+        rest = _residuals(ranks, conditions)
         target = rest[:, list(part.columns).index(against)]
         for place, scorer in enumerate(part.columns):
             if scorer != against:
@@ -250,8 +250,8 @@ def _standard(column: pd.Series) -> pd.Series:
     return (column - column.mean()) / (spread if spread > 0 else 1.0)
 
 
-def _left(ranks: NDArray, conditions: NDArray) -> NDArray:
-    """Return what is left of the columns of `ranks` (N, K) after regression on those of `held` (N, F)."""
+def _residuals(ranks: NDArray, conditions: NDArray) -> NDArray:
+    """Return the residuals of the columns of `ranks` (N, K), regressed on those of `conditions` (N, F)."""
     x = np.column_stack([np.ones(len(ranks)), conditions])
     return ranks - x @ np.linalg.lstsq(x, ranks, rcond=None)[0]
 

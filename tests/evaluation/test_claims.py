@@ -153,14 +153,26 @@ def test_tasks_stand_in_the_ledger():
         load_ledger(yaml.safe_dump({key: value for key, value in HEAD.items() if key != "tasks"}))
 
 
-def test_a_comparison_of_tasks_names_the_one_that_has_no_values():
+def test_a_comparison_of_tasks_names_the_other_one():
     near, far = near_and_far()
     three = pd.concat([values(near), values(far, task="helpful"), values(near, task="honest")])
     rule = {"form": "between_tasks", "against": "helpful", "tasks": ["harmless", "honest"]}
-    rows = judge_claims(load_ledger(ledger_text(**rule)), {"ledger": three}, ERRORS)
-    assert rows["effect"].to_numpy() == pytest.approx(0.2)
-    with pytest.raises(DataError, match="for task 'helpful'"):
-        judged(values(near), **(rule | {"tasks": ["harmless"]}))
+    ledger = load_ledger(ledger_text(**rule))
+    assert judge_claims(ledger, {"ledger": three}, ERRORS)["effect"].to_numpy() == pytest.approx(0.2)
+    assert set(effects_by_seed(ledger, {"ledger": three})["task"]) == {"harmless", "honest"}
+
+
+def test_a_task_without_values_is_not_yet_tested():
+    near, far = near_and_far()
+    ledger = load_ledger(ledger_text(tasks=[]))
+    rows = judge_claims(ledger, {"ledger": pd.concat([values(near), values(far, task="helpful")])}, ERRORS)
+    assert rows["verdict"].tolist() == ["supported", "supported", UNTESTED]
+    between = {"form": "between_tasks", "against": "helpful", "tasks": ["harmless"]}
+    assert judged(values(near), **between)["verdict"] == UNTESTED
+    assert effects_by_seed(load_ledger(ledger_text(**between)), {"ledger": values(near)}).empty
+    with pytest.raises(DataError, match="'init_demo' at n = 16 for task 'honest'"):
+        one_side = values(usual(init_sft=curve(1.8)), task="honest")
+        judged(pd.concat([values(near), one_side]), tasks=["honest"])
 
 
 def test_methods_are_checked_against_what_there_is():

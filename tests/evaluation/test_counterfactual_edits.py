@@ -13,6 +13,7 @@ from afd_study.evaluation.counterfactual_edits import (
     edit_effects,
     sentences,
 )
+from afd_study.evaluation.pools import ROW
 
 TEXTS = pd.DataFrame(
     {
@@ -49,7 +50,7 @@ def test_edits_that_change_nothing_do_not_apply():
     assert by_edit[ORIGINAL] == ["p", "q", "r"]
     assert by_edit["last sentence cut"] == ["p", "r"] == by_edit["sentences reversed"]
     assert "full stop dropped" not in by_edit.index
-    merged = result[result["edit"] != ORIGINAL].merge(TEXTS, on=["prompt_id", "source", "draw"])
+    merged = result[result["edit"] != ORIGINAL].merge(TEXTS, on=list(ROW))
     assert (merged["text_x"] != merged["text_y"]).all()
 
 

@@ -4,15 +4,14 @@ import pytest
 
 from afd_study.errors import DataError, SpecError
 from afd_study.evaluation import diagnostics as dg
-
-COLUMNS = ["prompt_id", "source", "draw", "scorer", "reward"]
+from afd_study.evaluation.pools import SCORE_COLUMNS
 
 
 def scores(rows):
     """Rows (prompt_id, source, scorer, rewards of draws 0, 1, ...)."""
     return pd.DataFrame(
         [(p, source, draw, scorer, r) for p, source, scorer, rs in rows for draw, r in enumerate(rs)],
-        columns=COLUMNS,
+        columns=SCORE_COLUMNS,
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from afd_study.errors import DataError, SpecError
 from afd_study.evaluation import outcomes as oc
+from afd_study.evaluation.pools import SCORE_COLUMNS
 from afd_study.records import TABLES
 
 IDS = {"task": "harmless", "seed": 0, "judge": "world"}
@@ -19,7 +20,7 @@ def scores(rows):
             for prompt, source, scorer, rewards in rows
             for draw, reward in enumerate(rewards)
         ],
-        columns=["prompt_id", "source", "draw", "scorer", "reward"],
+        columns=SCORE_COLUMNS,
     )
 
 

@@ -6,6 +6,7 @@ from afd_study.errors import DataError, SpecError
 from afd_study.evaluation import paper_orderings as od
 from afd_study.evaluation.claims import load_ledger
 from afd_study.evaluation.statistics import t_interval
+from afd_study.records import TABLES
 
 
 def outcomes(levels, *, n=16, seeds=(0, 1, 2), prompts=("p", "q")):
@@ -17,7 +18,7 @@ def outcomes(levels, *, n=16, seeds=(0, 1, 2), prompts=("p", "q")):
             for i, seed in enumerate(seeds)
             for j, prompt in enumerate(prompts)
         ],
-        columns=["task", "seed", "method", "n", "prompt_id", "judge", "value"],
+        columns=TABLES["outcomes"].columns,
     )
 
 
@@ -52,7 +53,7 @@ def test_one_seed_is_bootstrapped_over_prompts_and_says_so():
         for prompt in range(40)
         for method, level in levels.items()
     ]
-    table = pd.DataFrame(rows, columns=["task", "seed", "method", "n", "prompt_id", "judge", "value"])
+    table = pd.DataFrame(rows, columns=TABLES["outcomes"].columns)
     row = judged(table)
     assert row["interval"] == "bootstrap over prompts" and row.n_prompts == 40
     assert row.low < row.effect < row.high and row.effect == pytest.approx(0.4, abs=0.1)

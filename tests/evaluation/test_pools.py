@@ -3,9 +3,7 @@ import pandas as pd
 import pytest
 
 from afd_study.errors import DataError, SpecError
-from afd_study.evaluation.pools import finite, pools
-
-ORDER = ["prompt_id", "source", "draw", "scorer", "reward"]
+from afd_study.evaluation.pools import SCORE_COLUMNS, finite, pools
 
 
 def scores(**prompts):
@@ -16,7 +14,7 @@ def scores(**prompts):
         for scorer, rewards in zip(("world", "init_sft"), both, strict=True)
         for draw, reward in enumerate(rewards)
     ]
-    return pd.DataFrame(rows, columns=ORDER)
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 THREE = scores(a=([0.0, 5.0, 2.0], [3.0, 2.0, 1.0]))

@@ -10,7 +10,7 @@ from afd_study.evaluation import probes
 from afd_study.evaluation.text_features import SURFACE
 
 NAMED = {"task": "harmless", "seed": 3}
-ROW = ["prompt_id", "source", "draw"]
+ROW = list(probes.ROW)
 
 
 @pytest.fixture(scope="module")

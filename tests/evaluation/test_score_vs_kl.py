@@ -6,6 +6,7 @@ import pytest
 
 from afd_study.errors import DataError, SpecError
 from afd_study.evaluation import score_vs_kl
+from afd_study.evaluation.pools import SCORE_COLUMNS
 
 IDS = {"task": "harmless", "seed": 0, "judge": "judge"}
 
@@ -21,7 +22,7 @@ def scores(rng, prompts=2, draws=16, **scorers):
             for name, values in columns.items()
             for draw in range(draws)
         ]
-    return pd.DataFrame(rows, columns=["prompt_id", "source", "draw", "scorer", "reward"])
+    return pd.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def test_best_of_n_has_its_curve_s_values_and_its_pool_s_kl():
