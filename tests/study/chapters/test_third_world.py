@@ -148,6 +148,18 @@ def test_the_ledger_and_the_front_page_show_the_new_task(frozen, toy, request):
     assert f"{TOY}, h = 1" in {line.split(":")[0] for line in text.verdict_counts(table).splitlines()}
 
 
+def test_a_task_whose_values_are_yet_to_be_computed_is_not_yet_tested(monkeypatch, request):
+    monkeypatch.delenv("AFD_RESULTS", raising=False)
+    before = claims.claims()
+    request.getfixturevalue("toy_in_the_ledger")
+    table = claims.claims()
+    old, new = table[table["task"] != TOY], table[table["task"] == TOY]
+    pd.testing.assert_frame_equal(old.reset_index(drop=True), before)
+    assert len(new) and new["verdict"].eq("not yet tested").all() and new["effect"].isna().all()
+    assert len(tables.claims(table).frame) == len(table) and "not yet tested" in claims.front_page()
+    assert panels(draw_claims.claims(table, claims.by_seed())) == ["harmless", "helpful"]
+
+
 def test_figures_and_tables_of_the_ledger_show_the_new_task(frozen, toy_in_the_ledger):
     table, seeds = claims.claims(), claims.by_seed()
     figure = draw_claims.claims(table, seeds)
