@@ -43,29 +43,29 @@ Spent = Mapping[str, float]  # from a step's manifest: its seconds and its cost
 class Method:
     """The steps behind a method: those that make it, and those that drew and scored its test answers.
 
-    `draws` is the number of draws that an answer takes. Each draw is scored, where the method has `scored`.
+    `draws` is the number of draws that an answer takes. Each is scored, where the method scores its answers.
     """
 
-    made: tuple[Step, ...]
-    drawn: Step
-    scored: Step | None = None
+    makes: tuple[Step, ...]
+    draws_answers: Step
+    scores_answers: Step | None = None
     draws: int = 1
 
     def closure(self) -> dict[str, Step]:
         """Return all steps that its cost is computed from, by key."""
-        return closure([*self.made, self.drawn, *filter(None, [self.scored])])
+        return closure([*self.makes, self.draws_answers, *filter(None, [self.scores_answers])])
 
 
 def methods(steps: Mapping[str, Step], *, kinds: Iterable[str], n: int) -> dict[str, Method]:
     """Return pi_SFT, Best-of-n by each kind of reward model, and every arm, of one plan."""
     sft, pool = steps["pi_sft"], steps["pool"]
-    found = {"pi_sft": Method((sft,), pool)}
+    by_name = {"pi_sft": Method((sft,), pool)}
     for kind in kinds:
-        found[kind] = Method((sft, steps[f"reward_{kind}"]), pool, steps[f"scores_{kind}"], n)
+        by_name[kind] = Method((sft, steps[f"reward_{kind}"]), pool, steps[f"scores_{kind}"], n)
     for name, arm in ARMS.items():
         if f"{name} pool" in steps:  # an extrapolation has no weights: it is made when its start is
-            found[name] = Method((steps[name if name in steps else arm.start],), steps[f"{name} pool"])
-    return found
+            by_name[name] = Method((steps[name if name in steps else arm.start],), steps[f"{name} pool"])
+    return by_name
 
 
 def cost(
@@ -82,13 +82,14 @@ def cost(
         texts: keys of the steps that write the world's texts, demonstrations among them. They are free too.
         spent: what each step spent, by key (`spendings`).
     """
-    made = {key: step for key, step in closure(method.made).items() if key not in common and key not in texts}
-    making = sum((_amounts(spent[key]) for key in made), np.zeros(len(AMOUNTS)))
+    free = {*common, *texts}
+    steps = {key: step for key, step in closure(method.makes).items() if key not in free}
+    making = sum((_amounts(spent[key]) for key in steps), np.zeros(len(AMOUNTS)))
     answer, prompts = _answer(method, spent)
-    read = [text for step in made.values() for text in _learned_from(step, texts)]
+    read = [text for step in steps.values() for text in _learned_from(step, texts)]
     labels = {
         "demonstrations": sum(spent[key].get("demonstrations", 0.0) for key in closure(read)),
-        "preference_labels": sum(spent[key].get("labels", 0.0) for key in made),
+        "preference_labels": sum(spent[key].get("labels", 0.0) for key in steps),
     }
     parts = {**_named("making_{}", making), **_named("{}_per_answer", answer), "test_prompts": prompts}
     return {**parts, **_named("{}", making + prompts * answer), **labels}
@@ -102,14 +103,14 @@ def cost_values(study: Study) -> pd.DataFrame:
     rows = []
     for seed, plan in study.plans().items():
         steps = plan.steps
-        found = methods(steps, kinds=study.spec.reward.kinds, n=load_ledger().n)
-        needed = {key: step for method in found.values() for key, step in method.closure().items()}
+        every = methods(steps, kinds=study.spec.reward.kinds, n=load_ledger().n)
+        needed = {key: step for method in every.values() for key, step in method.closure().items()}
         execute(needed.values(), study.store, jobs=study.jobs, threads=study.spec.threads, quiet=study.quiet)
         spent = spendings(needed, study.store)
         common, texts = (steps[name].closure().keys() for name in ("pi_init", "shown"))
         rows += [
             (seed, metric, name, value)
-            for name, method in found.items()
+            for name, method in every.items()
             for metric, value in cost(method, common=common, texts=texts, spent=spent).items()
         ]
     table = pd.DataFrame(rows, columns=["seed", "metric", "method", "value"])
@@ -126,7 +127,7 @@ def spendings(steps: Mapping[str, Step], store: Store) -> dict[str, Spent]:
 
     Raises StoreError where the store lacks one of them.
     """
-    found: dict[str, Spent] = {}
+    spent: dict[str, Spent] = {}
     for key, step in steps.items():
         manifest = store.manifest(step)
         if manifest is None:
@@ -134,8 +135,8 @@ def spendings(steps: Mapping[str, Step], store: Store) -> dict[str, Spent]:
                 f"the store at {store.root} lacks {step.name}/{key}, whose cost is needed: compute it "
                 "(Study.run), then ask again"
             )
-        found[key] = {"seconds": float(manifest["seconds"]), **manifest["cost"]}
-    return found
+        spent[key] = {"seconds": float(manifest["seconds"]), **manifest["cost"]}
+    return spent
 
 
 def break_even(*, making: float, answer: float, than_making: float, than_answer: float) -> float:
@@ -161,15 +162,15 @@ def _answer(method: Method, spent: Mapping[str, Spent]) -> tuple[np.ndarray, flo
 
     A prompt is read once for all of its draws, as decoding does it; each draw is then written.
     """
-    drawn = spent[method.drawn.key]
-    written = (drawn["tokens"] - drawn["prompt_tokens"]) / drawn["responses"]
-    tokens = drawn["prompt_tokens"] / drawn["prompts"] + method.draws * written
-    seconds = method.draws * drawn["seconds"] / drawn["responses"]
-    answer = np.array([tokens, tokens * drawn["flops"] / drawn["tokens"], seconds])
-    if method.scored is not None:
-        scored = spent[method.scored.key]
-        answer = answer + method.draws * _amounts(scored) / scored["responses"]
-    return answer, drawn["prompts"]
+    draws = spent[method.draws_answers.key]
+    response = (draws["tokens"] - draws["prompt_tokens"]) / draws["responses"]
+    tokens = draws["prompt_tokens"] / draws["prompts"] + method.draws * response
+    seconds = method.draws * draws["seconds"] / draws["responses"]
+    answer = np.array([tokens, tokens * draws["flops"] / draws["tokens"], seconds])
+    if method.scores_answers is not None:
+        scores = spent[method.scores_answers.key]
+        answer = answer + method.draws * _amounts(scores) / scores["responses"]
+    return answer, draws["prompts"]
 
 
 def _learned_from(step: Step, texts: Collection[str]) -> Iterator[Step]:

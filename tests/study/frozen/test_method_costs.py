@@ -1,78 +1,61 @@
 """What methods cost: each step once, without pretraining or evaluation, labels, answers, break-even."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from afd_study.errors import StoreError
 from afd_study.figures.style import METHODS
 from afd_study.methods.arms import ARMS
-from afd_study.methods.specs import AdversarialSpec, PolicyGradientSpec
+from afd_study.methods.specs import AdversarialSpec
 from afd_study.models.decoding import Drawn, Request
 from afd_study.study.frozen.method_costs import AMOUNTS, break_even, cost, methods, spendings
 from afd_study.study.pipeline.plan import plan
 from afd_study.study.spec import load_spec
-from afd_study.study.steps.adversarial import _spend
-from afd_study.study.steps.bookkeeping import count_draws
+from afd_study.study.steps import step
+from afd_study.study.steps.adversarial import count_players
+from afd_study.study.steps.drawing import count_draws
 from afd_study.study.workflow.context import Context
-from afd_study.study.workflow.step import Step, closure
+from afd_study.study.workflow.step import closure
 from afd_study.study.workflow.store import Store
 
 DRAWN = {"responses": 8.0, "prompts": 4.0, "prompt_tokens": 40.0, "tokens": 200.0, "flops": 400.0}
 
 
-STEPS = "afd_study.study.steps"
 PLAN = {
-    "pi_sft": ("pi_sft", "policies:pi_sft", {"pi_init": "pi_init"}),
-    "training_pi_init": ("samples", "policies:samples", {"policy": "pi_init"}),
-    "training_pi_sft": ("samples", "policies:samples", {"policy": "pi_sft"}),
+    "pi_sft": ("pi_sft", {"pi_init": "pi_init"}),
+    "training_pi_init": ("samples", {"policy": "pi_init"}),
+    "training_pi_sft": ("samples", {"policy": "pi_sft"}),
     "reward_init_sft": (
         "reward_model",
-        "reward_models:reward_model",
         {"policy": "pi_sft", "pi_init": "training_pi_init", "pi_sft": "training_pi_sft"},
     ),
-    "pool": ("samples", "policies:samples", {"policy": "pi_sft"}),
-    "scores_init_sft": (
-        "scores",
-        "reward_models:scores",
-        {"reward_model": "reward_init_sft", "pi_sft": "pool"},
-    ),
-    "preferences": ("preferences", "preferences:judged_preferences", {"pi_init": "training_pi_init"}),
-    "dpo_preferences": (
-        "direct_policy",
-        "arms:direct_policy",
-        {"policy": "pi_init", "preferences": "preferences"},
-    ),
-    "dpo_preferences pool": ("samples", "policies:samples", {"policy": "dpo_preferences"}),
-    "spin_1": (
-        "direct_policy",
-        "arms:direct_policy",
-        {"policy": "pi_init", "source_demonstrations": "shown"},
-    ),
-    "spin_1 pool": ("samples", "policies:samples", {"policy": "spin_1"}),
-    "extrapolation_2 pool": ("extrapolated", "arms:extrapolated", {"policy": "pi_sft", "origin": "pi_init"}),
+    "pool": ("samples", {"policy": "pi_sft"}),
+    "scores_init_sft": ("scores", {"reward_model": "reward_init_sft", "pi_sft": "pool"}),
+    "preferences": ("judged_preferences", {"pi_init": "training_pi_init"}),
+    "dpo_preferences": ("direct_policy", {"policy": "pi_init", "preferences": "preferences"}),
+    "dpo_preferences pool": ("samples", {"policy": "dpo_preferences"}),
+    "spin_1": ("direct_policy", {"policy": "pi_init", "source_demonstrations": "shown"}),
+    "spin_1 pool": ("samples", {"policy": "spin_1"}),
+    "extrapolation_2 pool": ("extrapolation", {"policy": "pi_sft", "origin": "pi_init"}),
 }
-"""A plan small enough to be added up by hand: a step's kind, its function and what it reads."""
+"""A plan small enough to be added up by hand: what a step is, and what it reads."""
 COUNTING = ("pi_sft", "training_pi_init", "training_pi_sft", "reward_init_sft", "dpo_preferences", "spin_1")
 """Steps that read the table of demonstrations: pi_sft to learn from it, the others to count."""
 
 
 def by_hand():
-    world = f"{STEPS}.texts:world_table"
-    demonstrations = Step("demonstrations", world)
-    texts = Step("pretraining", world, {"table": "pretraining"})
+    demonstrations, texts = step("demonstrations", {}), step("pretraining", {})
     steps = {
         "demonstrations": demonstrations,
-        "shown": Step("marked", f"{STEPS}.texts:marked", {}, {"demonstrations": demonstrations}),
+        "shown": step("marked_demonstrations", {}, {"demonstrations": demonstrations}),
         "texts": texts,
-        "pi_init": Step("pi_init", f"{STEPS}.policies:pi_init", {"name": "pi_init"}, {"texts": texts}),
+        "pi_init": step("pi_init", {}, {"texts": texts}),
     }
-    for name, (kind, function, inputs) in PLAN.items():
+    for name, (kind, inputs) in PLAN.items():
         read = {argument: steps[source] for argument, source in inputs.items()}
         if name in COUNTING:
             read["demonstrations"] = demonstrations
-        steps[name] = Step(kind, f"{STEPS}.{function}", {"called": name}, read)
+        steps[name] = step(kind, {"called": name}, read)
     return steps
 
 
@@ -200,9 +183,9 @@ def test_every_method_of_a_plan_has_a_cost_and_a_look(real):
 
 
 def test_the_real_plan_charges_what_was_drawn_to_be_learned_from(real):
-    labels = {"demonstrations": {"demonstrations": 1.0}, "preferences": {"labels": 1.0}}
-    each = {"tokens": 1.0, "seconds": 0.0, **DRAWN, "flops": 1.0}  # every step spends one FLOP
-    spent = {key: each | labels.get(step.name, {}) for key, step in closure(real.values()).items()}
+    labels = {"demonstrations": {"demonstrations": 1.0}, "judged_preferences": {"labels": 1.0}}
+    one = {"tokens": 1.0, "seconds": 0.0, **DRAWN, "flops": 1.0}  # every step spends one FLOP
+    spent = {key: one | labels.get(each.name, {}) for key, each in closure(real.values()).items()}
     costs = costs_of(real, spent, KINDS)
     count = {name: own["making_flops"] for name, own in costs.items()}
     assert count["pi_sft"] == 1 and count["init_sft"] == 1 + 2 + 1  # SFT, samples of both sides, the model
@@ -220,7 +203,7 @@ def test_best_of_n_pays_for_the_policy_it_draws_from_whatever_its_reward_model_s
     overrides = {"reward.kinds": ["init_demo"], "reward.backbone": "scratch"}
     steps = plan(load_spec("harmless", "smoke", overrides), task="harmless", seed=0).steps
     assert steps["pi_sft"].key not in steps["reward_init_demo"].closure()
-    assert steps["pi_sft"] in methods(steps, kinds=["init_demo"], n=16)["init_demo"].made
+    assert steps["pi_sft"] in methods(steps, kinds=["init_demo"], n=16)["init_demo"].makes
 
 
 def test_a_step_that_the_store_lacks_is_named(real, tmp_path):
@@ -228,32 +211,13 @@ def test_a_step_that_the_store_lacks_is_named(real, tmp_path):
         spendings({real["pi_sft"].key: real["pi_sft"]}, Store(tmp_path))
 
 
-@pytest.mark.parametrize(("method", "epochs", "read", "passes"), [("rloo", 1, 4, 6), ("ppo_clip", 2, 8, 12)])
-def test_policy_gradient_has_read_its_responses_at_every_pass(tmp_path, method, epochs, read, passes):
-    # draws, rewards, then policy and reference at every epoch; PPO remembers both once more
-    ascent = PolicyGradientSpec(algorithm=method, epochs=epochs)
-    step = Step("optimised", "afd_study.study.steps.arms:optimised", {"ascent": ascent})
-    context = Context(tmp_path)
-    context.spend(tokens=100, parameters=10, passes=3 * epochs + 3)  # as the step notes it
-    spent = spendings({"a": step}, noted(context))["a"]
-    assert spent["tokens"] == 100 * read and spent["flops"] == pytest.approx(2 * 10 * 100 * passes)
-
-
 @pytest.mark.parametrize("exact", [True, False])
-def test_imitation_has_read_its_responses_to_draw_to_score_and_to_learn(tmp_path, exact):
+def test_imitation_counts_every_pass_over_its_responses(tmp_path, exact):
     policy = {"steps": 3, "batch_size": 2, "draws": 4, "kl_coefficient": 0.0}
     spec = AdversarialSpec(policy=policy, batch_size=8, updates=2, warmup_updates=5, replay=16)
-    settings = {"spec": spec, "world": {} if exact else None}
-    step = Step("imitated", "afd_study.study.steps.adversarial:imitated", settings)
     context = Context(tmp_path)
-    _spend(context, spec, length=10.0, parameters=7, learned=not exact)
-    spent = spendings({"a": step}, noted(context))["a"]
-    pairs = 0 if exact else 2 * (5 + 2 * 3) * 8
-    responses = 3 * 24 + (0 if exact else 16) + pairs
-    assert spent["tokens"] == pytest.approx(10 * responses)
-    passes = 24 * (1 + 3 + 1) + (0 if exact else 16) + 3 * pairs
-    assert spent["flops"] == pytest.approx(2 * 7 * 10 * passes)
-
-
-def noted(context):
-    return SimpleNamespace(root="store", manifest=lambda step: {"seconds": 1.0, "cost": context.cost})
+    count_players(context, spec, length=10.0, parameters=7, learned=not exact)
+    replayed, pairs = (0, 0) if exact else (16, 2 * (5 + 2 * 3) * 8)
+    # to draw, to learn from and to score; then what the discriminator scores at the end and learns from
+    assert context.cost["tokens"] == pytest.approx(10 * (3 * 24 + replayed + pairs))
+    assert context.cost["flops"] == pytest.approx(2 * 7 * 10 * (24 * (1 + 3 + 1) + replayed + 3 * pairs))
