@@ -95,14 +95,14 @@ def _curve(axes: Axes, rows: pd.DataFrame, style: Look) -> None:
     size, width, order = (3.5, 1.1, 2) if style.control else (5, 2.0, 3)
     marked = [place for place, n in enumerate(rows["n"]) if n in N_TICKS]
     band(axes, rows["n"], rows, style, alpha=0.13)
-    drawn: dict[str, Any] = {"markevery": marked, "markersize": size, "linewidth": width, "zorder": order}
-    line(axes, rows["n"], rows["mean"], style, **drawn)
+    extra: dict[str, Any] = {"markevery": marked, "markersize": size, "linewidth": width, "zorder": order}
+    line(axes, rows["n"], rows["mean"], style, **extra)
 
 
 def _level_line(axes: Axes, rows: pd.DataFrame, style: Look) -> None:
-    drawn: dict[str, Any] = {"color": style.colour, "linestyle": (0, (6, 3)), "linewidth": 1.3}
+    dashes: dict[str, Any] = {"color": style.colour, "linestyle": (0, (6, 3)), "linewidth": 1.3}
     if not rows.empty:
-        axes.axhline(rows["mean"].iloc[0], label=style.label, **drawn)
+        axes.axhline(rows["mean"].iloc[0], label=style.label, **dashes)
 
 
 def _n_axis(axes: Axes, largest: int) -> None:

@@ -81,8 +81,8 @@ def winners(table: pd.DataFrame) -> Plate:
     palette = ListedColormap([sns.light_palette(look(name).colour, 5)[2] for name in names])
     both = zip(rows["winner"], rows["share"], strict=True)
     labels = [f"{look(name).label}\n{share:.2f}" for name, share in both]
-    drawn = rows.assign(colour=rows["winner"].map(names.index), label=labels, bold=rows["decided"])
-    figure = _panels(drawn, {"cmap": palette, "vmin": -0.5, "vmax": len(names) - 0.5})
+    cells = rows.assign(colour=rows["winner"].map(names.index), label=labels, bold=rows["decided"])
+    figure = _panels(cells, {"cmap": palette, "vmin": -0.5, "vmax": len(names) - 0.5})
     figure.caption = (
         "Who picks best from demonstrations alone at n = 16, and the share of the random-to-oracle gap "
         "reached; bold where the difference of Init-SFT and its best rival excludes zero."

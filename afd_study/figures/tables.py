@@ -91,13 +91,13 @@ def _crossed(
     """Show a row for each setting and method, a column for each value of `across`; `words` makes a cell."""
     rows = rows if "setting" in rows.columns else rows.assign(setting="")
     cells = {(row["setting"], row["method"], row[across]): words(row) for row in rows.to_dict("records")}
-    shown = [
+    lines = [
         {"setting": visible(setting), "method": look(name).label}
         | {heading: cells.get((setting, name, value), "") for value, heading in columns.items()}
         for setting in dict.fromkeys(rows["setting"])
         for name in in_order(rows["method"])
     ]
-    table = pd.DataFrame(shown)
+    table = pd.DataFrame(lines)
     return Shown(table if any(rows["setting"]) else table.drop(columns="setting"), caption)
 
 
@@ -107,7 +107,7 @@ def verdicts(table: pd.DataFrame) -> Shown:
     need(table, columns, what="verdicts")
     fronts = [name for name in ("task", "setting", "heterogeneity") if name in table.columns]
     settings = [name for name in fronts if table[name].nunique() > 1] or fronts[:1]
-    shown = [
+    lines = [
         {name: visible(row[name]) for name in (*settings, "claim")}
         | {"statement": contrast_words(row), "n": visible(row["n"])}
         | {"effect, share of the gap": share_interval(row, "effect"), "margin": share(row["margin"])}
@@ -115,19 +115,19 @@ def verdicts(table: pd.DataFrame) -> Shown:
         for row in table.to_dict("records")
     ]
     caption = "Effects as a share of the gap from random pick to oracle, with 95 % intervals."
-    return Shown(pd.DataFrame(shown), caption)
+    return Shown(pd.DataFrame(lines), caption)
 
 
 def claims(table: pd.DataFrame) -> Shown:
     """Show the ledger (evaluation.claims): a row a task and setting, the claim in words on its first."""
     columns = ("id", "sentence", "task", "setting", "kind", "effect", "low", "high", "margin", "verdict")
     need(table, (*columns, "unit", "source", "post_hoc", "table", "form"), what="claims")
-    shown, links, last = [], {}, ""
+    rows, links, last = [], {}, ""
     for row in table.to_dict("records"):
         is_first, last = row["id"] != last, row["id"]
         where = ", ".join(part for part in (row["task"], row["setting"]) if isinstance(part, str) and part)
         place = evidence(row)
-        shown.append(
+        rows.append(
             {
                 "id": visible(row["id"]) if is_first else "",
                 "claim": _claim(row) if is_first else "",
@@ -140,7 +140,7 @@ def claims(table: pd.DataFrame) -> Shown:
         )
         if place.address:
             links[place.name] = place.address
-    return Shown(pd.DataFrame(shown), "Effects with 95 % intervals over seeds.", links=links)
+    return Shown(pd.DataFrame(rows), "Effects with 95 % intervals over seeds.", links=links)
 
 
 def _claim(row: Mapping[Any, Any]) -> str:

@@ -81,8 +81,8 @@ def picked(name: str) -> pd.DataFrame:
 
     From a chapter's frozen curves; `n` is 1 and the n at which chapters compare.
     """
-    curves, kept = read_frozen(name, "curves"), read_frozen(name, "settings")["kept"].iloc[0]
-    return curves.loc[curves["n"].isin([1, kept]), ["setting", "method", "n", "mean", "low", "high"]]
+    curves, n = read_frozen(name, "curves"), read_frozen(name, "settings")["kept"].iloc[0]
+    return curves.loc[curves["n"].isin([1, n]), ["setting", "method", "n", "mean", "low", "high"]]
 
 
 def on_gpu() -> dict[str, pd.DataFrame]:

@@ -103,9 +103,9 @@ def frontier(metric: str = "flops") -> pd.DataFrame:
     """
     rows = against(metric).sort_values(["task", "cost", "mean"], ascending=[True, True, False], kind="stable")
     before = rows.groupby("task")["mean"].transform(lambda means: means.cummax().shift())
-    kept = rows[(rows["mean"] > before) | before.isna()].rename(columns={"cost": metric})
+    best = rows[(rows["mean"] > before) | before.isna()].rename(columns={"cost": metric})
     columns = ["task", "method", metric, "mean", "low", "high", "n_seeds"]
-    return _in_units(kept[columns].reset_index(drop=True))
+    return _in_units(best[columns].reset_index(drop=True))
 
 
 def totals(methods: Iterable[str], *, most: float = 1e7, metric: str = "flops") -> pd.DataFrame:

@@ -178,13 +178,14 @@ def picked(studies: Studies, rules: Sequence[str] = SHOWN_RULES, prompts: int = 
     tables = ("scores", "samples", "prompts")
     scores, samples, prompt_texts = (_of_seed(study.table(name), seed) for name in tables)
     scores = scores[(scores["source"] == "pi_sft") & scores["scorer"].isin([*rules, JUDGE])]
-    kept = picks(scores, n).replace({"rule": {JUDGE: "oracle"}})
-    judged = scores[scores["scorer"] == JUDGE].rename(columns={"reward": JUDGE})[["prompt_id", "draw", JUDGE]]
+    chosen = picks(scores, n).replace({"rule": {JUDGE: "oracle"}})
+    judge = scores[scores["scorer"] == JUDGE].rename(columns={"reward": JUDGE})[["prompt_id", "draw", JUDGE]]
     prompt_texts = prompt_texts[["prompt_id", "text"]].rename(columns={"text": "prompt"})
-    shown = kept[kept["prompt_id"].isin(sorted(set(kept["prompt_id"]))[:prompts])]
-    shown = shown.merge(samples[["prompt_id", "draw", "text"]], on=["prompt_id", "draw"])
-    shown = shown.merge(judged, on=["prompt_id", "draw"]).merge(prompt_texts, on="prompt_id")
-    return shown[["prompt", "rule", "text", JUDGE]]
+    first = sorted(set(chosen["prompt_id"]))[:prompts]
+    rows = chosen[chosen["prompt_id"].isin(first)]
+    rows = rows.merge(samples[["prompt_id", "draw", "text"]], on=["prompt_id", "draw"])
+    rows = rows.merge(judge, on=["prompt_id", "draw"]).merge(prompt_texts, on="prompt_id")
+    return rows[["prompt", "rule", "text", JUDGE]]
 
 
 def _of_seed(frame: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -70,11 +70,11 @@ def map_spec() -> MapSpec:
 def ledger_cells() -> list[Cell]:
     """Return the ledger's cells: every setting of each of its tasks, at the ledger's seeds."""
     ledger = load_ledger()
-    wanted = {name: ("coverage",) if name in ledger.coverage_only else EVERYTHING for name in ledger.settings}
+    tables = {name: ("coverage",) if name in ledger.coverage_only else EVERYTHING for name in ledger.settings}
     return [
-        Cell(task, name, ledger.overrides(task, name), ledger.seeds, tables)
+        Cell(task, name, ledger.overrides(task, name), ledger.seeds, wanted)
         for task in ledger.tasks
-        for name, tables in wanted.items()
+        for name, wanted in tables.items()
     ]
 
 
@@ -85,13 +85,13 @@ def arm_cells() -> list[Cell]:
     """
     ledger = load_ledger()
     explored, others = ledger.seeds[:N_EXPLORED], ledger.seeds[N_EXPLORED:]
-    made = (
+    groups = (
         (ARMS_SETTING, tuple(ARMS), explored),
         (ARMS_SETTING, claimed_arms(), others),
         (SMALL, IMITATION, explored),
         (SMALL, IMITATION[:1], others),
     )
-    return [_arm_cell(task, *each) for task in ledger.tasks for each in made]
+    return [_arm_cell(task, *each) for task in ledger.tasks for each in groups]
 
 
 def _arm_cell(task: str, setting: str, names: Sequence[str], seeds: tuple[int, ...]) -> Cell:

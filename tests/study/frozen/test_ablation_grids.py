@@ -18,9 +18,9 @@ GRIDS = list(ablations().grids)
 # The first steps that a value of the grid computes anew: all else is the reference's, or follows from these.
 FIRST = {
     "number_of_demonstrations": {"demonstrations"},
-    "quality_of_demonstrations": {"demonstrations", "held_out"},
-    "number_of_preferences": {"preferences", "samples"},  # chosen, or more pairs drawn
-    "preference_noise": {"preferences"},
+    "quality_of_demonstrations": {"demonstrations", "held_out_demonstrations"},
+    "number_of_preferences": {"chosen_preferences", "samples"},  # fewer, or more pairs to draw
+    "preference_noise": {"judged_preferences"},
     "number_of_responses": set(),
     "backbone": {"reward_model"},
     "size_of_the_reward_model": {"reward_model"},
