@@ -1,22 +1,23 @@
-"""Figures of ablations: the judge's mean against what was varied, a panel for each grid and task."""
+"""Still figures of ablations: the judge's mean against what was varied, a panel for each grid and task."""
 
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 
+from afd_study.figures.panels import INTERVAL, line
 from afd_study.figures.style import Plate, in_order, legend_below, look, need, plate, theme
 
-COLUMNS = ("grid", "axis", "task", "method", "kind", "place", "value", "mean", "low", "high", "n_seeds")
+COLUMNS = ("grid", "axis", "task", "method", "kind", "place", "value", *INTERVAL, "n_seeds")
 ACROSS = 2  # panels side by side
 
 
 def responses(table: pd.DataFrame, *, n: int = 16) -> Plate:
     """Draw the judge's mean at each value that was varied, with intervals, a panel for each grid and task.
 
-    `table` (study.ablations.responses): grid, axis, task, method, kind, place, value, mean, low, high,
-    n_seeds. Values stand evenly spaced in their order; controls (the random pick, demonstrations) are lines
-    without intervals. `n` is the number of responses picked from, for the caption.
+    `table` (study.chapters.ablations.responses): grid, axis, task, method, kind, place, value, mean, low,
+    high, n_seeds. Values stand evenly spaced in their order; controls (the random pick, demonstrations) are
+    lines without intervals. `n` is the number of responses picked from, for the caption.
 
     Raises DataError for a table that lacks columns or rows, SpecError for a method without a look.
     """
@@ -44,27 +45,23 @@ def _panel(axes: Axes, part: pd.DataFrame) -> None:
     methods = in_order(part["method"])
     lines = [name for name in methods if not look(name).control]
     for name in methods:
-        some = part[part["method"] == name].sort_values("place")
-        if look(name).control:
-            _points(axes, name, some["place"], some)
+        rows, style = part[part["method"] == name].sort_values("place"), look(name)
+        if style.control:
+            control: dict[str, Any] = {"marker": "", "linewidth": 1.2, "zorder": 1}
+            line(axes, rows["place"], rows["mean"], style, **control)
             continue
-        places = some["place"] + 0.06 * (lines.index(name) - (len(lines) - 1) / 2)  # bars side by side
-        if some["kind"].nunique() > 1:  # the value itself is another reward model, with a look of its own
-            axes.plot(places, some["mean"], color=look(name).colour, linewidth=0.8, alpha=0.6, zorder=1)
-        for kind, own in some.groupby("kind", sort=False):
-            _points(axes, str(kind), places[own.index], own)
+        places = rows["place"] + 0.06 * (lines.index(name) - (len(lines) - 1) / 2)  # bars side by side
+        if rows["kind"].nunique() > 1:  # each value is a reward model of its own, with a look of its own
+            axes.plot(places, rows["mean"], color=style.colour, linewidth=0.8, alpha=0.6, zorder=1)
+        for kind, own in rows.groupby("kind", sort=False):
+            _with_bars(axes, str(kind), places[own.index], own)
     ticks = part.drop_duplicates("place").sort_values("place")
     axes.set_xticks(ticks["place"], labels=list(ticks["value"]))
     axes.set_xlim(-0.3, len(ticks) - 0.7)
     axes.set(title=part["task"].iloc[0], xlabel=part["axis"].iloc[0])
 
 
-def _points(axes: Axes, name: str, places: "pd.Series[float]", rows: pd.DataFrame) -> None:
-    """Draw what a method reaches at some places: a control as a thin line, others with bars."""
-    style = look(name)
-    shown: dict[str, Any] = {"color": style.colour, "label": style.label}
-    if style.control:
-        axes.plot(places, rows["mean"], style.line, linewidth=1.2, zorder=1, **shown)
-        return
+def _with_bars(axes: Axes, kind: str, places: pd.Series, rows: pd.DataFrame) -> None:
+    style = look(kind)
     axes.vlines(places, rows["low"], rows["high"], color=style.colour, linewidth=1.6, alpha=0.6)
-    axes.plot(places, rows["mean"], style.line, marker=style.marker, markersize=5.5, **shown)
+    line(axes, places, rows["mean"], style, markersize=5.5)

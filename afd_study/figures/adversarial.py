@@ -1,4 +1,4 @@
-"""Figures of adversarial imitation: covering against seeking, and how both players fared."""
+"""Still figures of adversarial imitation: covering against seeking, and how policy and discriminator went."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from afd_study.figures.panels import INTERVAL, line
 from afd_study.figures.style import RULE, Plate, in_order, legend_below, look, need, plate, theme
 
 PLANES = (
@@ -24,7 +25,7 @@ def covering(table: pd.DataFrame) -> Plate:
 
     `table`: task, setting, method, metric, mean, low, high; the crosses' arms are the intervals.
     """
-    need(table, ("task", "setting", "method", "metric", "mean", "low", "high"), what="covering")
+    need(table, ("task", "setting", "method", "metric", *INTERVAL), what="covering")
     cells = list(dict.fromkeys(zip(table["task"], table["setting"], strict=True)))
     with theme():
         figure, grid = plate(len(PLANES), len(cells), height=5.6)
@@ -46,17 +47,18 @@ def covering(table: pd.DataFrame) -> Plate:
     return figure
 
 
-def _cross(axes: Axes, measured: pd.DataFrame, across: str, up: str, name: str) -> None:
-    if not {across, up} <= set(measured.index):
+def _cross(axes: Axes, intervals: pd.DataFrame, across: str, up: str, name: str) -> None:
+    """Draw a policy at two metrics, which index `intervals`; nothing where it lacks one of them."""
+    if not {across, up} <= set(intervals.index):
         return
-    x, y, style = measured.loc[across], measured.loc[up], look(name)
+    x, y, style = intervals.loc[across], intervals.loc[up], look(name)
     bars: dict[str, Any] = {"color": style.colour, "lw": 1.0, "alpha": 0.6, "zorder": 2}
     axes.plot([x["low"], x["high"]], [y["mean"]] * 2, **bars)
     axes.plot([x["mean"]] * 2, [y["low"], y["high"]], **bars)
-    filled: dict[str, Any] = {"markerfacecolor": "white"} if style.control else {}
-    axes.plot(
-        x["mean"], y["mean"], style.marker, color=style.colour, markersize=7, label=style.label, **filled
-    )
+    dot: dict[str, Any] = {"color": style.colour, "markersize": 7, "label": style.label}
+    if style.control:
+        dot["markerfacecolor"] = "white"
+    axes.plot(x["mean"], y["mean"], style.marker, **dot)
 
 
 def courses(table: pd.DataFrame, methods: list[str]) -> Plate:
@@ -74,9 +76,7 @@ def courses(table: pd.DataFrame, methods: list[str]) -> Plate:
                 axes = grid[row, column]
                 for name in in_order(methods):
                     part = rows[(rows["task"] == task) & (rows["method"] == name)].sort_values("step")
-                    style = look(name)
-                    drawn: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 4}
-                    axes.plot(part["step"], part[metric], style.line, label=style.label, **drawn)
+                    line(axes, part["step"], part[metric], look(name), markersize=4)
                 if metric == "accuracy":
                     axes.axhline(0.5, **RULE)
                 axes.set(ylabel=label if column == 0 else "")
@@ -84,7 +84,7 @@ def courses(table: pd.DataFrame, methods: list[str]) -> Plate:
             grid[-1, column].set_xlabel("step of the policy")
         legend_below(figure, columns=3)
     figure.caption = (
-        "The discriminator's accuracy (a coin's is the line) and logits, and how long samples are. "
+        "The discriminator's accuracy (the line is a coin's) and logits, and how long samples are. "
         "Means over seeds."
     )
     figure.data = rows

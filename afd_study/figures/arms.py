@@ -1,8 +1,9 @@
-"""Figures of policies beyond picking: judge against nats, what was reached, how pairs' sides moved."""
+"""Still figures of policies beyond picking: judge against nats, scores reached, how pairs' sides moved."""
 
 import numpy as np
 import pandas as pd
 
+from afd_study.figures.panels import INTERVAL, band, demonstrations_across, line
 from afd_study.figures.style import (
     RULE,
     Plate,
@@ -16,7 +17,6 @@ from afd_study.figures.style import (
     theme,
 )
 
-INTERVAL = ("mean", "low", "high")
 TICKS = (0, 1, 2, 4, 8, 16, 32)
 SIDES = {"preferred_logprob": ("raised", "-"), "rejected_logprob": ("lowered", "--")}
 
@@ -35,26 +35,20 @@ def ways(table: pd.DataFrame, levels: pd.DataFrame) -> Plate:
             judge, proxy = grid[0, column], grid[1, column]
             for name in in_order(table["method"]):
                 rows, style = table[(table["task"] == task) & (table["method"] == name)], look(name)
-                drawn = {"marker": style.marker, "color": style.colour, "markersize": 5}
-                judge.fill_between(
-                    rows["kl"], rows["low"], rows["high"], color=style.colour, alpha=0.13, lw=0
-                )
-                judge.plot(rows["kl"], rows["mean"], style.line, label=style.label, **drawn)
-                proxy.plot(rows["kl"], rows["proxy"], style.line, **drawn)
-            shown = levels[(levels["task"] == task) & (levels["method"] == "demonstrations")]
-            style = look("demonstrations")
-            for value in shown["mean"]:
-                judge.axhline(
-                    value, color=style.colour, linestyle=style.line, lw=1.2, label=style.label, zorder=1
-                )
+                band(judge, rows["kl"], rows, style, alpha=0.13)
+                line(judge, rows["kl"], rows["mean"], style, markersize=5)
+                line(proxy, rows["kl"], rows["proxy"], style, markersize=5)
+            demonstrations_across(judge, levels, task)
             judge.set(title=task, ylabel="judge points" if column == 0 else "")
             proxy.set(xlabel="KL to the SFT policy (nats)", ylabel="proxy (nats)" if column == 0 else "")
             proxy.set_xscale("function", functions=(_root, np.square))  # ways differ most near their start
             ticks = [tick for tick in TICKS if tick <= 1.05 * table[table["task"] == task]["kl"].max()]
             proxy.set_xticks(ticks, labels=[str(tick) for tick in ticks])
         legend_below(figure)
-    told = "Judge and proxy (the Init-SFT reward) against KL(policy || pi_SFT)."
-    figure.caption = f"{told} Bands: 95 % t-intervals over seeds."
+    figure.caption = (
+        "Judge and proxy (the Init-SFT reward) against KL(policy || pi_SFT). "
+        "Bands: 95 % t-intervals over seeds."
+    )
     figure.data = table
     return figure
 
@@ -95,15 +89,10 @@ def sides(table: pd.DataFrame, methods: list[str]) -> Plate:
             axes.axhline(0, **RULE)
             for name in in_order(methods):
                 part = rows[(rows["task"] == task) & (rows["method"] == name)].sort_values("step")
-                for column, (side, line) in SIDES.items():
-                    moved = part[column] - part[column].iloc[0]
-                    axes.plot(
-                        part["step"],
-                        moved,
-                        line,
-                        color=look(name).colour,
-                        label=f"{look(name).label}: {side}",
-                    )
+                style = look(name)
+                for column, (side, dash) in SIDES.items():
+                    change, label = part[column] - part[column].iloc[0], f"{style.label}: {side}"
+                    axes.plot(part["step"], change, dash, color=style.colour, label=label)
             ylabel = "change of log-probability (nats)" if place == 0 else ""
             axes.set(title=task, xlabel="step", ylabel=ylabel)
         legend_below(figure, columns=2)

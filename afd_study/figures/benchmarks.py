@@ -1,4 +1,6 @@
-"""Figures of how costs grow."""
+"""The still figure of how costs grow."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,15 +10,15 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from afd_study.figures.style import INK, RULE, Plate, legend_below, need, plate, theme
 
 AXES = {
-    "parameters": "parameters in matrix products", "tokens": "tokens a response", "draws": "draws a prompt",
-    "prompts": "prompts", "vocabulary": "vocabulary",
-}  # fmt: skip
-WORKS = {
-    "training": ("-", "o"),
-    "sampling": ("--", "s"),
-    "scoring": (":", "^"),
-}  # works are no methods: no colour
-SEEN = ("work", "axis", "value", "seconds", "low", "high")
+    "parameters": "parameters in matrix products",
+    "tokens": "tokens a response",
+    "draws": "draws a prompt",
+    "prompts": "prompts",
+    "vocabulary": "vocabulary",
+}
+# Kinds of work: line and marker. They are no methods, so that they have no colour.
+WORKS = {"training": ("-", "o"), "sampling": ("--", "s"), "scoring": (":", "^")}
+COLUMNS = ("work", "axis", "value", "seconds", "low", "high")
 
 
 def growth(table: pd.DataFrame) -> Plate:
@@ -24,7 +26,7 @@ def growth(table: pd.DataFrame) -> Plate:
 
     `table`: work, axis, value, seconds, low, high. The grey rule is proportional growth.
     """
-    need(table, SEEN, what="growth")
+    need(table, COLUMNS, what="growth")
     names = [name for name in AXES if name in set(table["axis"])]
     with theme():
         figure, grid = plate(2, 3, height=5.0)
@@ -50,10 +52,8 @@ def _panel(axes: Axes, part: pd.DataFrame, label: str) -> None:
             continue
         unit = rows["seconds"].iloc[0]
         bars = np.abs(rows[["low", "high"]].to_numpy() - rows[["seconds"]].to_numpy()).T / unit
-        axes.errorbar(
-            rows["value"], rows["seconds"] / unit, bars, linestyle=line, marker=marker, color=INK, label=work,
-            markersize=4, elinewidth=0.8,
-        )  # fmt: skip
+        style: dict[str, Any] = {"linestyle": line, "marker": marker, "markersize": 4, "elinewidth": 0.8}
+        axes.errorbar(rows["value"], rows["seconds"] / unit, bars, color=INK, label=work, **style)
     axes.set(xscale="log", yscale="log", xlabel=label)
     axes.set_xticks(sorted(set(part["value"])))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: _short(value)))

@@ -1,6 +1,7 @@
-"""Still figures of the ledger: each claim with its effect, interval, margin and verdict."""
+"""The still figure of the ledger: each claim with its effect, interval, margin and verdict."""
 
-import numpy as np
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -17,6 +18,10 @@ from afd_study.figures.style import (
     verdict_legend,
 )
 
+KEYS = ["id", "task", "setting"]
+SIDES = {"better": (1,), "equal": (-1, 1), "not_worse": (-1,)}
+"""A rule's kind -> on which sides of zero its margin lies."""
+
 
 def claims(table: pd.DataFrame, by_seed: pd.DataFrame | None = None) -> Plate:
     """Draw the ledger's effects with intervals and margins, a row a claim and setting, coloured by verdict.
@@ -25,9 +30,7 @@ def claims(table: pd.DataFrame, by_seed: pd.DataFrame | None = None) -> Plate:
     FLOPs shares no axis with the others.
     `by_seed`: evaluation.claims.effects_by_seed; each seed is a small mark, and a column of the table.
     """
-    need(
-        table, ("id", "task", "setting", "kind", "effect", "low", "high", "margin", "verdict"), what="claims"
-    )
+    need(table, (*KEYS, "kind", "effect", "low", "high", "margin", "verdict"), what="claims")
     rows = table[(table["kind"] != "identity") & table["effect"].notna()]
     rows = rows[rows["unit"] != "FLOPs"] if "unit" in rows.columns else rows
     need(rows, (), what="claims")
@@ -36,9 +39,8 @@ def claims(table: pd.DataFrame, by_seed: pd.DataFrame | None = None) -> Plate:
     with theme():
         figure, grid = plate(1, len(tasks), height=1.2 + 0.22 * len(names), sharey=True, sharex=True)
         for axes, task in zip(grid[0], tasks, strict=True):
-            part = rows[rows["task"] == task]
             axes.axvline(0, **RULE)
-            _judged(axes, part, names)
+            _effects(axes, rows[rows["task"] == task], names)
             if by_seed is not None:
                 _seeds(axes, by_seed[by_seed["task"] == task], names)
             name_rows(axes, [f"{name}   {setting}" for name, setting in names])
@@ -50,34 +52,33 @@ def claims(table: pd.DataFrame, by_seed: pd.DataFrame | None = None) -> Plate:
         f"Effects of the ledger's claims with 95 % intervals, t over {int(rows['n_seeds'].max())} seeds that "
         f"were used for nothing else. Dotted: the margin that the whole interval must pass.{each}"
     )
-    figure.data = _claims_data(rows, by_seed)
+    figure.data = _data(rows, by_seed)
     return figure
 
 
-def _claims_data(rows: pd.DataFrame, by_seed: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the rows drawn, with a column a seed where seeds are given."""
-    keys = ["id", "task", "setting"]
-    columns = [*keys, "kind", "effect", "low", "high", "margin", "unit", "n_seeds", "verdict"]
+def _effects(axes: Axes, part: pd.DataFrame, names: Sequence[tuple[str, str]]) -> None:
+    """Draw a task's effects and the margins of their rules."""
+    for row in part.to_dict("records"):
+        place = names.index((row["id"], row["setting"]))
+        margins = [side * row["margin"] for side in SIDES[row["kind"]]]
+        axes.vlines(margins, place - 0.35, place + 0.35, color="#999999", linewidth=1.1, linestyle=":")
+    for verdict, same in part.groupby("verdict", sort=True):
+        places = [names.index(key) for key in zip(same["id"], same["setting"], strict=True)]
+        error_bars(axes, same, places, value="effect", style=VERDICTS[str(verdict)], markersize=5.5)
+
+
+def _seeds(axes: Axes, effects: pd.DataFrame, names: Sequence[tuple[str, str]]) -> None:
+    """Draw the effect of each seed, in the rows that the figure shows."""
+    places = pd.DataFrame(names, columns=["id", "setting"]).rename_axis("place").reset_index()
+    marks = effects.merge(places, on=["id", "setting"])
+    axes.plot(marks["effect"], marks["place"], "|", color=INK, alpha=0.35, markersize=5, zorder=1)
+
+
+def _data(rows: pd.DataFrame, by_seed: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the rows drawn, with a column a seed where seeds are drawn too."""
+    columns = [*KEYS, "kind", "effect", "low", "high", "margin", "unit", "n_seeds", "verdict"]
     table = rows[[name for name in columns if name in rows.columns]]
     if by_seed is None:
         return table
-    wide = by_seed.pivot(index=keys, columns="seed", values="effect").add_prefix("seed ").reset_index()
-    return table.merge(wide, on=keys, how="left")
-
-
-def _seeds(axes: Axes, some: pd.DataFrame, names: list[tuple[str, str]]) -> None:
-    """Draw the effect of each seed under the rows that are shown."""
-    known = pd.DataFrame(names, columns=["id", "setting"]).rename_axis("place").reset_index()
-    shown = some.merge(known, on=["id", "setting"])
-    axes.plot(shown["effect"], shown["place"], "|", color=INK, alpha=0.35, markersize=5, zorder=1)
-
-
-def _judged(axes: Axes, part: pd.DataFrame, names: list[tuple[str, str]]) -> None:
-    """Draw a task's effects and the margins of their rules."""
-    for row in part.to_dict("records"):
-        place, signs = names.index((row["id"], row["setting"])), {"better": [1], "equal": [-1, 1]}
-        margins = np.array(signs.get(row["kind"], [-1])) * row["margin"]
-        axes.vlines(margins, place - 0.35, place + 0.35, color="#999999", linewidth=1.1, linestyle=":")
-    for verdict, some in part.groupby("verdict", sort=True):
-        places = [names.index(key) for key in zip(some["id"], some["setting"], strict=True)]
-        error_bars(axes, some, places, value="effect", style=VERDICTS[str(verdict)], markersize=5.5)
+    wide = by_seed.pivot(index=KEYS, columns="seed", values="effect").add_prefix("seed ").reset_index()
+    return table.merge(wide, on=KEYS, how="left")

@@ -1,21 +1,28 @@
-"""Figures of costs: what the judge says against what was spent, and totals against answered prompts."""
+"""Still figures of costs: the judge's score against what was spent, and totals against answered prompts."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from afd_study.figures.style import Look, Plate, in_order, legend_below, look, need, plate, theme
+from afd_study.figures.panels import INTERVAL, demonstrations_across, line, upright
+from afd_study.figures.style import Plate, in_order, legend_below, look, need, plate, theme
 
-POINT = ("task", "method", "metric", "cost", "mean", "low", "high")
-AXES = {
-    "flops": "FLOPs (estimated)", "tokens": "tokens through models", "seconds": "seconds on one machine",
-    "demonstrations": "demonstrations", "preference_labels": "preference labels",
-    "making_flops": "FLOPs to make (estimated)", "making_tokens": "tokens through models to make",
-    "making_seconds": "seconds to make on one machine", "flops_per_answer": "FLOPs an answer (estimated)",
-    "tokens_per_answer": "tokens an answer", "seconds_per_answer": "seconds an answer on one machine",
-}  # fmt: skip
-"""What an axis of a metric is called."""
+POINT = ("task", "method", "metric", "cost", *INTERVAL)
 LABELS = ("demonstrations", "preference_labels")
+AXES = {
+    "flops": "FLOPs (estimated)",
+    "tokens": "tokens through models",
+    "seconds": "seconds on one machine",
+    "demonstrations": "demonstrations",
+    "preference_labels": "preference labels",
+    "making_flops": "FLOPs to make (estimated)",
+    "making_tokens": "tokens through models to make",
+    "making_seconds": "seconds to make on one machine",
+    "flops_per_answer": "FLOPs an answer (estimated)",
+    "tokens_per_answer": "tokens an answer",
+    "seconds_per_answer": "seconds an answer on one machine",
+}
+"""Metric -> the name of its axis."""
 
 
 def score_against(table: pd.DataFrame, levels: pd.DataFrame, *, metric: str) -> Plate:
@@ -33,83 +40,15 @@ def score_against(table: pd.DataFrame, levels: pd.DataFrame, *, metric: str) -> 
         for place, (axes, task) in enumerate(zip(grid[0], tasks, strict=True)):
             part = rows[rows["task"] == task]
             for name in in_order(part["method"]):
-                _point(axes, part[part["method"] == name], look(name))
-            _demonstrations(axes, levels, task)
+                row = part[part["method"] == name]
+                upright(axes, row["cost"], row, look(name))
+            demonstrations_across(axes, levels, task)
             axes.set(title=task, xlabel=AXES[metric], ylabel="judge points" if place == 0 else "")
             _log(axes)
         legend_below(figure, columns=3)
     figure.caption = f"Judge against {AXES[metric]}. Bars: 95 % t-intervals over seeds."
     figure.data = rows
     return figure
-
-
-def score_against_labels(table: pd.DataFrame, levels: pd.DataFrame) -> Plate:
-    """Draw the judge's mean over the labels that were used, equal ones side by side, a panel a task.
-
-    `table` and `levels` as for `score_against`, with the metrics of LABELS.
-    """
-    need(table, POINT, what="score_against_labels")
-    rows = table[table["metric"].isin(LABELS)]
-    need(rows, POINT, what="score_against_labels")
-    used = rows.pivot(index=["task", "method", "mean", "low", "high"], columns="metric", values="cost")
-    used = used.reindex(columns=list(LABELS)).reset_index()
-    with theme():
-        tasks = sorted(set(used["task"]))
-        figure, grid = plate(1, len(tasks), height=4.6)
-        for place, (axes, task) in enumerate(zip(grid[0], tasks, strict=True)):
-            _groups(axes, used[used["task"] == task])
-            _demonstrations(axes, levels, task)
-            axes.set(title=task, ylabel="judge points" if place == 0 else "")
-        legend_below(figure, columns=3)
-    figure.caption = "Judge over the labels that were used. Bars: 95 % t-intervals over seeds."
-    figure.data = used
-    return figure
-
-
-def _groups(axes: Axes, used: pd.DataFrame) -> None:
-    """Draw methods in groups of equal labels, the groups apart and named by them."""
-    start, ticks = 0, dict[float, str]()
-    for (shown, compared), part in used.groupby(list(LABELS), sort=True):
-        methods = in_order(part["method"])
-        for place, name in enumerate(methods):
-            _point(axes, part[part["method"] == name].assign(cost=start + place), look(name))
-        ticks[start + (len(methods) - 1) / 2] = f"{shown:,.0f} demonstrations\n{compared:,.0f} preferences"
-        start += len(methods) + 2
-    axes.set_xticks(list(ticks), labels=list(ticks.values()))
-    axes.set_xlim(-2, start - 1)
-    axes.grid(visible=False, axis="x")
-    axes.tick_params(axis="x", length=0)
-
-
-def totals(table: pd.DataFrame, *, metric: str = "flops") -> Plate:
-    """Draw what making and answering cost in all against answered prompts (both log), a panel a task.
-
-    `table`: task, method, prompts, total, of the cost that `metric` names.
-    """
-    need(table, ("task", "method", "prompts", "total"), what="totals")
-    with theme():
-        tasks = sorted(set(table["task"]))
-        figure, grid = plate(1, len(tasks), height=3.8, sharey=True)
-        for place, (axes, task) in enumerate(zip(grid[0], tasks, strict=True)):
-            for name in in_order(table["method"]):
-                rows, style = table[(table["task"] == task) & (table["method"] == name)], look(name)
-                drawn = {"color": style.colour, "marker": style.marker, "markevery": 8, "markersize": 5}
-                axes.plot(rows["prompts"], rows["total"], style.line, label=style.label, **drawn)
-            axes.set(title=task, xlabel="answered prompts", xscale="log", yscale="log")
-            axes.set_ylabel(AXES[metric] if place == 0 else "")
-        legend_below(figure, columns=3)
-    figure.caption = f"{AXES[metric]}: making a method, and answering so many prompts with it."
-    figure.data = table
-    return figure
-
-
-def _point(axes: Axes, row: pd.DataFrame, style: Look) -> None:
-    """Draw one method's point at its `cost`, with its interval."""
-    axes.vlines(row["cost"], row["low"], row["high"], color=style.colour, lw=1.2, alpha=0.6)
-    axes.plot(
-        row["cost"], row["mean"], style.marker, color=style.colour, label=style.label,
-        markersize=7, markeredgecolor="white", mew=0.6,
-    )  # fmt: skip
 
 
 def _log(axes: Axes) -> None:
@@ -122,9 +61,62 @@ def _log(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _demonstrations(axes: Axes, levels: pd.DataFrame, task: str) -> None:
-    """Draw the demonstrations' own score across."""
-    style = look("demonstrations")
-    shown = levels[(levels["task"] == task) & (levels["method"] == "demonstrations")]
-    for value in shown["mean"]:
-        axes.axhline(value, color=style.colour, linestyle=style.line, lw=1.2, label=style.label, zorder=1)
+def score_against_labels(table: pd.DataFrame, levels: pd.DataFrame) -> Plate:
+    """Draw the judge's mean over the labels that were used, equal ones side by side, a panel a task.
+
+    `table` and `levels` as for `score_against`, with the metrics of LABELS.
+    """
+    need(table, POINT, what="score_against_labels")
+    rows = table[table["metric"].isin(LABELS)]
+    need(rows, POINT, what="score_against_labels")
+    used = rows.pivot(index=["task", "method", *INTERVAL], columns="metric", values="cost")
+    used = used.reindex(columns=list(LABELS)).reset_index()
+    with theme():
+        tasks = sorted(set(used["task"]))
+        figure, grid = plate(1, len(tasks), height=4.6)
+        for place, (axes, task) in enumerate(zip(grid[0], tasks, strict=True)):
+            _groups(axes, used[used["task"] == task])
+            demonstrations_across(axes, levels, task)
+            axes.set(title=task, ylabel="judge points" if place == 0 else "")
+        legend_below(figure, columns=3)
+    figure.caption = "Judge over the labels that were used. Bars: 95 % t-intervals over seeds."
+    figure.data = used
+    return figure
+
+
+def _groups(axes: Axes, used: pd.DataFrame) -> None:
+    """Draw methods with equal labels side by side, as a group with these labels below it."""
+    start, ticks = 0, dict[float, str]()
+    for (demonstrations, preferences), part in used.groupby(list(LABELS), sort=True):
+        methods = in_order(part["method"])
+        for place, name in enumerate(methods):
+            row = part[part["method"] == name]
+            upright(axes, pd.Series(start + place, index=row.index), row, look(name))
+        middle = start + (len(methods) - 1) / 2
+        ticks[middle] = f"{demonstrations:,.0f} demonstrations\n{preferences:,.0f} preferences"
+        start += len(methods) + 2
+    axes.set_xticks(list(ticks), labels=list(ticks.values()))
+    axes.set_xlim(-2, start - 1)
+    axes.grid(visible=False, axis="x")
+    axes.tick_params(axis="x", length=0)
+
+
+def totals(table: pd.DataFrame, *, metric: str = "flops") -> Plate:
+    """Draw the cost of making and answering together against answered prompts (both log), a panel a task.
+
+    `table`: task, method, prompts, total, of the cost that `metric` names.
+    """
+    need(table, ("task", "method", "prompts", "total"), what="totals")
+    with theme():
+        tasks = sorted(set(table["task"]))
+        figure, grid = plate(1, len(tasks), height=3.8, sharey=True)
+        for place, (axes, task) in enumerate(zip(grid[0], tasks, strict=True)):
+            for name in in_order(table["method"]):
+                rows = table[(table["task"] == task) & (table["method"] == name)]
+                line(axes, rows["prompts"], rows["total"], look(name), markevery=8, markersize=5)
+            axes.set(title=task, xlabel="answered prompts", xscale="log", yscale="log")
+            axes.set_ylabel(AXES[metric] if place == 0 else "")
+        legend_below(figure, columns=3)
+    figure.caption = f"{AXES[metric]}: making a method, and answering so many prompts with it."
+    figure.data = table
+    return figure

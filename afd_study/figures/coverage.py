@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from afd_study.figures.heterogeneity_map import INTERVAL
+from afd_study.figures.panels import INTERVAL, band, line, powers_of_two
 from afd_study.figures.style import (
     RULE,
     Plate,
@@ -17,6 +17,12 @@ from afd_study.figures.style import (
     theme,
 )
 
+DIVERGENCES = {
+    "forward_kl": "forward KL(demo || policy)",
+    "reverse_kl": "reverse KL(policy || demo)",
+    "reverse_kl_stray": "of it: samples with a stray word",
+}
+
 
 def divergences(table: pd.DataFrame) -> Plate:
     """Draw forward and reverse KL to the demonstrators, and the reverse KL's part from stray words.
@@ -24,13 +30,8 @@ def divergences(table: pd.DataFrame) -> Plate:
     `table`: policy, metric, mean, low, high, and `facet` where several studies stand side by side.
     """
     need(table, ("policy", "metric", *INTERVAL), what="divergences")
-    names = {
-        "forward_kl": "forward KL(demo || policy)",
-        "reverse_kl": "reverse KL(policy || demo)",
-        "reverse_kl_stray": "of it: samples with a stray word",
-    }
-    rows = table[table["metric"].isin(list(names))]
-    policies, metrics = in_order(rows["policy"]), list(names)[::-1]
+    rows = table[table["metric"].isin(list(DIVERGENCES))]
+    policies, metrics = in_order(rows["policy"]), list(DIVERGENCES)[::-1]
     with theme():
         figure, grid = plate(1, 1, height=2.4)
         axes = grid[0, 0]
@@ -39,7 +40,7 @@ def divergences(table: pd.DataFrame) -> Plate:
             part = rows[rows["policy"] == name]
             places = [metrics.index(metric) + 0.16 * (0.5 - rank) for metric in part["metric"]]
             error_bars(axes, part, places, value="mean", style=look(name), label=look(name).label)
-        name_rows(axes, [names[metric] for metric in metrics])
+        name_rows(axes, [DIVERGENCES[metric] for metric in metrics])
         axes.set_xlabel("nats a response")
         legend_below(figure)
     figure.caption = f"Divergences from the demonstrators' exact law. Bars: {seed_phrase(rows)}."
@@ -55,20 +56,9 @@ def distinct(table: pd.DataFrame) -> Plate:
         axes = grid[0, 0]
         for name in in_order(table["source"]):
             rows, style = table[table["source"] == name].sort_values("k"), look(name)
-            axes.fill_between(
-                rows["k"], rows["low"], rows["high"], color=style.colour, alpha=0.15, linewidth=0
-            )
-            axes.plot(
-                rows["k"],
-                rows["mean"],
-                style.line,
-                marker=style.marker,
-                color=style.colour,
-                label=style.label,
-            )
-        axes.set_xscale("log", base=2)
-        sizes = sorted(set(table["k"]))
-        axes.set_xticks(sizes, labels=[str(size) for size in sizes])
+            band(axes, rows["k"], rows, style, alpha=0.15)
+            line(axes, rows["k"], rows["mean"], style)
+        powers_of_two(axes, table["k"])
         axes.set(xlabel="draws a prompt (log scale)", ylabel="distinct good answers")
         legend_below(figure)
     figure.caption = (

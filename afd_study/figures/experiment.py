@@ -1,7 +1,8 @@
-"""Still figures: tables in, figures out. Every function returns a Plate, whose `caption` is plain text.
+"""Still figures of the experiment: Best-of-n curves, levels, scorers, orderings, the judge's components.
 
-Intervals come with the table (evaluation.statistics.interval, evaluation.orderings): nothing is estimated
-here. Colours, lines and markers are those of METHODS.
+Tables in, figures out: intervals come with the table (evaluation.statistics.interval,
+evaluation.paper_orderings), and nothing is estimated here. Every function returns a Plate, whose `caption` is
+plain text. Colours, lines and markers are those of style.METHODS.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from afd_study.errors import DataError
-from afd_study.figures.separability import separability
+from afd_study.figures.panels import INTERVAL, band, line
 from afd_study.figures.style import (
     LEVELS,
-    METHODS,
     RULE,
     VERDICTS,
     Look,
@@ -33,22 +33,12 @@ from afd_study.figures.style import (
     verdict_legend,
 )
 from afd_study.figures.text import contrast_words
-from afd_study.figures.training import training_curves
 
-__all__ = [
-    "METHODS",
-    "best_of_n",
-    "components",
-    "levels",
-    "orderings",
-    "scorer_diagnostics",
-    "separability",
-    "training_curves",
-]
-
-INTERVAL = ("mean", "low", "high")
-KEPT = ("setting", "heterogeneity", "task", "method", "n")  # what names a row of a figure's table
+KEYS = ("setting", "heterogeneity", "task", "method", "n")  # what names a row of a figure's table
 N_TICKS = (1, 2, 5, 10, 20, 50, 100, 200)
+MARGINS = {"better": (1,), "not_worse": (-1,), "equal": (-1, 1)}
+"""A comparison's kind -> on which sides of zero its margin lies."""
+ORDERING = ("claim", "method", "than", "kind", "n", "margin", "effect", "low", "high", "verdict")
 
 
 def best_of_n(
@@ -62,11 +52,15 @@ def best_of_n(
 ) -> Plate:
     """Draw the judge's expected value of Best-of-n against n, with bands, a panel for each setting.
 
-    Args: intervals: statistics.interval of the outcomes: method, n, mean, low, high, and the facet's
-    column. control: must be in the table, and is named in the caption: a claim stands beside its control.
-    facet: column that splits panels; by default the first of setting, heterogeneity, task that varies.
-    methods: which to draw; all by default. levels: policies and demonstrations whose own level is drawn as
-    a horizontal line, if the table has it. unit: of the judge.
+    Args:
+        intervals: statistics.interval of the outcomes: method, n, mean, low, high, and the facet's column.
+        control: a method that must be in the table, and is named in the caption beside what it controls.
+        facet: the column that splits panels; None takes the first that varies (style.facets).
+        methods: those to draw; None draws all.
+        levels: policies and demonstrations whose own score is a horizontal line, if the table has it.
+        unit: of the judge.
+
+    Raises DataError for a table without columns, rows or the control, SpecError for a method without a look.
     """
     need(intervals, ("method", "n", *INTERVAL), what="best_of_n")
     names = in_order(set(intervals["method"]) - set(LEVELS)) if methods is None else in_order(methods)
@@ -90,34 +84,25 @@ def best_of_n(
         f"Best-of-n from the SFT policy's draws by {len(names)} selection rules, against the control "
         f"'{look(control).label}'. Bands: {seed_phrase(intervals)}."
     )
-    figure.data = intervals[[*(name for name in KEPT if name in intervals.columns), *INTERVAL]]
+    figure.data = intervals[[*(name for name in KEYS if name in intervals.columns), *INTERVAL]]
     return figure
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, style: Look) -> None:
+    """Draw a method's curve and band, with markers at N_TICKS; nothing of a method without rows."""
     if rows.empty:
         return
-    axes.fill_between(rows["n"], rows["low"], rows["high"], color=style.colour, alpha=0.13, linewidth=0)
+    size, width, order = (3.5, 1.1, 2) if style.control else (5, 2.0, 3)
     marked = [place for place, n in enumerate(rows["n"]) if n in N_TICKS]
-    axes.plot(
-        rows["n"],
-        rows["mean"],
-        color=style.colour,
-        linestyle=style.line,
-        marker=style.marker,
-        markevery=marked,
-        markersize=3.5 if style.control else 5,
-        linewidth=1.1 if style.control else 2.0,
-        label=style.label,
-        zorder=2 if style.control else 3,
-    )
+    band(axes, rows["n"], rows, style, alpha=0.13)
+    extra: dict[str, Any] = {"markevery": marked, "markersize": size, "linewidth": width, "zorder": order}
+    line(axes, rows["n"], rows["mean"], style, **extra)
 
 
 def _level_line(axes: Axes, rows: pd.DataFrame, style: Look) -> None:
+    dashes: dict[str, Any] = {"color": style.colour, "linestyle": (0, (6, 3)), "linewidth": 1.3}
     if not rows.empty:
-        axes.axhline(
-            rows["mean"].iloc[0], color=style.colour, linestyle=(0, (6, 3)), linewidth=1.3, label=style.label
-        )
+        axes.axhline(rows["mean"].iloc[0], label=style.label, **dashes)
 
 
 def _n_axis(axes: Axes, largest: int) -> None:
@@ -159,8 +144,9 @@ def scorer_diagnostics(
 ) -> Plate:
     """Draw each scorer's rank correlation with the judge against its accuracy at its own training task.
 
-    `table`: method, the columns `x` and `y`, and where known their bounds as x_low, x_high, y_low, y_high.
-    Rows with NaN are left out. A discriminator far right and low has learned something other than quality.
+    `table`: method, the columns `x` and `y`, and where it has them the bounds {x}_low, {x}_high, {y}_low and
+    {y}_high. Rows with NaN are left out. A discriminator far right and low has learned something other than
+    quality.
     """
     need(table, ("method", x, y), what="scorer_diagnostics")
     rows = table.dropna(subset=[x, y])
@@ -196,12 +182,11 @@ def _cross(axes: Axes, rows: pd.DataFrame, style: Look, x: str, y: str) -> None:
 
 
 def orderings(table: pd.DataFrame, *, facet: str | None = None) -> Plate:
-    """Draw each contrast's effect with its interval, the margin it has to pass, and the verdict.
+    """Draw each comparison's effect with its interval, the margin it has to pass, and the verdict.
 
-    `table`: claim, method, than, kind, n, margin, effect, low, high, verdict (evaluation.orderings).
+    `table`: claim, method, than, kind, n, margin, effect, low, high, verdict (evaluation.paper_orderings).
     """
-    columns = ("claim", "method", "than", "kind", "n", "margin", "effect", "low", "high", "verdict")
-    need(table, columns, what="orderings")
+    need(table, ORDERING, what="orderings")
     parts = facets(table, facet)
     claims = list(dict.fromkeys(table["claim"]))[::-1]
     first = table.drop_duplicates("claim").set_index("claim")
@@ -220,15 +205,15 @@ def orderings(table: pd.DataFrame, *, facet: str | None = None) -> Plate:
         f"Paired differences at n = {sizes} as a share of the gap from random pick to oracle, "
         f"{seed_phrase(table)}. The tick on each row is the margin that the whole interval must pass."
     )
-    figure.data = table[[*(name for name in KEPT[:3] if name in table.columns), *columns]]
+    figure.data = table[[*(name for name in KEYS[:3] if name in table.columns), *ORDERING]]
     return figure
 
 
 def _forest(axes: Axes, part: pd.DataFrame, claims: list[str]) -> None:
+    """Draw effects, intervals and margins, coloured by verdict."""
     for row in part.to_dict("records"):
-        lines = {"better": [1], "not_worse": [-1], "equal": [-1, 1]}[row["kind"]]
         place = claims.index(row["claim"])
-        margins = [sign * row["margin"] for sign in lines]
+        margins = [side * row["margin"] for side in MARGINS[row["kind"]]]
         axes.vlines(margins, place - 0.3, place + 0.3, color="#999999", linewidth=1.2, linestyle=":")
     for verdict, rows in part.groupby("verdict", sort=True):
         places = [claims.index(claim) for claim in rows["claim"]]

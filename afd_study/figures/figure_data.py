@@ -1,6 +1,6 @@
 """The table beside every figure: what is drawn, as CSV that a page offers for download.
 
-A figure made from a tidy table carries that table; of any other the numbers are read off what it draws.
+A figure made from a tidy table carries that table. For any other figure the numbers are read off its marks.
 """
 
 import base64
@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PathCollection, QuadMesh
+from matplotlib.collections import Collection, LineCollection, PathCollection, QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -19,7 +20,7 @@ from afd_study.errors import DataError
 
 CSV_MIME = "text/csv"
 LARGEST = 400_000  # bytes of CSV: more would make the page slow to load
-DRAWN = ("panel", "series", "x", "y")
+COLUMNS = ("panel", "series", "x", "y")  # of numbers that are read off a figure
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -40,7 +41,7 @@ def drawn(figure: Figure) -> pd.DataFrame:
     for number, axes in enumerate(figure.axes):
         if axes.get_visible():
             rows += [(axes.get_title(loc="left") or f"panel {number + 1}", *row) for row in _artists(axes)]
-    return pd.DataFrame(rows, columns=list(DRAWN))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _artists(axes: Axes) -> list[tuple[str, Any, Any]]:
@@ -50,26 +51,28 @@ def _artists(axes: Axes) -> list[tuple[str, Any, Any]]:
         label = _label(line, "line")
         rows += [(label, x, y) for x, y in np.column_stack(line.get_data()).tolist()]
     for collection in axes.collections:
-        if isinstance(collection, PathCollection):
-            offsets = np.ma.getdata(collection.get_offsets())
-            rows += [(_label(collection, "points"), x, y) for x, y in offsets.tolist()]
-        elif isinstance(collection, LineCollection):
-            ends = np.concatenate(
-                [np.asarray(segment) for segment in collection.get_segments()] or [np.empty((0, 2))]
-            )
-            rows += [(_label(collection, "interval ends"), x, y) for x, y in ends.tolist()]
-        elif isinstance(collection, QuadMesh):
-            rows += [
-                (f"cell {place}", place, value)
-                for place, value in enumerate(np.ravel(np.asarray(collection.get_array())).tolist())
-            ]
+        rows += _collection(collection)
     for patch in axes.patches:
         if isinstance(patch, Rectangle):
             rows.append((_label(patch, "bar"), patch.get_x() + patch.get_width() / 2, patch.get_height()))
     return rows
 
 
-def _label(artist: Any, otherwise: str) -> str:
+def _collection(collection: Collection) -> list[tuple[str, Any, Any]]:
+    """Return (series, x, y) of a collection of marks; nothing of a kind that holds no numbers, as bands."""
+    if isinstance(collection, PathCollection):
+        offsets = np.ma.getdata(collection.get_offsets())
+        return [(_label(collection, "points"), x, y) for x, y in offsets.tolist()]
+    if isinstance(collection, LineCollection):
+        ends = [point for segment in collection.get_segments() for point in np.asarray(segment).tolist()]
+        return [(_label(collection, "interval ends"), x, y) for x, y in ends]
+    if isinstance(collection, QuadMesh):
+        values = np.ravel(np.asarray(collection.get_array())).tolist()
+        return [(f"cell {place}", place, value) for place, value in enumerate(values)]
+    return []
+
+
+def _label(artist: Artist, otherwise: str) -> str:
     label = str(artist.get_label())
     return otherwise if label.startswith("_") else label
 
@@ -79,25 +82,22 @@ def of_plotly(figure: dict[str, Any]) -> str:
 
     A figure's own CSV is `layout.meta.csv`. Frames of a slider are rows of their own, named in `panel`.
     """
-    given = ((figure.get("layout") or {}).get("meta") or {}).get("csv")
-    if given:
-        return str(given)
+    own = ((figure.get("layout") or {}).get("meta") or {}).get("csv")
+    if own:
+        return str(own)
     rows = [("", *row) for trace in figure.get("data", []) for row in _trace(trace)]
     for frame in figure.get("frames") or []:
-        named = str(frame.get("name", ""))
-        rows += [(named, *row) for trace in frame.get("data", []) for row in _trace(trace)]
-    return to_csv(pd.DataFrame(rows, columns=list(DRAWN)))
+        panel = str(frame.get("name", ""))
+        rows += [(panel, *row) for trace in frame.get("data", []) for row in _trace(trace)]
+    return to_csv(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
 def _trace(trace: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     x, y, z = (_array(trace.get(axis)) for axis in "xyz")
     name = str(trace.get("name", trace.get("type", "")))
     if z is not None:  # a heat map: one row a cell
-        return [
-            (f"{name} {row}", column, value)
-            for row, line in enumerate(z)
-            for column, value in enumerate(line)
-        ]
+        cells = [(row, column, value) for row, line in enumerate(z) for column, value in enumerate(line)]
+        return [(f"{name} {row}", column, value) for row, column, value in cells]
     if y is None:
         return []
     along = x if x is not None else range(len(y))

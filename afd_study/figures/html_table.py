@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 IGNORED_BY_MATHS = "tex2jax_ignore mathjax_ignore"
-LONG_WORDS = 40  # characters from which a table's cells are sentences, and set smaller
-WIDE = 85  # characters of a row, with its gaps, from which all of a table is
+LONG_WORDS = 40  # characters of a cell from which a table holds sentences, and is set smaller
+WIDE = 85  # characters of a row, with its gaps, from which a table is set smaller too
 NO_BREAK = "\N{NO-BREAK SPACE}"
 INNER_SPACE = re.compile(r"(?<=,) |(?<=\d) (?=to )|(?<=to) | (?=%)")
 NUMBERS = re.compile(r"[-+−]?\d(?:[\d.,%()\[\]+−–\s-]|e|to)*")
@@ -47,7 +47,7 @@ class Shown:
         return f'<a href="{html.escape(self.links[cell], quote=True)}">{text}</a>'
 
     def _kind(self, columns: Sequence[tuple[str, ...]]) -> str:
-        """Return the classes that the page's style knows: texts, sentences, many characters side by side."""
+        """Return the classes for the page's style: of untrusted texts, of sentences, of wide rows."""
         if self.wrap:
             return "afd-shown afd-texts"
         longest = max((len(cell) for _, *cells in columns for cell in cells), default=0)
@@ -78,6 +78,6 @@ def _cell(tag: str, inner: str, number: bool) -> str:
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:
-    """Tell whether a column holds numbers, shares or intervals and nothing else: these stand on the right."""
-    told = [cell for cell in cells if cell not in ("", "–")]
-    return bool(told) and all(map(NUMBERS.fullmatch, told))
+    """Tell whether a column holds only numbers, shares or intervals, which stand on the right."""
+    filled = [cell for cell in cells if cell not in ("", "–")]
+    return bool(filled) and all(map(NUMBERS.fullmatch, filled))

@@ -1,9 +1,10 @@
-"""Figures that the reader moves: plotly, with the looks of METHODS, plain JSON inside, nothing fetched.
+"""Figures that the reader moves: plotly, in the looks of style.METHODS, as plain JSON that fetches nothing.
 
 `figure.layout.meta["caption"]` is the caption as plain text (figures.text.caption reads it).
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -11,14 +12,31 @@ import plotly.graph_objects as go
 
 from afd_study.errors import DataError
 from afd_study.figures.figure_data import to_csv
+from afd_study.figures.panels import INTERVAL
 from afd_study.figures.style import INK, LEVELS, Look, facets, in_order, look, need, seed_phrase
 
 DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
 MARKERS = {
-    "o": "circle", "s": "square", "D": "diamond", "d": "diamond-tall", "P": "cross", "X": "x", "*": "star",
-    "^": "triangle-up", "v": "triangle-down", ">": "triangle-right", "<": "triangle-left", ".": "circle",
-    "h": "hexagon", "H": "hexagon2", "p": "pentagon", "8": "octagon", "x": "x-thin", "+": "cross-thin",
-}  # fmt: skip
+    "o": "circle",
+    ".": "circle",
+    "s": "square",
+    "D": "diamond",
+    "d": "diamond-tall",
+    "P": "cross",
+    "+": "cross-thin",
+    "X": "x",
+    "x": "x-thin",
+    "*": "star",
+    "^": "triangle-up",
+    "v": "triangle-down",
+    ">": "triangle-right",
+    "<": "triangle-left",
+    "p": "pentagon",
+    "h": "hexagon",
+    "H": "hexagon2",
+    "8": "octagon",
+}
+"""matplotlib's marker -> plotly's symbol."""
 N_TICKS = [1, 2, 5, 10, 20, 50, 100, 200]
 HIDDEN = ("longest", "shortest", "likelihood")
 
@@ -34,10 +52,18 @@ def best_of_n(
     """Draw Best-of-n curves with bands; buttons (a slider from four settings on) change the setting.
 
     The legend shows and hides a method with its band, and keeps the reader's choice when the setting
-    changes. `intervals` and `facet` as in plots.best_of_n; `hidden` methods are in the legend but not drawn
-    at first.
+    changes.
+
+    Args:
+        intervals: as in experiment.best_of_n.
+        control: as in experiment.best_of_n.
+        facet: as in experiment.best_of_n.
+        hidden: methods that are in the legend but not drawn at first.
+        unit: of the judge.
+
+    Raises DataError for a table without columns, rows or the control, SpecError for a method without a look.
     """
-    need(intervals, ("method", "n", "mean", "low", "high"), what="best_of_n")
+    need(intervals, ("method", "n", *INTERVAL), what="best_of_n")
     if control not in set(intervals["method"]):
         raise DataError(
             f"the control '{control}' is not in the table; it holds {in_order(intervals['method'])}"
@@ -45,10 +71,8 @@ def best_of_n(
     parts = facets(intervals, facet)
     names = in_order(set(intervals["method"]) - set(LEVELS))
     grid = sorted({int(n) for n in intervals.loc[intervals["method"].isin(names), "n"]})
-    traces: list[Any] = []
-    for name in names:
-        traces += _curve(look(name), grid, "legendonly" if name in hidden else True)
-    traces.append(_level(look("demonstrations"), grid))
+    curves = [_curve(look(name), grid, "legendonly" if name in hidden else True) for name in names]
+    traces = [*chain.from_iterable(curves), _level(look("demonstrations"), grid)]
     figure = go.Figure(data=traces, layout=_layout(grid, unit))
     settings = [_setting(part, names, grid) for _, part in parts]
     for trace, y, bounds in zip(figure.data, settings[0]["y"], settings[0]["customdata"], strict=True):
@@ -60,13 +84,13 @@ def best_of_n(
         _add_control(figure, [title for title, _ in parts], settings)
     against = f"Best-of-n against the control '{look(control).label}'; bands: {seed_phrase(intervals)}."
     hint = "Click a name to show or hide a method, double-click to see it alone."
-    named = ("setting", "heterogeneity", "task", "method", "n", "mean", "low", "high")
-    rows = intervals[[name for name in named if name in intervals]]
+    columns = ("setting", "heterogeneity", "task", "method", "n", *INTERVAL)
+    rows = intervals[[name for name in columns if name in intervals]]
     figure.layout.meta = {"caption": f"{against} {hint}", "csv": to_csv(rows)}
     return figure
 
 
-def _curve(style: Look, grid: list[int], visible: bool | str) -> list[Any]:
+def _curve(style: Look, grid: list[int], visible: bool | str) -> list[go.Scatter]:
     """Return a method's band and line, which the legend moves together."""
     together: dict[str, Any] = {"legendgroup": style.label, "name": style.label, "visible": visible}
     band = go.Scatter(
@@ -100,11 +124,10 @@ def _faint(colour: str) -> str:
     return f"rgba({red},{green},{blue},0.13)"
 
 
-def _level(style: Look, grid: list[int]) -> Any:
+def _level(style: Look, grid: list[int]) -> go.Scatter:
     line = {"color": style.colour, "dash": "longdash", "width": 1.6}
-    return go.Scatter(
-        x=[grid[0], grid[-1]], mode="lines", line=line, name=style.label, hovertemplate="%{y:.2f}"
-    )
+    ends = [grid[0], grid[-1]]
+    return go.Scatter(x=ends, mode="lines", line=line, name=style.label, hovertemplate="%{y:.2f}")
 
 
 def _setting(part: pd.DataFrame, names: list[str], grid: list[int]) -> dict[str, list[Any]]:
@@ -132,22 +155,14 @@ def _add_control(figure: go.Figure, titles: list[str], settings: list[dict[str, 
     if len(steps) > 3:
         figure.layout.sliders = [{"steps": steps, "active": 0, "pad": {"t": 60}, "len": 0.7}]
         return
-    figure.layout.updatemenus = [
-        {
-            "type": "buttons",
-            "direction": "right",
-            "buttons": steps,
-            "active": 0,
-            "showactive": True,
-            "x": 0,
-            "xanchor": "left",
-            "y": 1.02,
-            "yanchor": "bottom",
-            "bgcolor": "white",
-            "bordercolor": "#888888",
-            "font": {"size": 13},
-        }
-    ]
+    figure.layout.updatemenus = [buttons_above(steps)]
+
+
+def buttons_above(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return plotly's row of buttons above the panels, the first one pressed."""
+    place = {"x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+    style = {"bgcolor": "white", "bordercolor": "#888888", "font": {"size": 13}, "showactive": True}
+    return {"type": "buttons", "direction": "right", "buttons": steps, "active": 0} | place | style
 
 
 def _layout(grid: list[int], unit: str) -> dict[str, Any]:
@@ -162,11 +177,7 @@ def _layout(grid: list[int], unit: str) -> dict[str, Any]:
         "plot_bgcolor": "white",
         "hovermode": "x unified",
         "hoverlabel": {"bgcolor": "white"},
-        "legend": {
-            "groupclick": "togglegroup",
-            "tracegroupgap": 0,
-            "font": {"size": 12},
-        },
+        "legend": {"groupclick": "togglegroup", "tracegroupgap": 0, "font": {"size": 12}},
         "xaxis": axis
         | {
             "type": "log",

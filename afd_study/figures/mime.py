@@ -24,8 +24,8 @@ def figure_html(figure: dict[str, Any]) -> str:
     so that no text can end the script element or be read as markup.
     """
     layout = figure.get("layout", {})
-    kept = {key: figure[key] for key in ("data", "layout", "frames", "config") if key in figure}
-    text = json.dumps(kept, separators=(",", ":"), allow_nan=False)
+    parts = {key: figure[key] for key in ("data", "layout", "frames", "config") if key in figure}
+    text = json.dumps(parts, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     height = int(layout.get("height") or DEFAULT_HEIGHT)

@@ -1,8 +1,11 @@
 """Still figures of what reward models have learned: rankings, prices of edits, calibration, remedies."""
 
+from typing import Any
+
 import pandas as pd
 import seaborn as sns
 
+from afd_study.figures.panels import INTERVAL, line, powers_of_two
 from afd_study.figures.style import (
     RULE,
     Look,
@@ -19,8 +22,7 @@ from afd_study.figures.style import (
     theme,
 )
 
-INTERVAL = ("mean", "low", "high")
-GIVEN = {
+TAKEN_OUT = {
     "rank_correlation": Look("as it is", "#0072B2", "-", "o"),
     "rank_correlation_without_length": Look("length taken out", "#009E73", "-", "s"),
     "rank_correlation_without_length_and_style": Look("length and style taken out", "#D55E00", "-", "D"),
@@ -38,8 +40,8 @@ def rank_correlations(table: pd.DataFrame) -> Plate:
 
     `table`: setting, metric, method, mean, low, high.
     """
-    rows = table[table["metric"].isin(list(GIVEN))]
-    figure = _dots(rows, key="metric", looks=GIVEN, xlabel="rank correlation with the judge", zero=0.0)
+    rows = table[table["metric"].isin(list(TAKEN_OUT))]
+    figure = _dots(rows, key="metric", looks=TAKEN_OUT, xlabel="rank correlation with the judge", zero=0.0)
     figure.caption = (
         "How each scorer ranks the SFT policy's answers to one prompt, beside the judge (Spearman's, partial "
         f"where something is taken out). Bars: {seed_phrase(rows)}."
@@ -48,7 +50,7 @@ def rank_correlations(table: pd.DataFrame) -> Plate:
 
 
 def conditional_auc(table: pd.DataFrame) -> Plate:
-    """Draw with what AUC discriminators tell their sources apart: within, method, mean, low, high."""
+    """Draw the AUCs with which discriminators tell their sources apart: within, method, mean, low, high."""
     figure = _dots(table, key="within", looks=WITHIN, xlabel="AUC at its own two sources, held out", zero=0.5)
     figure.caption = (
         "How well each discriminator tells its own two sources apart on test prompts, over all pairs and "
@@ -59,6 +61,7 @@ def conditional_auc(table: pd.DataFrame) -> Plate:
 
 def _dots(rows: pd.DataFrame, *, key: str, looks: dict[str, Look], xlabel: str, zero: float) -> Plate:
     need(rows, (key, "method", *INTERVAL), what="a figure of probes")
+    """Draw a row for each method, and in it a dot for each of the looks: values of the column `key`."""
     names, parts = in_order(rows["method"])[::-1], facets(rows, None)
     used = [name for name in looks if name in set(rows[key])]
     with theme():
@@ -66,12 +69,10 @@ def _dots(rows: pd.DataFrame, *, key: str, looks: dict[str, Look], xlabel: str, 
         for axes, (title, part) in zip(grid[0], parts, strict=True):
             axes.axvline(zero, **RULE)
             for rank, name in enumerate(used):
-                some = part[part[key] == name]
+                dots, style = part[part[key] == name], looks[name]
                 shift = 0.2 * ((len(used) - 1) / 2 - rank)
-                places = [names.index(method) + shift for method in some["method"]]
-                error_bars(
-                    axes, some, places, value="mean", style=looks[name], markersize=5, label=looks[name].label
-                )
+                places = [names.index(method) + shift for method in dots["method"]]
+                error_bars(axes, dots, places, value="mean", style=style, markersize=5, label=style.label)
             name_rows(axes, [look(name).label for name in names])
             axes.set(title=title, xlabel=xlabel)
         legend_below(figure)
@@ -93,14 +94,11 @@ def prices(table: pd.DataFrame, *, rows_by: str, unit: str) -> Plate:
     with theme():
         figure, grid = plate(len(parts), 1, height=(0.9 + 0.27 * len(things)) * len(parts) + 0.8, sharex=True)
         for axes, (title, part) in zip(grid[:, 0], parts, strict=True):
-            some = part[part[rows_by].isin(things)]
-            wide = some.pivot(index=rows_by, columns="method", values="mean").reindex(
-                index=things, columns=names
-            )
-            sns.heatmap(
-                wide, ax=axes, cmap="vlag_r", center=0, vmin=-bound, vmax=bound, cbar=False, linewidths=1,
-                annot=True, fmt=".2f", annot_kws={"fontsize": 7},
-            )  # fmt: skip
+            priced = part[part[rows_by].isin(things)].pivot(index=rows_by, columns="method", values="mean")
+            priced = priced.reindex(index=things, columns=names)
+            colours: dict[str, Any] = {"cmap": "vlag_r", "center": 0, "vmin": -bound, "vmax": bound}
+            texts: dict[str, Any] = {"annot": True, "fmt": ".2f", "annot_kws": {"fontsize": 7}}
+            sns.heatmap(priced, ax=axes, cbar=False, linewidths=1, **colours, **texts)
             axes.set(title=title, xlabel="", ylabel="")
             axes.set_xticklabels([look(name).label for name in names], rotation=30, ha="right", fontsize=7.5)
             axes.tick_params(axis="y", labelsize=7.5, rotation=0)
@@ -120,16 +118,8 @@ def calibration(table: pd.DataFrame) -> Plate:
         figure, grid = plate(1, len(parts), height=3.4, sharey=True)
         for axes, (title, part) in zip(grid[0], parts, strict=True):
             for name in in_order(part["method"]):
-                some, style = part[part["method"] == name].sort_values("logit"), look(name)
-                axes.plot(
-                    some["logit"],
-                    some["log_ratio"],
-                    style.line,
-                    marker=style.marker,
-                    markersize=4,
-                    color=style.colour,
-                    label=style.label,
-                )
+                bins = part[part["method"] == name].sort_values("logit")
+                line(axes, bins["logit"], bins["log_ratio"], look(name), markersize=4)
             ends = [part["log_ratio"].min(), part["log_ratio"].max()]
             axes.plot(ends, ends, **RULE)
             axes.set(title=title, xlabel="learned logit (nats)")
@@ -157,15 +147,13 @@ def remedies(table: pd.DataFrame, *, suffix: str = "_without_length") -> Plate:
         figure, grid = plate(1, len(parts), height=3.8, sharey=True)
         for axes, (title, part) in zip(grid[0], parts, strict=True):
             for name in names:
-                for ending, line in (("", "-"), (suffix, ":")):
-                    some, style = part[part["method"] == f"{name}{ending}"].sort_values("n"), look(name)
+                for ending, dash in (("", "-"), (suffix, ":")):
+                    curve, style = part[part["method"] == f"{name}{ending}"].sort_values("n"), look(name)
                     label = style.label if not ending else f"{style.label}, length taken out"
-                    axes.plot(some["n"], some["mean"], line, color=style.colour, label=label, linewidth=1.8)
+                    axes.plot(curve["n"], curve["mean"], dash, color=style.colour, label=label, linewidth=1.8)
             flat = part[part["method"] == "random"]
             axes.plot(flat["n"], flat["mean"], **RULE)
-            sizes = sorted(set(part["n"]))
-            axes.set_xscale("log", base=2)
-            axes.set_xticks(sizes, labels=[str(size) for size in sizes])
+            powers_of_two(axes, part["n"])
             axes.minorticks_off()
             axes.set(title=title, xlabel="n (log scale)")
         grid[0, 0].set_ylabel("judge's score (points)")

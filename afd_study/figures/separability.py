@@ -1,6 +1,9 @@
 """The still figure of separability: how well simple readers tell two sources of texts apart."""
 
+from collections.abc import Mapping
+
 import pandas as pd
+from matplotlib.axes import Axes
 
 from afd_study.figures.style import (
     METHODS,
@@ -31,22 +34,15 @@ def separability(table: pd.DataFrame) -> Plate:
     need(table, ("positive", "negative", "features", "adjustment", "auc", "low", "high"), what="separability")
     pairs = list(dict.fromkeys(zip(table["positive"], table["negative"], strict=True)))
     features = list(dict.fromkeys(table["features"]))[::-1]
-    used = [name for name in ADJUSTMENTS if name in set(table["adjustment"])]
+    used = {name: style for name, style in ADJUSTMENTS.items() if name in set(table["adjustment"])}
     with theme():
         figure, grid = plate(1, len(pairs), height=1.2 + 0.3 * len(features), sharex=True, sharey=True)
         for axes, (positive, negative) in zip(grid[0], pairs, strict=True):
             axes.axvline(0.5, **RULE)
             part = table[(table["positive"] == positive) & (table["negative"] == negative)]
-            for name in used:
-                rows, style = part[part["adjustment"] == name], ADJUSTMENTS[name]
-                places = [
-                    features.index(feature) + _shift(part, feature, name) for feature in rows["features"]
-                ]
-                error_bars(axes, rows, places, value="auc", style=style, markersize=5.5, label=style.label)
-            name_rows(axes, features)
-            axes.set(
-                title=f"{_source(positive)} against {_source(negative)}", xlabel="AUC on held-out prompts"
-            )
+            _pair(axes, part, features, used)
+            title = f"{_source(positive)} against {_source(negative)}"
+            axes.set(title=title, xlabel="AUC on held-out prompts")
         legend_below(figure)
     figure.caption = (
         "With what AUC simple readers tell two sources apart on held-out prompts (0.5: not at all); "
@@ -56,11 +52,19 @@ def separability(table: pd.DataFrame) -> Plate:
     return figure
 
 
+def _pair(axes: Axes, part: pd.DataFrame, features: list[str], looks: Mapping[str, Look]) -> None:
+    """Draw one pair's AUCs, a row for each of the features, one adjustment above the other."""
+    for name, style in looks.items():
+        rows = part[part["adjustment"] == name]
+        places = [features.index(feature) + _shift(part, feature, name) for feature in rows["features"]]
+        error_bars(axes, rows, places, value="auc", style=style, markersize=5.5, label=style.label)
+    name_rows(axes, features)
+
+
 def _shift(part: pd.DataFrame, feature: str, adjustment: str) -> float:
     """Return how far above its row a point lies, so that its feature's adjustments are centred."""
-    present = [
-        name for name in ADJUSTMENTS if name in set(part.loc[part["features"] == feature, "adjustment"])
-    ]
+    own = set(part.loc[part["features"] == feature, "adjustment"])
+    present = [name for name in ADJUSTMENTS if name in own]
     return 0.22 * ((len(present) - 1) / 2 - present.index(adjustment))
 
 

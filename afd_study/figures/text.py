@@ -1,4 +1,4 @@
-"""Numbers for prose: a sentence in the book that holds a number is printed by a cell, as plain text."""
+"""Numbers for prose. A cell prints each sentence of the book that holds a number, as plain text."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -61,12 +61,12 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def contrast_words(row: Mapping[Any, Any]) -> str:
-    """Return the statement of a contrast: "Init-SFT better than Init-Demo"."""
+    """Return the statement of a comparison: "Init-SFT better than Init-Demo"."""
     return f"{look(row['method']).label} {RELATIONS[row['kind']]} {look(row['than']).label}"
 
 
 def ordering(row: Mapping[Any, Any]) -> str:
-    """Return one verdict of evaluation.orderings as a sentence."""
+    """Return one verdict of evaluation.paper_orderings as a sentence."""
     effect = f"the effect is {share_interval(row, 'effect')} of the gap from random pick to oracle"
     if pd.isna(row["effect"]):
         effect = "there is no gap from random pick to oracle to measure it by"
@@ -74,13 +74,12 @@ def ordering(row: Mapping[Any, Any]) -> str:
 
 
 def orderings(table: pd.DataFrame) -> str:
-    """Return all verdicts, a sentence a line, setting by setting: settings are never counted together.
+    """Return all verdicts, a sentence a line, setting by setting.
 
-    Each setting opens with a line that counts its verdicts and says what the intervals are.
+    Each setting opens with a line that counts its own verdicts and says what the intervals are.
     """
-    need(
-        table, ("claim", "method", "than", "kind", "n", "effect", "low", "high", "verdict"), what="orderings"
-    )
+    columns = ("claim", "method", "than", "kind", "n", "effect", "low", "high", "verdict")
+    need(table, columns, what="orderings")
     lines = []
     for title, part in facets(table, None):
         counts = part["verdict"].value_counts()
@@ -92,7 +91,7 @@ def orderings(table: pd.DataFrame) -> str:
 
 
 def verdict_counts(table: pd.DataFrame) -> str:
-    """Return how many claims got which verdict, a line a task and setting: never added up."""
+    """Return how many claims got which verdict, a line a task and setting. Settings are never added up."""
     need(table, ("task", "setting", "verdict"), what="verdict_counts")
     lines = []
     for (task, setting), part in table.fillna({"setting": ""}).groupby(["task", "setting"], sort=True):
@@ -104,5 +103,5 @@ def verdict_counts(table: pd.DataFrame) -> str:
 
 def caption(figure: Any) -> str:
     """Return the caption of a still or interactive figure, or of a table, in lines that fit on the page."""
-    told = figure.caption if hasattr(figure, "caption") else (figure.layout.meta or {}).get("caption", "")
-    return textwrap.fill(str(told), 78)
+    own = figure.caption if hasattr(figure, "caption") else (figure.layout.meta or {}).get("caption", "")
+    return textwrap.fill(str(own), 78)

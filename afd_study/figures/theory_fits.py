@@ -1,10 +1,11 @@
-"""Still figures of fits: what a small policy becomes, and what that is good for. Tables in, Plates out."""
+"""Still figures of fits: which law a small policy reaches under each divergence, and what it covers."""
 
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 
+from afd_study.figures.panels import band, line
 from afd_study.figures.style import METHODS, Plate, legend_below, need, plate, theme
 from afd_study.figures.text import share
 from afd_study.figures.theory_plots import DIVERGENCE_LOOKS, known_divergences
@@ -22,7 +23,7 @@ def fitted_curves(laws: pd.DataFrame, scores: pd.DataFrame, *, columns: int = 4)
     names = known_divergences(scores["divergence"])
     need(laws, ("x", "demo", *names), what="fitted_curves' laws")
     rows = -(-len(names) // columns)
-    told = scores.set_index("divergence")
+    by_name = scores.set_index("divergence")
     with theme():
         figure, grid = plate(rows, columns, height=0.4 + 1.75 * rows, sharex=True, sharey=True)
         for axes, name in zip(grid.flat, names, strict=False):
@@ -30,7 +31,7 @@ def fitted_curves(laws: pd.DataFrame, scores: pd.DataFrame, *, columns: int = 4)
             axes.fill_between(laws["x"], laws["demo"], color=BROWN, alpha=0.28, linewidth=0)
             axes.plot(laws["x"], laws[name], color=style.colour, linewidth=2)
             axes.set_title(style.label)
-            coverage, precision = share(told["coverage"][name]), share(told["precision"][name])
+            coverage, precision = (share(by_name[score][name]) for score in ("coverage", "precision"))
             text = f"covers {coverage}\nprecise {precision}"
             axes.text(0.97, 0.95, text, transform=axes.transAxes, ha="right", va="top", fontsize=7.5)
             axes.set_yticks([])
@@ -87,19 +88,16 @@ def measured(
         log: whether x is on a logarithmic scale.
     """
     need(table, ("divergence", x, *measures, *([rows] if rows else [])), what="measured")
-    parts = (
-        [("", table)]
-        if rows is None
-        else [(f"{rows} {value:g}", part) for value, part in table.groupby(rows)]
-    )
+    parts = [("", table)]
+    if rows is not None:
+        parts = [(f", {rows} {value:g}", part) for value, part in table.groupby(rows)]
+    size = (len(parts), len(measures))
     with theme():
-        figure, grid = plate(
-            len(parts), len(measures), height=0.9 + 2.3 * len(parts), sharex=True, sharey=True
-        )
-        for line, (title, part) in zip(grid, parts, strict=True):
-            for axes, (measure, called) in zip(line, measures.items(), strict=True):
+        figure, grid = plate(*size, height=0.9 + 2.3 * len(parts), sharex=True, sharey=True)
+        for panels, (where, part) in zip(grid, parts, strict=True):
+            for axes, (measure, title) in zip(panels, measures.items(), strict=True):
                 _with_bands(axes, part, x, measure)
-                axes.set(title=f"{called}{', ' if title else ''}{title}", ylim=(-0.03, 1.05))
+                axes.set(title=f"{title}{where}", ylim=(-0.03, 1.05))
         ticks = sorted(table[x].unique())
         for axes in grid[-1]:
             axes.set_xlabel(label)
@@ -117,6 +115,6 @@ def _with_bands(axes: Axes, part: pd.DataFrame, x: str, measure: str) -> None:
     for name in known_divergences(part["divergence"]):
         points = part[part["divergence"] == name].groupby(x)[measure]
         mean, style = points.mean(), DIVERGENCE_LOOKS[name]
-        low, high = points.quantile(0.1), points.quantile(0.9)
-        axes.fill_between(mean.index, low, high, color=style.colour, alpha=0.15, linewidth=0)
-        axes.plot(mean.index, mean, style.line, marker=style.marker, color=style.colour, label=style.label)
+        spread = pd.DataFrame({"low": points.quantile(0.1), "high": points.quantile(0.9)})
+        band(axes, mean.index, spread, style, alpha=0.15)
+        line(axes, mean.index, mean, style)

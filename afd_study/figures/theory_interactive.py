@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from afd_study.figures.interactive import DASHES
+from afd_study.figures.interactive import DASHES, buttons_above
 from afd_study.figures.style import INK, METHODS, need
 from afd_study.figures.theory_plots import DIVERGENCE_LOOKS, known_divergences, named
 
@@ -21,6 +21,10 @@ BASE: dict[str, Any] = {
     "hoverlabel": {"bgcolor": "white"},
 }
 MOVED = "#0072B2"
+FLOOR, CEILING = 1e-2, 1e2  # of a divergence that is drawn: beyond lies the frame's edge
+DEMO_LINE, DEMO_FILL = {"color": METHODS["demonstrations"].colour}, "rgba(123,75,42,0.25)"
+MEASURES = {"coverage": ("#0072B2", "solid"), "precision": ("#D55E00", "dash")}
+UPPER, LOWER = {"row": 1, "col": 1}, {"row": 2, "col": 1}
 
 
 def plain(values: Any, digits: int = 5) -> list[float]:
@@ -61,23 +65,23 @@ def moving_law(
     """
     need(table, ("response", "reward", *fixed, *positions), what="moving_law")
     rows = table.sort_values("reward", kind="stable")
-    said = [f"{text} ({reward:g})" for text, reward in zip(rows["response"], rows["reward"], strict=True)]
+    labels = [f"{text} ({reward:g})" for text, reward in zip(rows["response"], rows["reward"], strict=True)]
     first = positions[0] if start is None else start
+    looks = [(name, named(name), METHODS[name].colour) for name in fixed]
     bars = [
-        go.Bar(x=said, y=plain(rows[name]), name=named(name), marker={"color": METHODS[name].colour})
-        for name in fixed
+        go.Bar(x=labels, y=plain(rows[column]), name=name, marker={"color": colour})
+        for column, name, colour in (*looks, (first, "extrapolated", MOVED))
     ]
-    bars.append(go.Bar(x=said, y=plain(rows[first]), name="extrapolated", marker={"color": MOVED}))
-    said_of = {name: _worth(rows, name, prefix) for name in positions}
+    titles = {name: _worth(rows, name, prefix) for name in positions}
     steps = [
-        step(name, "update", {"y": [plain(rows[name])]}, {"title.text": said_of[name]}, [len(fixed)])
+        step(name, "update", {"y": [plain(rows[name])]}, {"title.text": titles[name]}, [len(fixed)])
         for name in positions
     ]
     figure = go.Figure(bars)
     top = max(float(rows[name].max()) for name in (*fixed, *positions))
     figure.layout = BASE | {
         "margin": {"l": 60, "r": 10, "t": 70, "b": 150},
-        "title": {"text": said_of[first], "x": 0, "xref": "paper", "font": {"size": 15}},
+        "title": {"text": titles[first], "x": 0, "xref": "paper", "font": {"size": 15}},
         "barmode": "group",
         "bargap": 0.25,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
@@ -92,10 +96,6 @@ def moving_law(
 
 def _worth(rows: pd.DataFrame, name: str, prefix: str) -> str:
     return f"{prefix}{name}: mean reward {(rows[name] * rows['reward']).sum():.2f}"
-
-
-FLOOR, CEILING = 1e-2, 1e2
-DEMO_FILL = "rgba(123,75,42,0.25)"
 
 
 def moving_policy(
@@ -124,10 +124,7 @@ def moving_policy(
     need(values, ("deviation", "mean", "divergence", "value"), what="moving_policy's values")
     places, names = sorted(laws["mean"].unique()), known_divergences(values["divergence"], hidden)
     figure = make_subplots(rows=2, cols=1, row_heights=[0.38, 0.62], vertical_spacing=0.13)
-    figure.add_scatter(
-        x=plain(demo["x"], 3), y=plain(demo["probability"]), name="demonstrator", fill="tozeroy",
-        fillcolor=DEMO_FILL, line={"color": METHODS["demonstrations"].colour}, hoverinfo="skip", row=1, col=1,
-    )  # fmt: skip
+    _add_demonstrator(figure, plain(demo["x"], 3), plain(demo["probability"]))
     groups: list[list[int]] = []
     for width in widths:
         first = len(figure.data)
@@ -151,6 +148,11 @@ def moving_policy(
     figure.layout.xaxis2.title.text = "where the policy's mean lies"
     figure.layout.meta = {"caption": "A slider moves the policy, and every divergence moves with it."}
     return figure
+
+
+def _add_demonstrator(figure: go.Figure, x: list[Any], y: list[float]) -> None:
+    filled = {"fill": "tozeroy", "fillcolor": DEMO_FILL, "line": DEMO_LINE}
+    figure.add_scatter(x=x, y=y, name="demonstrator", hoverinfo="skip", **filled, **UPPER)
 
 
 def _at(table: pd.DataFrame, width: float, place: float) -> pd.DataFrame:
@@ -185,45 +187,30 @@ def _add_width(
     visible: bool,
 ) -> None:
     """Add the traces of one width: the policy, a curve for each divergence, and the dots on the curves."""
-    curve = _at(laws, width, start)
-    shown: dict[str, Any] = {"visible": visible}
-    figure.add_scatter(
-        x=plain(curve["x"], 3), y=plain(curve["probability"]), name="policy", mode="lines",
-        line={"color": INK, "width": 2.5}, hoverinfo="skip", row=1, col=1, **shown,
-    )  # fmt: skip
+    law = _at(laws, width, start)
+    x, y = plain(law["x"], 3), plain(law["probability"])
+    policy = {"name": "policy", "mode": "lines", "line": {"color": INK, "width": 2.5}, "hoverinfo": "skip"}
+    figure.add_scatter(x=x, y=y, visible=visible, **policy, **UPPER)
     for name in names:
         style = DIVERGENCE_LOOKS[name]
         rows = values[(values["deviation"] == width) & (values["divergence"] == name)]
-        figure.add_scatter(
-            x=plain(rows["mean"], 3), y=plain(rows["value"].clip(FLOOR, CEILING * 10)), name=style.label,
-            mode="lines", line={"color": style.colour, "dash": DASHES[style.line], "width": 2},
-            hovertemplate="%{y:.3f}", row=2, col=1, **shown,
-        )  # fmt: skip
+        x, y = plain(rows["mean"], 3), plain(rows["value"].clip(FLOOR, CEILING * 10))
+        line = {"color": style.colour, "dash": DASHES[style.line], "width": 2}
+        curve = {"name": style.label, "mode": "lines", "line": line, "hovertemplate": "%{y:.3f}"}
+        figure.add_scatter(x=x, y=y, visible=visible, **curve, **LOWER)
     colours = [DIVERGENCE_LOOKS[name].colour for name in names]
-    figure.add_scatter(
-        x=[start] * len(names), y=_heights(values, names, width, start), mode="markers", showlegend=False,
-        marker={"size": 11, "color": colours, "line": {"color": "white", "width": 1}}, hoverinfo="skip",
-        row=2, col=1, **shown,
-    )  # fmt: skip
+    marker = {"size": 11, "color": colours, "line": {"color": "white", "width": 1}}
+    dots = {"mode": "markers", "marker": marker, "showlegend": False, "hoverinfo": "skip"}
+    x, y = [start] * len(names), _heights(values, names, width, start)
+    figure.add_scatter(x=x, y=y, visible=visible, **dots, **LOWER)
 
 
 def _choice(labels: list[str], groups: list[list[int]], total: int) -> dict[str, Any]:
     """Return buttons that show one group of traces each, and whatever is in no group always."""
     grouped = {trace for group in groups for trace in group}
-    buttons = [
-        {
-            "label": label,
-            "method": "restyle",
-            "args": [{"visible": [k not in grouped or k in group for k in range(total)]}],
-        }
-        for label, group in zip(labels, groups, strict=True)
-    ]
-    place = {"x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
-    look = {"bgcolor": "white", "bordercolor": "#888888", "font": {"size": 13}, "showactive": True}
-    return {"type": "buttons", "direction": "right", "buttons": buttons, "active": 0} | place | look
-
-
-MEASURES = {"coverage": ("#0072B2", "solid"), "precision": ("#D55E00", "dash")}
+    visible = [[k not in grouped or k in group for k in range(total)] for group in groups]
+    steps = [step(label, "restyle", {"visible": each}) for label, each in zip(labels, visible, strict=True)]
+    return buttons_above(steps)
 
 
 def moving_alpha(
@@ -248,12 +235,11 @@ def moving_alpha(
     for measure, (colour, dash) in MEASURES.items():
         line = {"color": colour, "dash": dash, "width": 2.5}
         along = plain(ordered[measure])
-        figure.add_scatter(x=alphas, y=along, name=measure, mode="lines", line=line, row=2, col=1)
+        figure.add_scatter(x=alphas, y=along, name=measure, mode="lines", line=line, **LOWER)
     dots = {"size": 12, "color": [colour for colour, _ in MEASURES.values()]}
     at = plain(ordered.loc[start, list(MEASURES)])
-    figure.add_scatter(
-        x=[start] * 2, y=at, mode="markers", marker=dots, showlegend=False, hoverinfo="skip", row=2, col=1
-    )
+    hidden = {"showlegend": False, "hoverinfo": "skip"}
+    figure.add_scatter(x=[start] * 2, y=at, mode="markers", marker=dots, **hidden, **LOWER)
     steps = []
     for alpha in alphas:
         y: list[Any] = [plain(laws[alpha]), plain(ordered.loc[alpha, list(MEASURES)])]
@@ -282,16 +268,10 @@ def _top(laws: pd.DataFrame, alphas: list[float]) -> float:
 def _add_laws(figure: go.Figure, laws: pd.DataFrame, start: float) -> None:
     """Add the demonstrator and the fit: curves over numbers, bars over texts."""
     x, demo, fit = _outcomes(laws), plain(laws["demo"]), plain(laws[start])
-    brown = METHODS["demonstrations"].colour
     if isinstance(x[0], str):
-        figure.add_bar(
-            x=x, y=demo, name="demonstrator", marker={"color": brown, "opacity": 0.5}, row=1, col=1
-        )
-        figure.add_bar(x=x, y=fit, name="best fit", marker={"color": INK}, row=1, col=1)
+        figure.add_bar(x=x, y=demo, name="demonstrator", marker={**DEMO_LINE, "opacity": 0.5}, **UPPER)
+        figure.add_bar(x=x, y=fit, name="best fit", marker={"color": INK}, **UPPER)
         return
-    figure.add_scatter(
-        x=x, y=demo, name="demonstrator", fill="tozeroy", fillcolor=DEMO_FILL, line={"color": brown},
-        hoverinfo="skip", row=1, col=1,
-    )  # fmt: skip
+    _add_demonstrator(figure, x, demo)
     line = {"color": INK, "width": 2.5}
-    figure.add_scatter(x=x, y=fit, name="best fit", mode="lines", line=line, hoverinfo="skip", row=1, col=1)
+    figure.add_scatter(x=x, y=fit, name="best fit", mode="lines", line=line, hoverinfo="skip", **UPPER)

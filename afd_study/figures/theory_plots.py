@@ -1,9 +1,10 @@
-"""Still figures of the theory chapters: laws on small worlds, what divergences are made of, what fits reach.
+"""Still figures of chapters 1 and 2: laws on small worlds, divergences and their estimates, Best-of-n's KL.
 
-Tables in, Plates out, as in plots.py. Divergences have their own looks, the same in every chapter.
+Tables in, Plates out. Divergences have looks of their own, the same in every chapter.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -36,9 +37,30 @@ PARTS = {
     "critic": ("optimal critic f'(u)", "log ratio L = log u", (-4.0, 4.0)),
     "reward": ("policy reward", "log ratio L = log u", (-4.0, 4.0)),
 }
-
+"""Part of a divergence -> its panel's title, its x-axis and its limits upwards."""
+KINDS = {
+    "whole responses": Look("whole responses (the optimum)", "#0072B2", "-", "o"),
+    "token by token": Look("token by token (decoding)", "#D55E00", "--", "s"),
+}
+ESTIMATORS = {
+    "k1": "k1 = −L",
+    "k2": "k2 = L² / 2 (biased)",
+    "k3": "k3 = e^L − 1 − L",
+    "full_distribution": "full distribution",
+    "variational": "variational, best critic",
+}
+"""Estimator of the reverse KL -> what the figure calls it."""
+LEVEL_LOOKS = (("#0072B2", "-"), ("#009E73", "-."), ("#D55E00", "--"), ("#CC79A7", ":"))
 TOKEN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 END_COLOUR, INK_LIGHT = "#DDDDDD", "#666666"
+BESIDE: dict[str, Any] = {
+    "xytext": (8, -4),
+    "textcoords": "offset points",
+    "color": INK_LIGHT,
+    "fontsize": 9,
+    "va": "center",
+}
+"""How a word stands beside its point."""
 LEAST_LABELLED = 0.035  # of a law: blocks below are too thin for their token's name
 
 
@@ -95,12 +117,6 @@ def _stack(axes: Axes, column: pd.DataFrame, place: float, colours: Mapping[str,
         low += height
 
 
-KINDS = {
-    "whole responses": Look("whole responses (the optimum)", "#0072B2", "-", "o"),
-    "token by token": Look("token by token (decoding)", "#D55E00", "--", "s"),
-}
-
-
 def beyond(table: pd.DataFrame, *, facet: str = "setting") -> Plate:
     """Draw the mean reward against the strength of an extrapolation, a panel for each `facet`.
 
@@ -116,24 +132,12 @@ def beyond(table: pd.DataFrame, *, facet: str = "setting") -> Plate:
             for kind, rows in part.groupby("kind", sort=False):
                 if kind not in KINDS:
                     raise unknown_name("kind of extrapolation", str(kind), KINDS)
-                style = KINDS[str(kind)]
-                axes.plot(
-                    rows["strength"], rows["reward"], style.line, color=style.colour, lw=2, label=style.label
-                )
+                _line(axes, rows, KINDS[str(kind)], "strength", "reward", width=2)
             for strength in (0, 1):
                 rows = part[(part["strength"] == strength) & (part["kind"] == "whole responses")]
                 axes.plot(rows["strength"], rows["reward"], "o", color="#222222", markersize=6, zorder=4)
-                for x, y in zip(rows["strength"], rows["reward"], strict=True):
-                    text = "init" if strength == 0 else "SFT"
-                    axes.annotate(
-                        text,
-                        (x, y),
-                        xytext=(8, -4),
-                        textcoords="offset points",
-                        color=INK_LIGHT,
-                        fontsize=9,
-                        va="center",
-                    )
+                for point in zip(rows["strength"], rows["reward"], strict=True):
+                    axes.annotate("init" if strength == 0 else "SFT", point, **BESIDE)
             axes.set(title=title, xlabel="strength λ of the extrapolation")
         grid[0, 0].set_ylabel("mean hidden reward")
         legend_below(figure)
@@ -178,17 +182,10 @@ def known_divergences(names: pd.Series, hidden: Sequence[str] = ()) -> list[str]
     return [name for name in DIVERGENCE_LOOKS if name in set(names) and name not in hidden]
 
 
-def _line(axes: Axes, rows: pd.DataFrame, style: Look, x: str = "x", y: str = "y") -> None:
-    axes.plot(rows[x], rows[y], style.line, color=style.colour, linewidth=1.8, label=style.label)
-
-
-ESTIMATORS = {
-    "k1": "k1 = −L",
-    "k2": "k2 = L² / 2 (biased)",
-    "k3": "k3 = e^L − 1 − L",
-    "full_distribution": "full distribution",
-    "variational": "variational, best critic",
-}
+def _line(
+    axes: Axes, rows: pd.DataFrame, style: Look, x: str = "x", y: str = "y", width: float = 1.8
+) -> None:
+    axes.plot(rows[x], rows[y], style.line, color=style.colour, linewidth=width, label=style.label)
 
 
 def estimator_spread(table: pd.DataFrame, *, samples: int, facet: str = "setting") -> Plate:
@@ -218,7 +215,10 @@ def estimator_spread(table: pd.DataFrame, *, samples: int, facet: str = "setting
 
 
 def transforms(table: pd.DataFrame) -> Plate:
-    """Draw reward transforms of a discriminator's logit, and their slopes: `table` has transform, L, ..."""
+    """Draw reward transforms of a discriminator's logit L, and their slopes.
+
+    `table`: transform, L, reward, slope (theory.gallery.transforms).
+    """
     need(table, ("transform", "L", "reward", "slope"), what="transforms")
     with theme():
         figure, grid = plate(1, 2, height=3.7)
@@ -235,9 +235,6 @@ def transforms(table: pd.DataFrame) -> Plate:
         legend_below(figure)
     figure.caption = "Rewards made from the logit. Where a slope is negative, no divergence is descended."
     return figure
-
-
-LEVEL_LOOKS = (("#0072B2", "-"), ("#009E73", "-."), ("#D55E00", "--"), ("#CC79A7", ":"))
 
 
 def best_of_n_kl(table: pd.DataFrame) -> Plate:

@@ -1,26 +1,16 @@
-"""Still figures of what went in and what was learned: losses, texts told apart, the judge's components.
-
-Notebooks find them in `plots`, beside the figures of results.
-"""
+"""The still figure of training: losses of every model that a study trains."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from afd_study.figures.style import (
-    METHODS,
-    Look,
-    Plate,
-    need,
-    plate,
-    theme,
-)
+from afd_study.figures.style import METHODS, Look, Plate, need, plate, theme
 
 
 def training_curves(table: pd.DataFrame, *, unit: str = "nats", columns: int = 3) -> Plate:
     """Draw training and validation loss against optimiser steps, a panel a model, a line a seed.
 
-    `table`: model, step, training_loss, validation_loss, and seed where there are several. The lowest
-    validation loss, where training stops by it, is marked.
+    `table`: model, step, training_loss, validation_loss, and seed where there are several. A dot marks the
+    lowest validation loss, whose weights early stopping keeps. `columns`: panels side by side.
     """
     need(table, ("model", "step", "training_loss", "validation_loss"), what="training_curves")
     models = list(dict.fromkeys(table["model"]))
@@ -46,10 +36,9 @@ def training_curves(table: pd.DataFrame, *, unit: str = "nats", columns: int = 3
 
 
 def _losses(axes: Axes, run: pd.DataFrame, style: Look, *, labelled: bool) -> None:
-    names = ("training", "validation") if labelled else ("_training", "_validation")
-    axes.plot(
-        run["step"], run["training_loss"], color=style.colour, linewidth=0.9, linestyle=":", label=names[0]
-    )
-    axes.plot(run["step"], run["validation_loss"], color=style.colour, linewidth=1.7, label=names[1])
+    """Draw one run; matplotlib leaves labels that begin with "_" out of the legend."""
+    hidden, steps = "" if labelled else "_", run["step"]
+    axes.plot(steps, run["training_loss"], ":", color=style.colour, linewidth=0.9, label=f"{hidden}training")
+    axes.plot(steps, run["validation_loss"], color=style.colour, linewidth=1.7, label=f"{hidden}validation")
     best = run.sort_values("validation_loss", kind="stable").iloc[0]
     axes.plot([best["step"]], [best["validation_loss"]], "o", color=style.colour, markeredgecolor="white")

@@ -1,7 +1,7 @@
 """Computing what is frozen: ledger, map, ablations, arms, the chapters' tables. Hours, and resumable."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,40 +14,48 @@ from afd_study.models import distributed
 from afd_study.study.chapters.ablations import effects_of
 from afd_study.study.chapters.chapter import freeze_chapter
 from afd_study.study.chapters.claims import METHODS, judged
-from afd_study.study.frozen.ablation_grids import FOLDER, ablation_cells, ablations
+from afd_study.study.frozen import ablation_grids as grids
 from afd_study.study.frozen.files import freeze
 from afd_study.study.frozen.grids import ARMS_SETTING, PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.frozen.method_costs import cost_table
 from afd_study.study.frozen.seed_means import gather, histories, wide
+from afd_study.study.spec import task_names
 from afd_study.study.study import open_settings
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.step import Step, closure
 from afd_study.study.workflow.store import Store, default_store
 from afd_study.worlds.tasks import CONTROLLED
 
+Tables = Mapping[str, pd.DataFrame]
+
+
+def freeze_all(*, jobs: int) -> None:
+    """Compute everything that is frozen, except what needs a GPU."""
+    for freeze_one in (freeze_chapters, freeze_map, freeze_ledger, freeze_arms, freeze_ablations):
+        freeze_one(jobs=jobs)
+
 
 def freeze_ledger(*, jobs: int) -> None:
     """Compute the ledger's values at all its seeds and freeze them, with the verdicts that follow."""
     check_methods(load_ledger(), METHODS)
-    _freeze_values("ledger", ledger_cells(), jobs, lambda found: {"claims": judged({"ledger": found})})
+    _freeze_values("ledger", ledger_cells(), jobs, lambda values: {"claims": judged({"ledger": values})})
 
 
 def freeze_map(*, jobs: int) -> None:
     """Compute the map's values in every cell and freeze them, with each cell's intervals."""
-    _freeze_values("map", map_cells(), jobs, lambda found: {"cells": atlas(found)})
+    _freeze_values("map", map_cells(), jobs, lambda values: {"cells": atlas(values)})
 
 
 def freeze_arms(*, jobs: int) -> None:
     """Compute the policies beyond picking; freeze what they reach, how training went, what it cost."""
     cells = arm_cells()
-    _freeze_values("arms", cells, jobs, lambda found: _arm_tables(cells, found))
+    _freeze_values("arms", cells, jobs, lambda values: _arm_tables(cells, values))
 
 
-def _arm_tables(cells: Sequence[Cell], found: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    return {
-        "histories": histories(cells, "history"), "trajectories": histories(cells, "trajectory"),
-        "costs": cost_table(found[found["setting"] == ARMS_SETTING]),
-    }  # fmt: skip
+def _arm_tables(cells: Sequence[Cell], values: pd.DataFrame) -> Tables:
+    costs = cost_table(values[values["setting"] == ARMS_SETTING])
+    went = {"histories": histories(cells, "history"), "trajectories": histories(cells, "trajectory")}
+    return {**went, "costs": costs}
 
 
 def freeze_ablations(*, jobs: int, only: str | None = None) -> None:
@@ -55,27 +63,28 @@ def freeze_ablations(*, jobs: int, only: str | None = None) -> None:
 
     Raises SpecError, before anything is computed, for an unknown ablation.
     """
-    grids = ablations().grids
-    for name in [only] if only else grids:
+    for name in [only] if only else grids.ablations().grids:
         more = partial(_ablation_tables, name)
-        _freeze_values(f"{FOLDER}/{name}", ablation_cells(name), jobs, more)
+        _freeze_values(f"{grids.FOLDER}/{name}", grids.ablation_cells(name), jobs, more)
 
 
-def _ablation_tables(name: str, values: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _ablation_tables(name: str, values: pd.DataFrame) -> Tables:
     return {"effects": effects_of(name, values)}
 
 
 def _freeze_values(
-    name: str, cells: Sequence[Cell], jobs: int, more: Callable[[pd.DataFrame], dict[str, pd.DataFrame]]
+    name: str, cells: Sequence[Cell], jobs: int, more: Callable[[pd.DataFrame], Tables]
 ) -> None:
+    """Compute and freeze table `values` of some cells, and the tables that `more` makes of it."""
     started, store = time.perf_counter(), default_store()
     values = gather(cells, store=store, jobs=jobs, lines=True)
-    freeze(
-        name, {"values": wide(values), **more(values)}, profile=PROFILE, threads=1, jobs=jobs,
-        seeds=sorted({seed for cell in cells for seed in cell.seeds}),
-        wall_seconds=round(time.perf_counter() - started, 1),
-        step_seconds=round(step_seconds(cells, store), 1),
-    )  # fmt: skip
+    tables = {"values": wide(values), **more(values)}
+    seconds = {
+        "wall_seconds": round(time.perf_counter() - started, 1),
+        "step_seconds": round(step_seconds(cells, store), 1),
+    }
+    seeds = sorted({seed for cell in cells for seed in cell.seeds})
+    freeze(name, tables, profile=PROFILE, threads=1, jobs=jobs, seeds=seeds, **seconds)
     print(f"{name}: {len(values)} values frozen")
 
 
@@ -86,12 +95,18 @@ def step_seconds(cells: Sequence[Cell], store: Store) -> float:
     return sum(float(manifest["seconds"]) for manifest in manifests if manifest is not None)
 
 
+def chapter_tasks(profile: str) -> list[str]:
+    """Return the tasks with chapters of their own: the controlled worlds that a profile has settings for."""
+    return [task for task in CONTROLLED if task in task_names(profile)]
+
+
 def freeze_chapters(*, jobs: int) -> None:
-    """Compute the tables of the chapters on both tasks and freeze them."""
-    studies = [study for task in CONTROLLED for study in open_settings(task, PROFILE, quiet=True).values()]
+    """Compute the tables of chapters 4 to 6 for each of their tasks and freeze them."""
+    tasks = chapter_tasks(PROFILE)
+    studies = [study for task in tasks for study in open_settings(task, PROFILE, quiet=True).values()]
     steps = [step for study in studies for step in study.steps()]
     execute(steps, studies[0].store, jobs=jobs, threads=studies[0].spec.threads, lines=True)
-    for task in CONTROLLED:
+    for task in tasks:
         for kind in ("experiment", "probes"):
             freeze_chapter(kind, task, profile=PROFILE, jobs=jobs)
             print(f"{kind}/{task}: frozen")
@@ -100,39 +115,40 @@ def freeze_chapters(*, jobs: int) -> None:
 def freeze_gpu(*, jobs: int) -> None:
     """Compute the experiments of chapters 4 and 5 by a larger policy on a GPU; freeze them in gpu/.
 
-    Raises SpecError where there is no GPU, which these numbers would be taken to come from, and StoreError
-    where the store holds some of them from a CPU.
+    Raises SpecError where there is no GPU, because a page shows these tables as computed on one, and
+    StoreError where the store holds some of their steps from a CPU.
     """
     if not distributed.on_gpu():
         raise SpecError(
             "there is no CUDA device, and what is frozen under gpu/ is shown as computed on one: "
             "`afd run --profile gpu --task harmless` computes the same tables here, in float32 and slowly"
         )
-    for task in CONTROLLED:  # both before either takes its hours
+    tasks = chapter_tasks("gpu")
+    for task in tasks:  # all of them before the first takes its hours
         for study in open_settings(task, "gpu", quiet=True).values():
             refuse_from_cpu(study.steps(), study.store)
-    for task in CONTROLLED:
+    for task in tasks:
         freeze_chapter("experiment", task, profile="gpu", jobs=jobs, under="gpu/")
         print(f"gpu/experiment/{task}: frozen")
 
 
 def refuse_from_cpu(steps: Sequence[Step], store: Store) -> None:
     """Raise StoreError where the store holds a step, or what it needs, that was not computed on a GPU."""
-    made = [(step.name, manifest) for step in closure(steps).values() if (manifest := store.manifest(step))]
-    if found := sorted({name for name, manifest in made if not manifest.get("on_gpu")}):
+    stored = [(step.name, manifest) for step in closure(steps).values() if (manifest := store.manifest(step))]
+    if names := sorted({name for name, manifest in stored if not manifest.get("on_gpu")}):
         raise StoreError(
-            f"{store.root} holds {len(found)} of these steps from a CPU ({found[0]}, ...): set AFD_STORE to "
+            f"{store.root} holds {len(names)} of these steps from a CPU ({names[0]}, ...): set AFD_STORE to "
             "a new folder, so that all of them are computed on the GPU"
         )
 
 
-def freeze_all(*, jobs: int) -> None:
-    """Compute everything that is frozen, but for what needs a GPU."""
-    for freeze_one in (freeze_chapters, freeze_map, freeze_ledger, freeze_arms, freeze_ablations):
-        freeze_one(jobs=jobs)
-
-
 FREEZERS: dict[str, Callable[..., Any]] = {
-    "all": freeze_all, "chapters": freeze_chapters, "map": freeze_map, "ledger": freeze_ledger,
-    "arms": freeze_arms, "ablations": freeze_ablations, "gpu": freeze_gpu,
-}  # fmt: skip
+    "all": freeze_all,
+    "chapters": freeze_chapters,
+    "map": freeze_map,
+    "ledger": freeze_ledger,
+    "arms": freeze_arms,
+    "ablations": freeze_ablations,
+    "gpu": freeze_gpu,
+}
+"""What `afd results --what` can freeze."""

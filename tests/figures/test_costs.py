@@ -31,12 +31,12 @@ def test_score_against_has_a_panel_a_task_and_a_point_a_method():
     figure = costs.score_against(judged(), LEVELS, metric="flops")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["harmless", "helpful"]
     for axes, level in zip(figure.axes, (0.9, 1.2), strict=True):
-        drawn = points(axes)
-        assert axes.get_xscale() == "log" and len(drawn) == len(SPENT) + 1
-        assert drawn["Init-SFT"].get_xdata() == pytest.approx([4e9])
-        assert drawn["Init-SFT"].get_ydata() == pytest.approx([0.1])
-        assert drawn["Init-SFT"].get_color() == look("init_sft").colour
-        assert drawn["demonstrations"].get_ydata() == pytest.approx([level, level])
+        lines = points(axes)
+        assert axes.get_xscale() == "log" and len(lines) == len(SPENT) + 1
+        assert lines["Init-SFT"].get_xdata() == pytest.approx([4e9])
+        assert lines["Init-SFT"].get_ydata() == pytest.approx([0.1])
+        assert lines["Init-SFT"].get_color() == look("init_sft").colour
+        assert lines["demonstrations"].get_ydata() == pytest.approx([level, level])
         figure.canvas.draw()
         ticks = [tick.get_text() for tick in axes.get_xticklabels()]
         assert "2 G" in ticks and not any("^" in tick for tick in ticks)
@@ -58,11 +58,12 @@ def test_methods_of_equal_labels_stand_side_by_side_under_their_count():
 
 def test_totals_are_lines_over_prompts_on_two_log_scales():
     prompts = np.geomspace(1, 1000, 7)
-    table = pd.concat([
-        pd.DataFrame({"task": task, "method": name, "prompts": prompts, "total": made + prompts})
+    lines = [
+        pd.DataFrame({"task": task, "method": name, "prompts": prompts, "total": making + prompts})
         for task in ("harmless", "helpful")
-        for name, made in (("pi_sft", 10.0), ("init_sft", 20.0))
-    ])  # fmt: skip
+        for name, making in (("pi_sft", 10.0), ("init_sft", 20.0))
+    ]
+    table = pd.concat(lines)
     figure = costs.totals(table)
     for axes in figure.axes:
         assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")

@@ -152,11 +152,16 @@ def test_settings_are_never_merged():
 
 
 def test_numbers_stand_on_the_right_and_words_on_the_left():
-    frame = pd.DataFrame({
-        "word": ["4 of 6", "x"], "number": ["1.20", "–"], "interval": ["0.10 [-0.20, 0.40]", ""],
-        "share": ["12 %", "-3 % [-5, 1]"], "range": ["1.50 to 2.50", "1e-10"], "empty": ["", "–"],
+    columns = {
+        "word": ["4 of 6", "x"],
+        "number": ["1.20", "–"],
+        "interval": ["0.10 [-0.20, 0.40]", ""],
+        "share": ["12 %", "-3 % [-5, 1]"],
+        "range": ["1.50 to 2.50", "1e-10"],
+        "empty": ["", "–"],
         "mixed": ["1.0", "none"],
-    })  # fmt: skip
+    }
+    frame = pd.DataFrame(columns)
     page = tables.Shown(frame)._repr_html_()
     on_the_right = re.findall(r'<th class="afd-number">(\w+)</th>', page)
     assert on_the_right == ["number", "interval", "share", "range"]

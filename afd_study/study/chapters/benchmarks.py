@@ -9,12 +9,22 @@ from afd_study.study.frozen.files import is_frozen, read_frozen, read_manifest
 from afd_study.worlds.tasks import CONTROLLED
 
 WORK = {
-    "sft": "SFT", "reward_model": "reward model", "discriminator": "discriminator", "sampling": "sampling",
-    "one_prompt": "sampling, one prompt", "equal_batch": "sampling, one draw a prompt", "scoring": "scoring",
-    "scoring_to_maximum": "scoring", "logprobs": "log-probabilities",
-    "logprobs_to_maximum": "log-probabilities", "divergences": "KL of two policies",
-    "best_of_n": "Best-of-n curves", "study": "the whole study", "drawing": "drawing a token",
-}  # fmt: skip
+    "sft": "SFT",
+    "reward_model": "reward model",
+    "discriminator": "discriminator",
+    "sampling": "sampling",
+    "one_prompt": "sampling, one prompt",
+    "equal_batch": "sampling, one draw a prompt",
+    "scoring": "scoring",
+    "scoring_to_maximum": "scoring",
+    "logprobs": "log-probabilities",
+    "logprobs_to_maximum": "log-probabilities",
+    "divergences": "KL of two policies",
+    "best_of_n": "Best-of-n curves",
+    "study": "the whole study",
+    "drawing": "drawing a token",
+}
+"""A benchmark's name -> the work that it times."""
 
 
 def manifest(name: str = "benchmarks") -> dict[str, Any]:
@@ -27,17 +37,19 @@ def compared(name: str = "benchmarks") -> pd.DataFrame:
 
     Raises StoreError where nothing is frozen under that name.
     """
-    found = read_frozen(name, "records")
-    spread = _spread(found["ratio_low"], found["ratio_high"])
-    return pd.DataFrame({
-        "work": found["name"].map(WORK), "model": found["model"], "peer": found["peer_name"].fillna("none"),
-        "ms": 1e3 * found["ours"], "peer_ms": 1e3 * found["peer"], "ratio": found["ratio"], "range": spread,
-        "share_of_peak": found["share_of_peak"],
-    })  # fmt: skip
+    records = read_frozen(name, "records")
+    table = records.assign(
+        work=records["name"].map(WORK),
+        peer=records["peer_name"].fillna("none"),
+        ms=1e3 * records["ours"],
+        peer_ms=1e3 * records["peer"],
+        range=_range(records["ratio_low"], records["ratio_high"]),
+    )
+    return table[["work", "model", "peer", "ms", "peer_ms", "ratio", "range", "share_of_peak"]]
 
 
-def _spread(low: pd.Series, high: pd.Series) -> pd.Series:
-    """Write ranges of ratios; nothing where there is none."""
+def _range(low: pd.Series, high: pd.Series) -> pd.Series:
+    """Return "0.40 to 0.60" for each pair, and nothing where there is none."""
     return (low.map("{:.2f}".format) + " to " + high.map("{:.2f}".format)).where(low.notna(), "")
 
 
@@ -46,14 +58,12 @@ def variants(name: str = "variants") -> pd.DataFrame:
 
     Above 1 the way is faster than the engine. Raises StoreError where nothing is frozen under that name.
     """
-    found = read_frozen(name, "variants")
-    found = found[found["way"] != "engine"]
-    ratio, spread = found["ratio"].map("{:.2f}".format), _spread(found["low"], found["high"])
-    told = (ratio + " (" + spread + ")").where(found["fault"].isna(), found["fault"])
-    cells = pd.DataFrame(
-        {"work": found["work"].map(WORK), "way": found["way"], "model": found["model"], "": told}
-    )
-    return cells.set_index(["work", "way", "model"])[""].unstack(sort=False).reset_index()
+    records = read_frozen(name, "variants")
+    records = records[records["way"] != "engine"]
+    ratio = records["ratio"].map("{:.2f}".format) + " (" + _range(records["low"], records["high"]) + ")"
+    cells = ratio.where(records["fault"].isna(), records["fault"])
+    table = records.assign(work=records["work"].map(WORK), cell=cells)
+    return table.set_index(["work", "way", "model"])["cell"].unstack(sort=False).reset_index()
 
 
 def growth() -> pd.DataFrame:
@@ -71,23 +81,27 @@ def picked(name: str) -> pd.DataFrame:
 
     From a chapter's frozen curves; `n` is 1 and the n at which chapters compare.
     """
-    curves, kept = read_frozen(name, "curves"), read_frozen(name, "settings")["kept"].iloc[0]
-    return curves.loc[curves["n"].isin([1, kept]), ["setting", "method", "n", "mean", "low", "high"]]
+    curves, n = read_frozen(name, "curves"), read_frozen(name, "settings")["kept"].iloc[0]
+    return curves.loc[curves["n"].isin([1, n]), ["setting", "method", "n", "mean", "low", "high"]]
 
 
 def on_gpu() -> dict[str, pd.DataFrame]:
-    """Return what was measured on a GPU, by a caption with its name and the commit; empty where none was."""
-    tables: dict[str, tuple[str, Callable[[str], pd.DataFrame]]] = {
-        "Beside other libraries": ("gpu/benchmarks", compared), "Other ways": ("gpu/variants", variants),
+    """Return what was measured on a GPU, by a caption with its name and the commit; empty where nothing was.
+
+    Each controlled world whose experiment was frozen under gpu/ has its picks among the tables.
+    """
+    readers: dict[str, tuple[str, Callable[[str], pd.DataFrame]]] = {
+        "Beside other libraries": ("gpu/benchmarks", compared),
+        "Other ways": ("gpu/variants", variants),
         "Exponents of cost": ("gpu/growth", exponents),
-    }  # fmt: skip
+    }
     for task in CONTROLLED:
-        tables[f"Picks from a larger policy, {task}"] = (f"gpu/experiment/{task}", picked)
-    found = {}
-    for caption, (name, read) in tables.items():
+        readers[f"Picks from a larger policy, {task}"] = (f"gpu/experiment/{task}", picked)
+    tables = {}
+    for caption, (name, read) in readers.items():
         if is_frozen(name):
             ran = manifest(name)
-            told = [ran["hardware"]["accelerator"], f"commit {ran['commit']}"]
-            told += [f"failed: {each}" for each in ran.get("failed", [])]
-            found[f"{caption} ({'; '.join(map(str, told))})"] = read(name)
-    return found
+            notes = [str(ran["hardware"]["accelerator"]), f"commit {ran['commit']}"]
+            notes += [f"failed: {each}" for each in ran.get("failed", [])]
+            tables[f"{caption} ({'; '.join(notes)})"] = read(name)
+    return tables

@@ -46,6 +46,7 @@ PROBES: dict[str, Maker] = {
     "remedies": probes.remedies,
 }
 """What chapter 6 shows of one task."""
+KINDS: dict[str, dict[str, Maker]] = {"experiment": EXPERIMENT, "probes": PROBES}
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,15 @@ class Chapter:
 
 
 def open_chapter(
-    kind: str, task: str, profile: str = "cpu", seed: int = 0, n_seeds: int | None = None, *,
-    overrides: Mapping[str, Any] | None = None, frozen: bool = False,
-) -> Chapter:  # fmt: skip
+    kind: str,
+    task: str,
+    profile: str = "cpu",
+    seed: int = 0,
+    n_seeds: int | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    frozen: bool = False,
+) -> Chapter:
     """Open the tables of a chapter: `kind` is experiment (4, 5) or probes (6).
 
     `frozen` reads what was computed before; the other arguments must then be those it was computed with.
@@ -91,32 +98,37 @@ def open_chapter(
         SpecError: an unknown kind, task, profile or setting, or frozen tables of other arguments.
         StoreError: frozen tables that are missing or damaged.
     """
-    kinds = {"experiment": EXPERIMENT, "probes": PROBES}
-    if kind not in kinds:
-        raise unknown_name("kind of chapter", kind, kinds)
+    if kind not in KINDS:
+        raise unknown_name("kind of chapter", kind, KINDS)
     name = f"{kind}/{task}"
     if not frozen:
-        return Chapter(name, kinds[kind], open_settings(task, profile, seed, n_seeds, overrides=overrides))
+        return Chapter(name, KINDS[kind], open_settings(task, profile, seed, n_seeds, overrides=overrides))
     manifest = read_manifest(name)
-    asked = {"profile": profile, "seed": seed, "overrides": dict(overrides or {})}
-    asked["n_seeds"] = n_seeds or manifest["n_seeds"]
-    made = {key: manifest[key] for key in asked}
-    if made != asked:
-        told = ", ".join(f"{key} = {value}" for key, value in made.items())
+    wanted = {"profile": profile, "seed": seed, "overrides": dict(overrides or {})}
+    wanted["n_seeds"] = n_seeds or manifest["n_seeds"]
+    made_with = {key: manifest[key] for key in wanted}
+    if made_with != wanted:
+        arguments = ", ".join(f"{key} = {value}" for key, value in made_with.items())
         raise SpecError(
-            f"the frozen tables {name} are of {told}: ask for those, or compute with frozen=False"
+            f"the frozen tables {name} are of {arguments}: ask for those, or compute with frozen=False"
         )
-    return Chapter(name, kinds[kind], None)
+    return Chapter(name, KINDS[kind], None)
 
 
 def freeze_chapter(kind: str, task: str, *, profile: str, jobs: int, under: str = "") -> None:
     """Compute every table of a chapter and freeze them, in the folder `under` beside the book's own."""
     started = time.perf_counter()
     studies = open_settings(task, profile, jobs=jobs, quiet=True)
-    chapter = Chapter(f"{kind}/{task}", {"experiment": EXPERIMENT, "probes": PROBES}[kind], studies)
+    chapter = Chapter(f"{kind}/{task}", KINDS[kind], studies)
     tables = {name: chapter.table(name) for name in chapter.makers}
     first = next(iter(studies.values()))
     freeze(
-        f"{under}{chapter.name}", tables, profile=profile, seed=first.seeds[0], n_seeds=len(first.seeds),
-        overrides={}, threads=first.spec.threads, seconds=round(time.perf_counter() - started, 1),
-    )  # fmt: skip
+        f"{under}{chapter.name}",
+        tables,
+        profile=profile,
+        seed=first.seeds[0],
+        n_seeds=len(first.seeds),
+        overrides={},
+        threads=first.spec.threads,
+        seconds=round(time.perf_counter() - started, 1),
+    )

@@ -24,34 +24,29 @@ SPENT = ("seconds", "tokens", "flops", "response_tokens", "labels")
 SHOWN_RULES = ("init_sft", "sft_demo", "preferences", "longest")
 
 
-def _generator() -> np.random.Generator:
-    return np.random.default_rng(0)
+def with_intervals(table: pd.DataFrame, by: tuple[str, ...], value: str = "value") -> pd.DataFrame:
+    """Return evaluation.statistics.interval of a column, from a generator of the same seed each time."""
+    return interval(table, generator=np.random.default_rng(0), by=by, value=value)
 
 
 def settings(studies: Studies) -> pd.DataFrame:
     """Return a row a setting: n_seeds, prompts of each split and demonstrations a seed, n_max, kept."""
     rows = []
     for label, study in studies.items():
-        prompts, count = study.table("prompts"), len(study.seeds)
+        prompts, count, n_max = study.table("prompts"), len(study.seeds), study.spec.sampling.n_max
         splits = {f"{name}_prompts": int(n) // count for name, n in prompts["split"].value_counts().items()}
-        rows.append(
-            {"setting": label, "n_seeds": count}
-            | splits
-            | {
-                "demonstrations": len(study.table("demonstrations")) // count,
-                "n_max": study.spec.sampling.n_max,
-            }
-            | {"kept": min(COMPARED_AT, study.spec.sampling.n_max)}
-        )
+        demonstrations = len(study.table("demonstrations")) // count
+        sizes = {"demonstrations": demonstrations, "n_max": n_max, "kept": min(COMPARED_AT, n_max)}
+        rows.append({"setting": label, "n_seeds": count, **splits, **sizes})
     return pd.DataFrame(rows)
 
 
 def shown_demonstrations(studies: Studies, limit: int = 6) -> pd.DataFrame:
     """Return a few demonstrations as reward models read them: prompt, text. Untrusted text."""
     first = next(iter(studies.values()))
-    asked = first.table("prompts").rename(columns={"text": "prompt"})
-    found = first.table("demonstrations").merge(asked, on=["seed", "prompt_id"])
-    return found[["prompt", "text"]].head(limit)
+    prompts = first.table("prompts").rename(columns={"text": "prompt"})
+    rows = first.table("demonstrations").merge(prompts, on=["seed", "prompt_id"])
+    return rows[["prompt", "text"]].head(limit)
 
 
 def component_notes(studies: Studies) -> pd.DataFrame:
@@ -74,32 +69,30 @@ def coverage(studies: Studies) -> pd.DataFrame:
     marks alone have the same policies: the first setting is shown.
     """
     label, study = next(iter(studies.items()))
-    found = interval(study.table("coverage"), generator=_generator(), by=("policy", "metric"))
-    return found.assign(setting=label)
+    return with_intervals(study.table("coverage"), ("policy", "metric")).assign(setting=label)
 
 
 def distinct_good(studies: Studies) -> pd.DataFrame:
     """Return how many distinct good answers k draws hold: source, k, mean with its interval."""
     label, study = next(iter(studies.items()))
-    found = interval(study.table("distinct_good"), generator=_generator(), by=("source", "k"))
-    return found.assign(setting=label)
+    return with_intervals(study.table("distinct_good"), ("source", "k")).assign(setting=label)
 
 
 def curves(studies: Studies) -> pd.DataFrame:
     """Return the judge's mean of every method at every n, with 95 % intervals: t over seeds, if several."""
-    return interval(compare(studies, "outcomes"), generator=_generator(), by=CURVE)
+    return with_intervals(compare(studies, "outcomes"), CURVE)
 
 
-def verdicts(studies: Studies, contrasts: Sequence[Comparison] = PAPER_ORDERINGS) -> pd.DataFrame:
-    """Judge the paper's orderings in each setting (evaluation.orderings), at 16 or as far as the pool goes.
+def verdicts(studies: Studies, comparisons: Sequence[Comparison] = PAPER_ORDERINGS) -> pd.DataFrame:
+    """Judge the paper's orderings in each setting (evaluation.paper_orderings), at n = 16 or at n_max.
 
-    Contrasts of a reward model that the studies did not train are left out.
+    Comparisons with a reward model that the studies did not train are left out.
     """
     outcomes, n = compare(studies, "outcomes"), _kept(studies)
-    known = set(outcomes["method"])
-    chosen = [each for each in contrasts if {each.method, each.than} <= known]
+    methods = set(outcomes["method"])
+    chosen = [each for each in comparisons if {each.method, each.than} <= methods]
     chosen = [Comparison(each.claim, each.method, each.than, each.kind, each.margin, n) for each in chosen]
-    return orderings(outcomes, chosen, generator=_generator(), by=("setting", "task", "judge"))
+    return orderings(outcomes, chosen, generator=np.random.default_rng(0), by=("setting", "task", "judge"))
 
 
 def _kept(studies: Studies) -> int:
@@ -108,9 +101,8 @@ def _kept(studies: Studies) -> int:
 
 def win_rates(studies: Studies) -> pd.DataFrame:
     """Return how often the judge prefers each method's best of n (16) to an opponent's draw."""
-    won = compare(studies, "win_rates")
-    won = won[won["n"] == _kept(studies)]
-    return interval(won, generator=_generator(), by=("setting", "opponent", "method", "n"))
+    rates = compare(studies, "win_rates")
+    return with_intervals(rates[rates["n"] == _kept(studies)], ("setting", "opponent", "method", "n"))
 
 
 def scorers(studies: Studies) -> pd.DataFrame:
@@ -118,22 +110,24 @@ def scorers(studies: Studies) -> pd.DataFrame:
 
     Accuracy (x) is NaN for scorers that were not trained; x_low ... y_high are the bounds of 95 % intervals.
     """
-    frames: list[pd.DataFrame] = []
-    for label, study in studies.items():
-        scores = study.table("scores")
-        each = [
-            rank_correlations(_of_seed(scores, seed), task=study.task, seed=seed, judge=JUDGE)
-            for seed in study.seeds
-        ]
-        defined = pd.concat(each).dropna(subset="value")  # a scorer that ties every draw ranks nothing
-        ranked = interval(defined, generator=_generator(), by=("task", "method", "judge"))
-        trained = study.reward_models().rename(columns={"scorer": "method"}).assign(prompt_id="all")
-        right = interval(trained, generator=_generator(), by=("method",), value="accuracy")
-        right = right.rename(columns={"mean": "accuracy", "low": "x_low", "high": "x_high"})
-        ranked = ranked.rename(columns={"mean": "rank_correlation", "low": "y_low", "high": "y_high"})
-        right = right[["method", "accuracy", "x_low", "x_high"]]
-        frames.append(ranked.merge(right, on="method", how="left").assign(setting=label))
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(
+        [_scorers(study).assign(setting=label) for label, study in studies.items()], ignore_index=True
+    )
+
+
+def _scorers(study: Study) -> pd.DataFrame:
+    scores = study.table("scores")
+    each = [
+        rank_correlations(_of_seed(scores, seed), task=study.task, seed=seed, judge=JUDGE)
+        for seed in study.seeds
+    ]
+    defined = pd.concat(each).dropna(subset="value")  # a scorer that ties every draw ranks nothing
+    ranked = with_intervals(defined, ("task", "method", "judge"))
+    ranked = ranked.rename(columns={"mean": "rank_correlation", "low": "y_low", "high": "y_high"})
+    trained = study.reward_models().rename(columns={"scorer": "method"}).assign(prompt_id="all")
+    accuracy = with_intervals(trained, ("method",), "accuracy")
+    accuracy = accuracy.rename(columns={"mean": "accuracy", "low": "x_low", "high": "x_high"})
+    return ranked.merge(accuracy[["method", "accuracy", "x_low", "x_high"]], on="method", how="left")
 
 
 def components(studies: Studies) -> pd.DataFrame:
@@ -142,24 +136,23 @@ def components(studies: Studies) -> pd.DataFrame:
     parts = study.table("components")
     names = [name for name in parts.columns if name not in ("prompt_id", "source", "draw", "seed")]
     long = parts.melt(["seed", "prompt_id", "source"], names, "component", "points")
-    means = (
-        long.groupby(["seed", "prompt_id", "source", "component"], sort=False)["points"].mean().reset_index()
-    )
-    found = interval(means, generator=_generator(), by=("source", "component"), value="points")
+    keys = ["seed", "prompt_id", "source", "component"]
+    means = long.groupby(keys, sort=False)["points"].mean().reset_index()
+    table = with_intervals(means, ("source", "component"), "points")
+    table = table.rename(columns={"source": "method"}).assign(setting=label)
     order = {name: place for place, name in enumerate(names)}
-    found = found.rename(columns={"source": "method"}).assign(setting=label)
-    return found.sort_values(
-        ["method", "component"], key=lambda column: column.map(order).fillna(0)
-    ).reset_index(drop=True)
+    in_order = table.sort_values(["method", "component"], key=lambda column: column.map(order).fillna(0))
+    return in_order.reset_index(drop=True)
 
 
 def texts_apart(study: Study, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """Return with what AUC simple readers tell pairs of sources apart on test prompts, by features."""
-    found = [
-        separability(sources(study), positive=high, negative=low, generator=_generator())
+    """Return the AUC with which simple readers tell pairs of sources apart on test prompts, by features."""
+    texts = sources(study)
+    tables = [
+        separability(texts, positive=high, negative=low, generator=np.random.default_rng(0))
         for high, low in pairs
     ]
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(tables, ignore_index=True)
 
 
 def telling_words(study: Study, positive: str, negative: str, k: int = 8) -> pd.DataFrame:
@@ -182,15 +175,17 @@ def picked(studies: Studies, rules: Sequence[str] = SHOWN_RULES, prompts: int = 
     """
     study = list(studies.values())[-1]
     seed, n = study.seeds[0], _kept(studies)
-    scores, samples, asked = (_of_seed(study.table(name), seed) for name in ("scores", "samples", "prompts"))
+    tables = ("scores", "samples", "prompts")
+    scores, samples, prompt_texts = (_of_seed(study.table(name), seed) for name in tables)
     scores = scores[(scores["source"] == "pi_sft") & scores["scorer"].isin([*rules, JUDGE])]
-    kept = picks(scores, n).replace({"rule": {JUDGE: "oracle"}})
-    judged = scores[scores["scorer"] == JUDGE].rename(columns={"reward": JUDGE})[["prompt_id", "draw", JUDGE]]
-    asked = asked[["prompt_id", "text"]].rename(columns={"text": "prompt"})
-    chosen = kept[kept["prompt_id"].isin(sorted(set(kept["prompt_id"]))[:prompts])]
-    found = chosen.merge(samples[["prompt_id", "draw", "text"]], on=["prompt_id", "draw"])
-    found = found.merge(judged, on=["prompt_id", "draw"]).merge(asked, on="prompt_id")
-    return found[["prompt", "rule", "text", JUDGE]]
+    chosen = picks(scores, n).replace({"rule": {JUDGE: "oracle"}})
+    judge = scores[scores["scorer"] == JUDGE].rename(columns={"reward": JUDGE})[["prompt_id", "draw", JUDGE]]
+    prompt_texts = prompt_texts[["prompt_id", "text"]].rename(columns={"text": "prompt"})
+    first = sorted(set(chosen["prompt_id"]))[:prompts]
+    rows = chosen[chosen["prompt_id"].isin(first)]
+    rows = rows.merge(samples[["prompt_id", "draw", "text"]], on=["prompt_id", "draw"])
+    rows = rows.merge(judge, on=["prompt_id", "draw"]).merge(prompt_texts, on="prompt_id")
+    return rows[["prompt", "rule", "text", JUDGE]]
 
 
 def _of_seed(frame: pd.DataFrame, seed: int) -> pd.DataFrame:

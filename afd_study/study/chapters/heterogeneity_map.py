@@ -7,6 +7,7 @@ import pandas as pd
 from afd_study.evaluation.claims import load_ledger
 from afd_study.evaluation.heterogeneity_map import atlas, matched_rows, measured, predicted, winners
 from afd_study.study.chapters import claims
+from afd_study.study.chapters.words import intervals_in_words
 from afd_study.study.frozen.files import read_frozen, read_manifest
 from afd_study.study.frozen.grids import cell_name, map_cells
 from afd_study.study.frozen.seed_means import gather, narrow
@@ -24,7 +25,7 @@ __all__ = [
 
 
 def frozen_map() -> pd.DataFrame:
-    """Return every cell of the map with its intervals (evaluation.atlas), from the frozen values.
+    """Return every cell with its intervals (evaluation.heterogeneity_map.atlas), from the frozen values.
 
     Raises StoreError where they are missing or do not match their manifest.
     """
@@ -32,19 +33,19 @@ def frozen_map() -> pd.DataFrame:
 
 
 def at_matched_gain() -> pd.DataFrame:
-    """Return evaluation.atlas.matched_rows from the ledger's frozen values: its settings are cells as well.
+    """Return evaluation.heterogeneity_map.matched_rows from the ledger, whose settings are cells as well.
 
     Raises StoreError where they are missing or do not match their manifest.
     """
     marks, style, matched = "world.heterogeneity", "world.absorbed_style", "matched_style"
-    named = {
-        name: cell_name(given[marks], given[style], matched=matched in given)
-        for name, given in load_ledger().settings.items()
-        if set(given) <= {marks, style, matched, "reward.kinds"}
+    cells = {
+        name: cell_name(overrides[marks], overrides[style], matched=matched in overrides)
+        for name, overrides in load_ledger().settings.items()
+        if set(overrides) <= {marks, style, matched, "reward.kinds"}
     }
     values = claims.frozen_values()
-    values = values[values["setting"].isin(list(named))]
-    return matched_rows(atlas(values.assign(setting=values["setting"].map(named))))
+    values = values[values["setting"].isin(list(cells))]
+    return matched_rows(atlas(values.assign(setting=values["setting"].map(cells))))
 
 
 def manifest() -> dict[str, Any]:
@@ -59,18 +60,17 @@ def corners(*, profile: str, seed: int, jobs: int = 1) -> pd.DataFrame:
 
 
 def compared(frozen: pd.DataFrame, fresh: pd.DataFrame | None, *, rival: str = "init_demo") -> pd.DataFrame:
-    """Return Init-SFT's lead in the corners: task, h, a, frozen (mean and interval), and now, if given."""
-    keys = ["task", "h", "a"]
-    leads = frozen[
-        (frozen["quantity"] == "lead") & (frozen["method"] == rival) & ~frozen["matched"].astype(bool)
-    ]
-    ends = leads["h"].isin([leads["h"].min(), leads["h"].max()]) & leads["a"].isin(
-        [leads["a"].min(), leads["a"].max()]
-    )
-    rows = leads[ends]
-    told = [f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for row in rows.to_dict("records")]
-    table = rows[keys].assign(frozen=told)
+    """Return Init-SFT's lead in the corners: task, h, a, frozen (mean and interval), and now if `fresh`."""
+    keys, leads = ["task", "h", "a"], _leads(frozen, rival)
+    leads = leads[~leads["matched"].astype(bool)]
+    at_ends = [leads[axis].isin([leads[axis].min(), leads[axis].max()]) for axis in ("h", "a")]
+    rows = leads[at_ends[0] & at_ends[1]]
+    table = rows[keys].assign(frozen=intervals_in_words(rows))
     if fresh is None:
         return table.reset_index(drop=True)
-    now = fresh[(fresh["quantity"] == "lead") & (fresh["method"] == rival)][[*keys, "mean"]]
-    return table.merge(now.rename(columns={"mean": "now"}), on=keys, how="left")
+    now = _leads(fresh, rival)[[*keys, "mean"]].rename(columns={"mean": "now"})
+    return table.merge(now, on=keys, how="left")
+
+
+def _leads(cells: pd.DataFrame, rival: str) -> pd.DataFrame:
+    return cells[(cells["quantity"] == "lead") & (cells["method"] == rival)]

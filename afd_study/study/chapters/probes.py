@@ -1,17 +1,14 @@
 """What chapters show of what reward models have learned: probe tables over seeds, with intervals."""
 
-import numpy as np
 import pandas as pd
 
-from afd_study.evaluation.statistics import interval
 from afd_study.methods.reward_data import REWARD_DATA
-from afd_study.study.chapters.experiment import Studies
+from afd_study.study.chapters.experiment import Studies, with_intervals
 from afd_study.study.study import compare
 
 
 def _intervals(studies: Studies, table: str, by: tuple[str, ...], value: str = "value") -> pd.DataFrame:
-    found = compare(studies, table)
-    return interval(found, generator=np.random.default_rng(0), by=("setting", *by), value=value)
+    return with_intervals(compare(studies, table), ("setting", *by), value)
 
 
 def rank_correlations(studies: Studies) -> pd.DataFrame:
@@ -30,12 +27,12 @@ def edit_effects(studies: Studies) -> pd.DataFrame:
 
 
 def conditional_auc(studies: Studies) -> pd.DataFrame:
-    """Return with what AUC each discriminator tells its sources apart, all pairs or those alike."""
+    """Return the AUC with which each discriminator tells its sources apart, over all pairs or those alike."""
     if all(len(study.seeds) == 1 for study in studies.values()):  # its own interval, over prompts
-        found = compare(studies, "conditional_auc").rename(columns={"auc": "mean"}).assign(n_seeds=1)
+        table = compare(studies, "conditional_auc").rename(columns={"auc": "mean"}).assign(n_seeds=1)
     else:
-        found = _intervals(studies, "conditional_auc", ("within", "scorer"), "auc")
-    return found.rename(columns={"scorer": "method"})
+        table = _intervals(studies, "conditional_auc", ("within", "scorer"), "auc")
+    return table.rename(columns={"scorer": "method"})
 
 
 def calibration(studies: Studies) -> pd.DataFrame:
@@ -44,25 +41,22 @@ def calibration(studies: Studies) -> pd.DataFrame:
     The ratio is that of the laws without marks. Where demonstrations carry marks (h > 0) a discriminator of
     demonstrations sees another one, shifted by log(1 - h) on unmarked text: only ranks are compared there.
     """
-    found = _intervals(studies, "calibration", ("metric", "method"))
+    table = _intervals(studies, "calibration", ("metric", "method"))
     marked = [name for name, study in studies.items() if getattr(study.spec.world, "heterogeneity", 0) > 0]
-    kinds = [kind for kind, contrast in REWARD_DATA.items() if "demonstrations" in contrast[:2]]
-    shifted = found["setting"].isin(marked) & found["method"].isin(kinds)
-    return found[~shifted | (found["metric"] == "rank_correlation")].reset_index(drop=True)
+    kinds = [kind for kind, data in REWARD_DATA.items() if "demonstrations" in data[:2]]
+    shifted = table["setting"].isin(marked) & table["method"].isin(kinds)
+    return table[~shifted | (table["metric"] == "rank_correlation")].reset_index(drop=True)
 
 
 def calibration_curve(studies: Studies) -> pd.DataFrame:
     """Return mean logit and mean exact log ratio in bins, averaged over seeds."""
-    found = compare(studies, "calibration_curve").groupby(["setting", "method", "bin"])
-    return found[["logit", "log_ratio"]].mean().reset_index()
+    bins = compare(studies, "calibration_curve").groupby(["setting", "method", "bin"])
+    return bins[["logit", "log_ratio"]].mean().reset_index()
 
 
 def remedies(studies: Studies) -> pd.DataFrame:
     """Return the judge's mean of the best of n by rewards with and without what length explains."""
-    cured = compare(studies, "remedies")
-    sizes = sorted(set(cured["n"]))
-    plain = compare(studies, "outcomes")
-    known = {name.removesuffix("_without_length") for name in cured["method"]} - {"oracle", "random"}
-    plain = plain[plain["method"].isin(known) & plain["n"].isin(sizes)]
-    both = pd.concat([cured, plain], ignore_index=True)
-    return interval(both, generator=np.random.default_rng(0), by=("setting", "method", "n"))
+    cured, plain = compare(studies, "remedies"), compare(studies, "outcomes")
+    rewards = {name.removesuffix("_without_length") for name in cured["method"]} - {"oracle", "random"}
+    plain = plain[plain["method"].isin(rewards) & plain["n"].isin(set(cured["n"]))]
+    return with_intervals(pd.concat([cured, plain], ignore_index=True), ("setting", "method", "n"))

@@ -1,11 +1,15 @@
-"""The ablations' grids (ablation_grids.yaml): what each varies, and the studies that it consists of."""
+"""The ablations' grids (ablation_grids.yaml): what each varies, and the studies that it consists of.
+
+Each grid is frozen by itself under ablations/NAME, and can be computed again by itself. Steps that grids
+share are computed once.
+"""
 
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from afd_study.errors import unknown_name
 from afd_study.evaluation.claim_effects import SIZES
@@ -14,9 +18,7 @@ from afd_study.settings import Settings
 from afd_study.study.frozen.grids import Cell
 
 FOLDER = "ablations"
-
-USUAL = "usual"  # the setting that nothing is varied in
-
+USUAL = "usual"  # the setting in which nothing is varied
 NO_SETTING = ("n", "kind")  # what can be varied within a cell
 
 Value = int | float | str
@@ -36,9 +38,9 @@ class Grid(Settings):
 
     @field_validator("kinds", mode="before")
     @classmethod
-    def _same_everywhere(cls, given: Any, info: Any) -> Any:
+    def _same_everywhere(cls, kinds: Any, info: ValidationInfo) -> Any:
         values = info.data.get("values", ())
-        return given if isinstance(given, dict) else {name: (name,) * len(values) for name in given}
+        return kinds if isinstance(kinds, dict) else {name: (name,) * len(values) for name in kinds}
 
     @model_validator(mode="after")
     def _fits(self) -> "Grid":
@@ -63,8 +65,8 @@ class Grid(Settings):
     @property
     def models(self) -> tuple[str, ...]:
         """Every reward model that the grid needs, in the table's order."""
-        wanted = {kind for kinds in self.kinds.values() for kind in kinds}
-        return tuple(kind for kind in REWARD_DATA if kind in wanted)
+        used = {kind for kinds in self.kinds.values() for kind in kinds}
+        return tuple(kind for kind in REWARD_DATA if kind in used)
 
 
 class Ablations(Settings):
@@ -95,16 +97,14 @@ def setting_name(changes: dict[str, Any]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in changes.items()) or USUAL
 
 
-def ablation_cells(name: str, given: Ablations | None = None) -> list[Cell]:
+def ablation_cells(name: str) -> list[Cell]:
     """Return the cells of a grid, each once; SpecError for an unknown grid."""
-    every = given or ablations()
+    every = ablations()
     grid = every.grid(name)
+    trained = {"reward.kinds": list(grid.models)}
     changed = {setting_name(changes): changes for changes in map(grid.changes, grid.values)}
     return [
-        Cell(
-            task, setting, {**every.setting, **changes, "reward.kinds": list(grid.models)}, every.seeds,
-            ("outcomes",),
-        )
+        Cell(task, setting, {**every.setting, **changes, **trained}, every.seeds, ("outcomes",))
         for task in grid.tasks
         for setting, changes in changed.items()
-    ]  # fmt: skip
+    ]

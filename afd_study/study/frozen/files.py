@@ -25,20 +25,20 @@ MANIFEST = "manifest.json"
 
 def results_folder() -> Path:
     """Return where frozen results lie: AFD_RESULTS, or book/results beside the package."""
-    given = os.environ.get("AFD_RESULTS")
-    return Path(given).expanduser().resolve() if given else ROOT.parent / "book" / "results"
+    folder = os.environ.get("AFD_RESULTS")
+    return Path(folder).expanduser().resolve() if folder else ROOT.parent / "book" / "results"
 
 
 def hardware() -> dict[str, Any]:
     """Return processor, cores that this process may use, and accelerator, as far as the system says."""
-    import torch
+    import torch  # a page from frozen tables needs no torch until somebody asks for the hardware
 
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
     except OSError:
-        pass  # no Linux: the platform's own word has to do
+        pass  # not Linux: the platform's own name has to do
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"processor": name, "cores": cores, "accelerator": gpu, "system": platform.system()}
@@ -46,16 +46,15 @@ def hardware() -> dict[str, Any]:
 
 def provenance() -> dict[str, Any]:
     """Return what numbers were computed by and on: commit, libraries, python, hardware."""
-    return {
-        "commit": commit(), "libraries": library_versions(), "python": platform.python_version(),
-        "hardware": hardware(),
-    }  # fmt: skip
+    made_by = {"commit": commit(), "libraries": library_versions()}
+    return {**made_by, "python": platform.python_version(), "hardware": hardware()}
 
 
 def freeze(name: str, tables: Mapping[str, pd.DataFrame], **about: Any) -> Path:
-    """Write tables as CSV and their manifest under `name`, beside the old ones, then rename.
+    """Write tables as CSV with their manifest under `name`, whole: beside the old ones first, then renamed.
 
-    `about` goes into the manifest: seeds, threads, seconds, profile and what else tells how they were made.
+    `about` goes into the manifest: seeds, threads, seconds, profile and whatever else says how the tables
+    were made.
 
     Raises StoreError where the folder cannot be written.
     """
@@ -93,7 +92,7 @@ def read_manifest(name: str) -> dict[str, Any]:
     path = results_folder() / name / MANIFEST
     if not path.is_file():
         here = results_folder()
-        known = sorted(str(each.parent.relative_to(here)) for each in here.rglob(MANIFEST))
+        known = sorted(str(path.parent.relative_to(here)) for path in here.rglob(MANIFEST))
         raise StoreError(
             f"there are no frozen results '{name}' (known: {', '.join(known) or 'none'}): compute them with "
             "`make results`, or point AFD_RESULTS to where they lie"
@@ -127,6 +126,6 @@ def read_frozen(name: str, table: str) -> pd.DataFrame:
 
 
 def _checksum(path: Path) -> str:
-    # a checkout may have turned line ends; the numbers are the same
+    # a checkout may have changed line ends; the numbers are the same
     text = path.read_bytes().replace(b"\r\n", b"\n")
     return hashlib.blake2b(text, digest_size=16).hexdigest()

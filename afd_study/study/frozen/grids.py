@@ -1,6 +1,8 @@
-"""Which studies the frozen results consist of: the ledger's cells, and those of the map.
+"""Which studies the frozen results consist of: the cells of the ledger, of the arms and of the map.
 
-Each cell is a study of its own settings and seeds; cells share every step that does not differ.
+Each cell is a study of its own settings and seeds; cells share every step that does not differ. The ledger's
+tasks (claims.yaml) have ledger cells and arms, those of map.yaml a map: a further world has cells once it
+is named there.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,15 +18,13 @@ from afd_study.settings import Settings
 from afd_study.study.study import Study, open_study
 from afd_study.study.workflow.step import Step
 from afd_study.study.workflow.store import Store
-from afd_study.worlds.tasks import CONTROLLED
 
 PROFILE = "cpu"
 N_EXPLORED = 3  # of the ledger's seeds: those at which every arm is made, not only those of claims
-ARMS_SETTING = (
-    "h = 1"  # of the ledger: marks reach no policy, and so no arm but the one that is named for them
-)
+ARMS_SETTING = "h = 1"  # of the ledger; marks reach no policy, and no arm but the one named for them
 SMALL = "small policy"  # the setting in which imitation alone is measured
 IMITATION = ("adversarial_reverse_kl", "true_reverse_kl")
+EVERYTHING = ("coverage", "outcomes", "probes")
 
 
 class Cell(NamedTuple):
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
     setting: str
     overrides: Mapping[str, Any]
     seeds: tuple[int, ...]
-    wanted: tuple[str, ...] = ("coverage", "outcomes", "probes")
+    wanted: tuple[str, ...] = EVERYTHING
 
     def study(self, store: Store | None = None, jobs: int | None = None, profile: str = PROFILE) -> Study:
         """Return the cell's study; nothing is computed yet."""
@@ -68,31 +68,30 @@ def map_spec() -> MapSpec:
 
 
 def ledger_cells() -> list[Cell]:
-    """Return the ledger's cells: every setting of both tasks at the ledger's seeds."""
+    """Return the ledger's cells: every setting of each of its tasks, at the ledger's seeds."""
     ledger = load_ledger()
+    tables = {name: ("coverage",) if name in ledger.coverage_only else EVERYTHING for name in ledger.settings}
     return [
-        Cell(
-            task, name, ledger.overrides(task, name), ledger.seeds,
-            ("coverage",) if name in ledger.coverage_only else Cell._field_defaults["wanted"],
-        )
-        for task in CONTROLLED
-        for name in ledger.settings
-    ]  # fmt: skip
+        Cell(task, name, ledger.overrides(task, name), ledger.seeds, wanted)
+        for task in ledger.tasks
+        for name, wanted in tables.items()
+    ]
 
 
 def arm_cells() -> list[Cell]:
-    """Return the cells with policies beyond picking: claims' arms at every ledger seed, the rest at a few."""
-    explored, others = load_ledger().seeds[:N_EXPLORED], load_ledger().seeds[N_EXPLORED:]
-    return [
-        _arm_cell(task, setting, names, chosen)
-        for task in CONTROLLED
-        for setting, names, chosen in (
-            (ARMS_SETTING, tuple(ARMS), explored),
-            (ARMS_SETTING, claimed_arms(), others),
-            (SMALL, IMITATION, explored),
-            (SMALL, IMITATION[:1], others),
-        )
-    ]
+    """Return the cells with policies beyond picking, for each of the ledger's tasks.
+
+    Arms that some claim names are made at every ledger seed, the rest at the first N_EXPLORED.
+    """
+    ledger = load_ledger()
+    explored, others = ledger.seeds[:N_EXPLORED], ledger.seeds[N_EXPLORED:]
+    groups = (
+        (ARMS_SETTING, tuple(ARMS), explored),
+        (ARMS_SETTING, claimed_arms(), others),
+        (SMALL, IMITATION, explored),
+        (SMALL, IMITATION[:1], others),
+    )
+    return [_arm_cell(task, *each) for task in ledger.tasks for each in groups]
 
 
 def _arm_cell(task: str, setting: str, names: Sequence[str], seeds: tuple[int, ...]) -> Cell:
@@ -101,7 +100,7 @@ def _arm_cell(task: str, setting: str, names: Sequence[str], seeds: tuple[int, .
 
 
 def claimed_arms() -> tuple[str, ...]:
-    """Return the arms that some claim names, itself or as a point of its way, in order."""
+    """Return the arms that some claim names, as a policy or as a point of its way, in the order of ARMS."""
     named = {
         name for claim in load_ledger().claims if claim.run == "arms" for name in (claim.method, claim.than)
     }
@@ -112,11 +111,9 @@ def claimed_arms() -> tuple[str, ...]:
 def map_cells(*, corners: bool = False) -> list[Cell]:
     """Return the map's cells; with `corners` only the four corners, and of them what the lead shown needs."""
     spec = map_spec()
-    kinds, wanted = spec.kinds, Cell._field_defaults["wanted"]
-    if corners:
-        kinds, wanted = spec.corner_kinds, ("outcomes",)
+    kinds, wanted = (spec.corner_kinds, ("outcomes",)) if corners else (spec.kinds, EVERYTHING)
     return [
-        Cell(task, cell_name(h, a), _knobs(h, a, kinds), spec.seeds, wanted)
+        Cell(task, cell_name(h, a), _overrides(h, a, kinds), spec.seeds, wanted)
         for task in spec.tasks
         for h in (_ends(spec.heterogeneity) if corners else spec.heterogeneity)
         for a in (_ends(spec.absorbed_style) if corners else spec.absorbed_style)
@@ -132,5 +129,5 @@ def _ends(axis: tuple[float, ...]) -> tuple[float, float]:
     return axis[0], axis[-1]
 
 
-def _knobs(h: float, a: float, kinds: Any) -> dict[str, Any]:
+def _overrides(h: float, a: float, kinds: Sequence[str]) -> dict[str, Any]:
     return {"world.heterogeneity": h, "world.absorbed_style": a, "reward.kinds": list(kinds)}

@@ -1,20 +1,20 @@
 """What a method costs: making it, and having it answer. Added up from what its steps spent (manifests).
 
-*Making* covers every step that a method's answers need, each once, from pi_init on: pretraining and the
-world's texts are common to all methods. What is drawn and scored for evaluation is no part of it; what is
-drawn and scored to be learned from is, whole, as it was run here (two samples a demonstration, say, of which
-a reward model reads one). *Answering* a prompt takes one draw of a policy, of both models for an
-extrapolation, and n draws and n scores for Best-of-n: told from what draws and scores of test prompts spent.
+*Making* covers every step that a method's answers need, each once, from pi_init on. Pretraining and the
+world's texts are common to all methods and left out, and so is what is drawn and scored for evaluation.
+Samples and scores to learn from count in full, as they were run here: two samples a demonstration, say, even
+where a reward model reads only one. *Answering* a prompt takes one draw of a policy, one of both models for
+an extrapolation, and n draws with n scores for Best-of-n. Its cost comes from the draws and scores of test
+prompts.
 
-- flops: estimated, 2 a parameter and token for a pass forwards and 6 for training (Context.spend);
-  attention over the context, evaluations while training and what the judge of a controlled world takes are
-  left out.
-- tokens: as they go through a model, prompts included, once for each pass that reads them.
-- seconds: wall time of steps on the machine that computed them, with other steps beside. They hold
-  evaluations and loading too; of a step that was interrupted they are the last stretch. Answers are
-  drawn and scored many at a time: one alone takes longer.
-- demonstrations: that something the method needs was trained on (or stopped by), once however many steps
-  read them. Who is only told by them how many samples to draw has used none.
+- flops: an estimate, 2 for each parameter and token of a forward pass and 6 in training (Context.spend).
+  Attention over the context, evaluations during training and the judge of a controlled world are left out.
+- tokens: all that go through a model, prompts included, once for each pass that reads them.
+- seconds: wall time of the steps on the machine that computed them, while other steps ran beside them.
+  Evaluations and loading are in it; of an interrupted step only the last stretch is. Answers are drawn and
+  scored many at a time, so that a single one takes longer.
+- demonstrations: those that something the method needs was trained on or stopped by, once however many steps
+  read them. A step that only counts them, to draw as many samples, uses none.
 - preference_labels: pairs that somebody had to compare.
 """
 
@@ -36,64 +36,62 @@ from afd_study.study.workflow.store import Store
 
 AMOUNTS = ("tokens", "flops", "seconds")
 LABELS = ("demonstrations", "preference_labels")
-Spent = Mapping[str, float]  # what a step's manifest says: seconds, and its cost
-
+Spent = Mapping[str, float]  # from a step's manifest: its seconds and its cost
 
 @dataclass(frozen=True)
 class Method:
-    """The steps behind a method: what has to be made, and what drew (and scored) its answers to test prompts.
+    """The steps behind a method: those that make it, and those that drew and scored its test answers.
 
-    `draws` is how many draws an answer takes; each is scored where there is `scored`.
+    `draws` is the number of draws that an answer takes. Each is scored, where the method scores its answers.
     """
 
-    made: tuple[Step, ...]
-    drawn: Step
-    scored: Step | None = None
+    makes: tuple[Step, ...]
+    draws_answers: Step
+    scores_answers: Step | None = None
     draws: int = 1
 
     def closure(self) -> dict[str, Step]:
-        """Return all steps that its cost is told from, by key."""
-        last = (*self.made, self.drawn, *([] if self.scored is None else [self.scored]))
-        return closure(last)
+        """Return all steps that its cost is computed from, by key."""
+        return closure([*self.makes, self.draws_answers, *filter(None, [self.scores_answers])])
 
 
 def methods(steps: Mapping[str, Step], *, kinds: Iterable[str], n: int) -> dict[str, Method]:
     """Return pi_SFT, Best-of-n by each kind of reward model, and every arm, of one plan."""
     sft, pool = steps["pi_sft"], steps["pool"]
-    found = {"pi_sft": Method((sft,), pool)}
+    by_name = {"pi_sft": Method((sft,), pool)}
     for kind in kinds:
-        found[kind] = Method((sft, steps[f"reward_{kind}"]), pool, steps[f"scores_{kind}"], n)
+        by_name[kind] = Method((sft, steps[f"reward_{kind}"]), pool, steps[f"scores_{kind}"], n)
     for name, arm in ARMS.items():
         if f"{name} pool" in steps:  # an extrapolation has no weights: it is made when its start is
-            found[name] = Method((steps[name if name in steps else arm.start],), steps[f"{name} pool"])
-    return found
+            by_name[name] = Method((steps[name if name in steps else arm.start],), steps[f"{name} pool"])
+    return by_name
 
 
 def cost(
     method: Method, *, common: Collection[str], texts: Collection[str], spent: Mapping[str, Spent]
 ) -> dict[str, float]:
-    """Return a method's cost by metric.
+    """Return a method's cost by metric, in the units of this module's docstring.
 
-    For tokens, flops and seconds `making_X`, `X_per_answer`, and X: making, with one answer to each of the
-    `test_prompts`; beside them LABELS. The module says what each counts.
+    For each X of tokens, flops and seconds: `making_X`, `X_per_answer`, and X, which is making and one answer
+    to each of the `test_prompts`. Beside them the number of test prompts, and LABELS.
 
     Args:
-        method: its steps.
+        method: the steps of the method.
         common: keys of the steps that no method is charged for: the model that all start from.
-        texts: keys of those that write the world's texts, demonstrations among them; free too.
+        texts: keys of the steps that write the world's texts, demonstrations among them. They are free too.
         spent: what each step spent, by key (`spendings`).
     """
-    made = {key: step for key, step in closure(method.made).items() if key not in common and key not in texts}
-    making = sum((_amounts(spent[key]) for key in made), np.zeros(len(AMOUNTS)))
+    free = {*common, *texts}
+    steps = {key: step for key, step in closure(method.makes).items() if key not in free}
+    making = sum((_amounts(spent[key]) for key in steps), np.zeros(len(AMOUNTS)))
     answer, prompts = _answer(method, spent)
-    read = [text for step in made.values() for text in _learned_from(step, texts)]
-    shown = closure(read)
-    return {
-        **_named("making_{}", making), **_named("{}_per_answer", answer), "test_prompts": prompts,
-        **_named("{}", making + prompts * answer),
-        "demonstrations": sum(spent[key].get("demonstrations", 0.0) for key in shown),
-        "preference_labels": sum(spent[key].get("labels", 0.0) for key in made),
-    }  # fmt: skip
+    read = [text for step in steps.values() for text in _learned_from(step, texts)]
+    labels = {
+        "demonstrations": sum(spent[key].get("demonstrations", 0.0) for key in closure(read)),
+        "preference_labels": sum(spent[key].get("labels", 0.0) for key in steps),
+    }
+    parts = {**_named("making_{}", making), **_named("{}_per_answer", answer), "test_prompts": prompts}
+    return {**parts, **_named("{}", making + prompts * answer), **labels}
 
 
 def cost_values(study: Study) -> pd.DataFrame:
@@ -104,14 +102,14 @@ def cost_values(study: Study) -> pd.DataFrame:
     rows = []
     for seed, plan in study.plans().items():
         steps = plan.steps
-        found = methods(steps, kinds=study.spec.reward.kinds, n=load_ledger().n)
-        needed = {key: step for method in found.values() for key, step in method.closure().items()}
+        every = methods(steps, kinds=study.spec.reward.kinds, n=load_ledger().n)
+        needed = {key: step for method in every.values() for key, step in method.closure().items()}
         execute(needed.values(), study.store, jobs=study.jobs, threads=study.spec.threads, quiet=study.quiet)
         spent = spendings(needed, study.store)
         common, texts = (steps[name].closure().keys() for name in ("pi_init", "shown"))
         rows += [
             (seed, metric, name, value)
-            for name, method in found.items()
+            for name, method in every.items()
             for metric, value in cost(method, common=common, texts=texts, spent=spent).items()
         ]
     table = pd.DataFrame(rows, columns=["seed", "metric", "method", "value"])
@@ -124,24 +122,24 @@ def cost_table(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def spendings(steps: Mapping[str, Step], store: Store) -> dict[str, Spent]:
-    """Return by key what each step spent, its seconds among it.
+    """Return what each step spent, its seconds included, by key.
 
     Raises StoreError where the store lacks one of them.
     """
-    found: dict[str, Spent] = {}
+    spent: dict[str, Spent] = {}
     for key, step in steps.items():
         manifest = store.manifest(step)
         if manifest is None:
             raise StoreError(
-                f"the store at {store.root} lacks {step.name}/{key}, whose cost is asked for: compute it "
+                f"the store at {store.root} lacks {step.name}/{key}, whose cost is needed: compute it "
                 "(Study.run), then ask again"
             )
-        found[key] = {"seconds": float(manifest["seconds"]), **manifest["cost"]}
-    return found
+        spent[key] = {"seconds": float(manifest["seconds"]), **manifest["cost"]}
+    return spent
 
 
 def break_even(*, making: float, answer: float, than_making: float, than_answer: float) -> float:
-    """Return after how many answers two methods have cost the same; NaN where one is never the dearer.
+    """Return after how many answers two methods have cost the same; NaN where one always costs less.
 
     >>> break_even(making=100.0, answer=1.0, than_making=40.0, than_answer=4.0)
     20.0
@@ -159,23 +157,23 @@ def _named(pattern: str, amounts: np.ndarray) -> dict[str, float]:
 
 
 def _answer(method: Method, spent: Mapping[str, Spent]) -> tuple[np.ndarray, float]:
-    """Return what one answer takes (tokens, flops, seconds), and how many prompts were asked.
+    """Return what one answer takes (tokens, flops, seconds), and the number of test prompts.
 
-    A prompt is read once for all of its draws, which are then written, as decoding does it.
+    A prompt is read once for all of its draws, as decoding does it; each draw is then written.
     """
-    drawn = spent[method.drawn.key]
-    written = (drawn["tokens"] - drawn["prompt_tokens"]) / drawn["responses"]
-    tokens = drawn["prompt_tokens"] / drawn["prompts"] + method.draws * written
-    seconds = method.draws * drawn["seconds"] / drawn["responses"]
-    answer = np.array([tokens, tokens * drawn["flops"] / drawn["tokens"], seconds])
-    if method.scored is not None:
-        scored = spent[method.scored.key]
-        answer = answer + method.draws * _amounts(scored) / scored["responses"]
-    return answer, drawn["prompts"]
+    draws = spent[method.draws_answers.key]
+    response = (draws["tokens"] - draws["prompt_tokens"]) / draws["responses"]
+    tokens = draws["prompt_tokens"] / draws["prompts"] + method.draws * response
+    seconds = method.draws * draws["seconds"] / draws["responses"]
+    answer = np.array([tokens, tokens * draws["flops"] / draws["tokens"], seconds])
+    if method.scores_answers is not None:
+        scores = spent[method.scores_answers.key]
+        answer = answer + method.draws * _amounts(scores) / scores["responses"]
+    return answer, draws["prompts"]
 
 
 def _learned_from(step: Step, texts: Collection[str]) -> Iterator[Step]:
-    """Yield the texts among a step's inputs that it learns from, and not only counts."""
+    """Yield the texts that a step learns from, leaving out those that it only counts."""
     for name, read in step.inputs.items():
         counted = step.name in STEPS and name in STEPS[step.name].counts_only
         if read.key in texts and not counted:

@@ -1,6 +1,6 @@
 """From the tables of a study to table `values`: one number a seed, metric, method and n (means over prompts).
 
-It is all that the ledger and the map need, and small enough to be kept.
+The ledger, the arms, the map and the ablations need no more of a study, and it is small enough to be frozen.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from afd_study.study.study import Study
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.store import Store, default_store
 
-LEVELS = ("pi_init", "pi_sft", "demonstrations")  # what every other score is held against
+LEVELS = ("pi_init", "pi_sft", "demonstrations")  # what every other score is compared with
 KEYS = [name for name in VALUE_COLUMNS if name not in ("seed", "value")]
 
 
@@ -29,14 +29,20 @@ def gather(
     profile: str = "cpu",
     lines: bool = False,
 ) -> pd.DataFrame:
-    """Compute what the cells need and the store lacks, and return table `values` of all of them."""
-    chosen, kept = list(cells), store or default_store()
-    studies = [cell.study(kept, jobs, profile) for cell in chosen]
-    steps = [step for cell, study in zip(chosen, studies, strict=True) for step in cell.steps(study)]
-    threads = studies[0].spec.threads
-    execute(steps, kept, jobs=jobs, threads=threads, lines=lines)
-    frames = [cell_values(cell, study) for cell, study in zip(chosen, studies, strict=True)]
-    return pd.concat(frames, ignore_index=True)
+    """Compute what the cells need and the store lacks, and return table `values` of all of them.
+
+    Args:
+        cells: one or more cells.
+        store: where artefacts lie; None takes the default (AFD_STORE).
+        jobs: steps at once.
+        profile: of every cell.
+        lines: print a line for each step, for a log.
+    """
+    store = store or default_store()
+    studies = [(cell, cell.study(store, jobs, profile)) for cell in cells]
+    steps = [step for cell, study in studies for step in cell.steps(study)]
+    execute(steps, store, jobs=jobs, threads=studies[0][1].spec.threads, lines=lines)
+    return pd.concat([cell_values(cell, study) for cell, study in studies], ignore_index=True)
 
 
 def cell_values(cell: Cell, study: Study) -> pd.DataFrame:
@@ -52,8 +58,8 @@ def cell_values(cell: Cell, study: Study) -> pd.DataFrame:
         frames += [_means(ranked, "probes", by=("metric", "method")), _aucs(study.table("conditional_auc"))]
     if "arms" in cell.wanted:
         frames += [*_arms(study.table("arms"), study.table("drift")), cost_values(study)]
-    found = pd.concat(frames, ignore_index=True)
-    return found.assign(task=cell.task, setting=cell.setting)[list(VALUE_COLUMNS)]
+    values = pd.concat(frames, ignore_index=True)
+    return values.assign(task=cell.task, setting=cell.setting)[list(VALUE_COLUMNS)]
 
 
 def wide(values: pd.DataFrame) -> pd.DataFrame:
@@ -64,80 +70,16 @@ def wide(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def narrow(table: pd.DataFrame) -> pd.DataFrame:
-    """Undo `wide`; cells without a value at a seed are left out."""
-    found = table.melt(KEYS, var_name="seed", value_name="value").dropna(subset="value")
-    return found.assign(seed=found["seed"].astype(int))[list(VALUE_COLUMNS)].reset_index(drop=True)
-
-
-def _outcomes(outcomes: pd.DataFrame) -> pd.DataFrame:
-    found = outcomes[outcomes["n"].isin(SIZES)].assign(metric="judge")
-    return _means(found, "outcomes", by=("metric", "method", "n"))
-
-
-def _win_rates(won: pd.DataFrame) -> pd.DataFrame:
-    found = won[won["n"].isin(SIZES)]
-    found = found.assign(metric="win_rate_over_" + found["opponent"])
-    return _means(found, "win_rates", by=("metric", "method", "n"))
-
-
-def _aucs(aucs: pd.DataFrame) -> pd.DataFrame:
-    """Return how well each discriminator tells its own sources apart, held out, with and without length."""
-    names = {
-        "none": "auc",
-        "length": "auc_without_length",
-        "length and style": "auc_without_length_and_style",
-    }
-    found = aucs[aucs["within"].isin(list(names))].rename(columns={"scorer": "method", "auc": "value"})
-    return _means(found.assign(metric=found["within"].map(names)), "separability", by=("metric", "method"))
-
-
-def _arms(arms: pd.DataFrame, drift: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return what policies beyond picking reach, what it costs in nats, and the ways at Best-of-n's KL."""
-    reached = arms.rename(columns={"policy": "method"})
-    judged, costs = reached["metric"] == "judge", reached["metric"].isin(["kl", "proxy", "ess"])
-    known = reached["method"].isin(LEVELS)  # outcomes has their scores
-    picks = drift["method"] != "sequence_extrapolation"
-    picked = drift[picks].assign(n=drift["at"].astype(np.int64))
-    spread = drift[~picks].assign(
-        method=drift["method"] + "_" + drift["at"].map("{:g}".format), n=np.int64(1)
-    )
-    by = ("metric", "method", "n")
-    frames = [
-        _means(reached[judged & ~known].assign(n=np.int64(1)), "outcomes", by=by),
-        _means(reached[costs].assign(n=np.int64(1)), "drift", by=by),
-        _means(reached[~judged & ~costs], "coverage", by=("metric", "method")),
-        _means(_long(picked, ["proxy", "kl"]), "drift", by=by),
-        _means(_long(spread, ["judge"]), "outcomes", by=by),
-        _means(_long(spread, ["proxy", "kl", "ess"]), "drift", by=by),
-    ]
-    return [*frames, _ways(reached, picked)]
-
-
-def _long(drift: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
-    return drift.melt(["seed", "method", "n", "prompt_id"], metrics, "metric", "value")
-
-
-def _ways(reached: pd.DataFrame, picked: pd.DataFrame) -> pd.DataFrame:
-    """Return the judge's mean of each way at the KL of Best-of-n, where the way goes so far."""
-    means = reached[reached["metric"].isin(["judge", "kl"])].groupby(["seed", "method", "metric"])["value"]
-    points = means.mean().unstack("metric").dropna().reset_index()
-    costs = picked.groupby(["seed", "n"])["kl"].mean()
-    rows = [
-        (seed, way, "judge", n, at_equal_kl(part[part["method"].isin(["pi_sft", *arms])], kl))
-        for way, arms in WAYS.items()
-        if set(arms) <= set(points["method"])
-        for seed, part in points.groupby("seed")
-        for n, kl in costs[seed].items()
-    ]
-    found = pd.DataFrame(rows, columns=["seed", "method", "metric", "n", "value"])
-    return found.dropna(subset="value").assign(table="outcomes")
+    """Undo `wide`; a method without a value at a seed has no row for it."""
+    values = table.melt(KEYS, var_name="seed", value_name="value").dropna(subset="value")
+    return values.assign(seed=values["seed"].astype(int))[list(VALUE_COLUMNS)].reset_index(drop=True)
 
 
 def histories(cells: Iterable[Cell], name: str, *, store: Store | None = None) -> pd.DataFrame:
     """Return how arms' training went, means over seeds, by task, setting, method and step, and n_seeds.
 
-    `name` is history (direct methods: losses, both sides; nats) or trajectory (policy gradient, imitation).
-    Steps that not every seed came to (patience) are left out.
+    `name` is history (direct methods: losses and both sides' log-probabilities, in nats) or trajectory
+    (policy gradient, imitation). Steps that early stopping kept some seed from are left out.
     """
     studies = [(cell, cell.study(store or default_store())) for cell in cells]
     frames = [study.histories(name).assign(task=cell.task, setting=cell.setting) for cell, study in studies]
@@ -148,6 +90,69 @@ def histories(cells: Iterable[Cell], name: str, *, store: Store | None = None) -
     return means[means["n_seeds"] == most].reset_index()
 
 
+def _outcomes(outcomes: pd.DataFrame) -> pd.DataFrame:
+    judged = outcomes[outcomes["n"].isin(SIZES)].assign(metric="judge")
+    return _means(judged, "outcomes", by=("metric", "method", "n"))
+
+
+def _win_rates(win_rates: pd.DataFrame) -> pd.DataFrame:
+    rows = win_rates[win_rates["n"].isin(SIZES)]
+    rows = rows.assign(metric="win_rate_over_" + rows["opponent"])
+    return _means(rows, "win_rates", by=("metric", "method", "n"))
+
+
+def _aucs(aucs: pd.DataFrame) -> pd.DataFrame:
+    """Return how well each discriminator tells its own sources apart, held out, with and without length."""
+    names = {
+        "none": "auc",
+        "length": "auc_without_length",
+        "length and style": "auc_without_length_and_style",
+    }
+    rows = aucs[aucs["within"].isin(list(names))].rename(columns={"scorer": "method", "auc": "value"})
+    return _means(rows.assign(metric=rows["within"].map(names)), "separability", by=("metric", "method"))
+
+
+def _arms(arms: pd.DataFrame, drift: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return what policies beyond picking reach, how far they drift, and the ways at Best-of-n's KL."""
+    once, by = np.int64(1), ("metric", "method", "n")
+    reached = arms.rename(columns={"policy": "method"})
+    judged, drifted = reached["metric"] == "judge", reached["metric"].isin(["kl", "proxy", "ess"])
+    elsewhere = reached["method"].isin(LEVELS)  # table `outcomes` has their scores
+    is_pick = drift["method"] != "sequence_extrapolation"
+    picks = drift[is_pick].assign(n=drift["at"].astype(np.int64))
+    strength = drift["at"].map("{:g}".format)
+    whole = drift[~is_pick].assign(method=drift["method"] + "_" + strength, n=once)
+    return [
+        _means(reached[judged & ~elsewhere].assign(n=once), "outcomes", by=by),
+        _means(reached[drifted].assign(n=once), "drift", by=by),
+        _means(reached[~judged & ~drifted], "coverage", by=("metric", "method")),
+        _means(_long(picks, ["proxy", "kl"]), "drift", by=by),
+        _means(_long(whole, ["judge"]), "outcomes", by=by),
+        _means(_long(whole, ["proxy", "kl", "ess"]), "drift", by=by),
+        _ways(reached, picks),
+    ]
+
+
+def _long(drift: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    return drift.melt(["seed", "method", "n", "prompt_id"], metrics, "metric", "value")
+
+
+def _ways(reached: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
+    """Return the judge's mean of each way at the KL of Best-of-n, where the way reaches that KL."""
+    means = reached[reached["metric"].isin(["judge", "kl"])].groupby(["seed", "method", "metric"])["value"]
+    points = means.mean().unstack("metric").dropna().reset_index()
+    kl_of_picks = picks.groupby(["seed", "n"])["kl"].mean()
+    rows = [
+        (seed, way, "judge", n, at_equal_kl(part[part["method"].isin(["pi_sft", *arms])], kl))
+        for way, arms in WAYS.items()
+        if set(arms) <= set(points["method"])
+        for seed, part in points.groupby("seed")
+        for n, kl in kl_of_picks[seed].items()
+    ]
+    values = pd.DataFrame(rows, columns=["seed", "method", "metric", "n", "value"])
+    return values.dropna(subset="value").assign(table="outcomes")
+
+
 def _means(frame: pd.DataFrame, table: str, *, by: tuple[str, ...]) -> pd.DataFrame:
-    found = frame.groupby(["seed", *by])["value"].mean().dropna().reset_index()
-    return found.assign(table=table, n=found["n"] if "n" in by else np.int64(0))
+    means = frame.groupby(["seed", *by])["value"].mean().dropna().reset_index()
+    return means.assign(table=table, n=means["n"] if "n" in by else np.int64(0))

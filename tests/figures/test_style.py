@@ -1,0 +1,31 @@
+"""Looks are told apart, and figures are white plates that leave matplotlib's settings alone."""
+
+import matplotlib as mpl
+import pytest
+
+from afd_study.figures import experiment, style
+
+
+@pytest.fixture
+def levels(with_bounds):
+    return with_bounds({"method": name, "mean": 1.3} for name in style.LEVELS)
+
+
+def test_no_two_methods_look_alike():
+    looks = [(entry.colour, entry.line, entry.marker) for entry in style.METHODS.values()]
+    assert len(set(looks)) == len(looks)
+    coloured = [entry.colour for entry in style.METHODS.values() if not entry.control]
+    assert len(set(coloured)) == len(coloured)
+
+
+def test_figures_leave_the_global_style_alone(levels):
+    before = dict(mpl.rcParams)
+    experiment.levels(levels)
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_plate_shows_itself_as_a_white_png(levels):
+    figure = experiment.levels(levels)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert mpl.colors.to_hex(figure.get_facecolor()) == "#ffffff"
+    assert figure.get_size_inches()[0] == 7.5
