@@ -79,6 +79,20 @@ def test_pages_must_exist_be_long_enough_and_carry_their_heading(tmp_path):
     assert "too few for a page" in gate.page_faults(page, "A title")[0]
 
 
+PAGES = ["README.md", "CONTRIBUTING.md"]
+PAGES += [f"book/{name}.md" for name in ("intro", "notation", "rerun", "references")]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_lines_of_prose_are_short(root, name):
+    """All but tables, pictures and code."""
+    text = re.sub(
+        r"^```.*?^```", "", (root / name).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    lines = [line for line in text.splitlines() if not line.startswith(("|", "!["))]
+    assert max(map(len, lines)) <= 110
+
+
 def test_parameters_on_the_page_are_those_that_ran():
     declared = (
         'task: str = "harmless"  # what is asked\nseed: int = 0  # first\nshares: list[float] = [0.0, 1.0]'
