@@ -38,6 +38,7 @@ AMOUNTS = ("tokens", "flops", "seconds")
 LABELS = ("demonstrations", "preference_labels")
 Spent = Mapping[str, float]  # from a step's manifest: its seconds and its cost
 
+
 @dataclass(frozen=True)
 class Method:
     """The steps behind a method: those that make it, and those that drew and scored its test answers.
