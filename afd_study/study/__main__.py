@@ -57,14 +57,14 @@ def run(
     print(f"{count} steps computed; the tables lie in {study.folder(table)}", file=sys.stderr)
     if table == "all_scores":
         print("no judge, so no outcomes: this is what the reward models learned", file=sys.stderr)
-        found = shown = study.reward_models()
+        rows = printed = study.reward_models()
     else:
-        found = study.table("summary")[COLUMNS]
-        shown = found[found["n"].isin([1, 2, 4, 8, 16, 32, found["n"].max()])]
+        rows = study.table("summary")[COLUMNS]
+        printed = rows[rows["n"].isin([1, 2, 4, 8, 16, 32, rows["n"].max()])]
     if as_json:
-        print(json.dumps(found.to_dict("records")))
+        print(json.dumps(rows.to_dict("records")))
     else:
-        print(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+        print(printed.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
 
 
 @app.command()
@@ -77,8 +77,8 @@ def prepare(
     for task in task_names(profile):
         if task == "own_data" or (task == "hh_rlhf" and hh_rlhf is None):
             continue  # no data given, no chapter
-        given = {"world.folder": str(hh_rlhf.resolve())} if task == "hh_rlhf" and hh_rlhf else {}
-        studies += open_settings(task, profile, seed, overrides=given).values()
+        overrides = {"world.folder": str(hh_rlhf.resolve())} if task == "hh_rlhf" and hh_rlhf else {}
+        studies += open_settings(task, profile, seed, overrides=overrides).values()
     steps = [step for study in studies for step in study.steps()]
     for cell in map_cells(corners=True):  # chapter 8 computes the corners of the map at one seed
         cell = cell._replace(seeds=(seed,))
@@ -94,17 +94,17 @@ def claims(
     as_json: Annotated[bool, typer.Option("--json", help="Print the ledger as JSON records.")] = False,
 ) -> None:  # fmt: skip
     """Print the ledger of claims: each one's rule, effect with its interval over seeds, and verdict."""
-    found = ledger.claims()
+    results = ledger.claims()
     if as_json:
-        rows = found[list(RESULT_COLUMNS)].astype(object).where(found[list(RESULT_COLUMNS)].notna(), None)
+        rows = results[list(RESULT_COLUMNS)].astype(object).where(results[list(RESULT_COLUMNS)].notna(), None)
         print(json.dumps(rows.to_dict("records")))
         return
-    shown = found[["id", "task", "setting", "kind", "effect", "low", "high", "n_seeds", "verdict"]]
-    print(shown.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=""))
-    told = ledger.chances(found)
+    printed = results[["id", "task", "setting", "kind", "effect", "low", "high", "n_seeds", "verdict"]]
+    print(printed.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=""))
+    counts = ledger.chances(results)
     print(
-        f"{told['rows']} rows, {told['tests']} different tests: with every effect at its margin "
-        f"{told['expected_false']:.1f} verdicts would be false by chance"
+        f"{counts['rows']} rows, {counts['tests']} different tests: with every effect at its margin "
+        f"{counts['expected_false']:.1f} verdicts would be false by chance"
     )
 
 
@@ -119,19 +119,19 @@ def results(
         raise unknown_name("frozen result", what, freeze.FREEZERS)
     if only is not None and what != "ablations":
         raise SpecError(f"--only {only} names an ablation: use it with --what ablations")
-    given = {} if only is None else {"only": only}
-    freeze.FREEZERS[what](jobs=_processes(jobs), **given)
+    options = {} if only is None else {"only": only}
+    freeze.FREEZERS[what](jobs=_processes(jobs), **options)
 
 
 def _overrides(settings: Sequence[str]) -> dict[str, Any]:
     """Read `key=value` words. Raises SpecError for a word without a key or a value."""
-    found = {}
+    overrides = {}
     for word in settings:
         key, sign, value = word.partition("=")
         if not (key and sign and value):
             raise SpecError(f"--set {word}: write it as key=value, such as world.heterogeneity=0.5")
-        found[key] = value
-    return found
+        overrides[key] = value
+    return overrides
 
 
 def _processes(jobs: int) -> int:
@@ -155,8 +155,8 @@ def main() -> None:
 def _usage(fault: Any) -> str:
     """Say what is wrong with the words of a command; for an unknown option name the nearest known one."""
     if getattr(fault, "option_name", None) and fault.ctx is not None:
-        known = [name for parameter in fault.ctx.command.params for name in parameter.opts]
-        return str(unknown_name("option", fault.option_name, known))
+        options = [name for parameter in fault.ctx.command.params for name in parameter.opts]
+        return str(unknown_name("option", fault.option_name, options))
     return str(fault.format_message())
 
 

@@ -108,10 +108,10 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
     try:
         return adapter.validate_python(value)
     except ValidationError:
-        wanted = getattr(annotation, "__name__", None) or str(annotation)
-        wanted = wanted if wanted not in ("Optional", "Union") else str(annotation)
+        type_name = getattr(annotation, "__name__", None) or str(annotation)
+        type_name = type_name if type_name not in ("Optional", "Union") else str(annotation)
         raise SpecError(
-            f"parameter '{name}' is {value!r} ({type(value).__name__}), but has to be of type {wanted}"
+            f"parameter '{name}' is {value!r} ({type(value).__name__}), but has to be of type {type_name}"
         ) from None
 
 

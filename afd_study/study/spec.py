@@ -207,8 +207,8 @@ def _known_keys(path: list[str], location: tuple[int | str, ...]) -> list[str]:
     """Return the dotted keys that the model at `path` has."""
     model: Any = StudySpec
     for part in path:
-        named = [WORLDS[str(name)] for name in location if name in WORLDS]
-        model = named[0] if part == "world" and named else _model_of(model.model_fields[part].annotation)
+        worlds = [WORLDS[str(name)] for name in location if name in WORLDS]
+        model = worlds[0] if part == "world" and worlds else _model_of(model.model_fields[part].annotation)
     return [".".join([*path, name]) for name in model.model_fields]
 
 

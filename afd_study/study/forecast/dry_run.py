@@ -1,4 +1,4 @@
-"""What `afd run --dry-run` prints: downloads, steps, memory, time and cost, each with what it rests on."""
+"""What `afd run --dry-run` prints: downloads, steps, memory, time and cost, and what each rests on."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from afd_study.errors import SpecError
 from afd_study.study.forecast.model_shapes import constants
-from afd_study.study.forecast.step_work import device_peaks, downloads, forecast, sizes
+from afd_study.study.forecast.step_work import device_peaks, downloads, forecast, study_sizes
 from afd_study.study.steps import STEPS
 from afd_study.study.study import Study
 from afd_study.study.workflow.executor import missing
@@ -24,16 +24,16 @@ def report(study: Study, *, device: str, price: float | None) -> Iterator[str]:
     """
     if price is not None and price < 0:
         raise SpecError(f"--price {price:g} must be 0 or more dollars an hour")
-    peaks, found = device_peaks(device), sizes(study.spec)
+    peaks, sizes = device_peaks(device), study_sizes(study.spec)
     steps = study.plans()[study.seeds[0]].steps
-    named = {step.key: name for name, step in steps.items()}
+    roles = {step.key: name for name, step in steps.items()}
     every = closure(steps.values())
     todo = missing(steps.values(), study.store)
-    told = [(named.get(key, step.name), step) for key, step in todo.items()]
-    table, rest = forecast(found, told, device=device)
-    pooled = study.spec.sampling.draws * found.texts.tested
+    named_steps = [(roles.get(key, step.name), step) for key, step in todo.items()]
+    table, rest = forecast(sizes, named_steps, device=device)
+    pooled = study.spec.sampling.draws * sizes.texts.tested
     cpu = pooled * constants()["cpu_seconds_per_response"] if rest else 0.0
-    yield from _fetched(downloads(found))
+    yield from _fetched(downloads(sizes))
     yield f"steps: {len(todo)} of {len(every)} are not in {study.store.root}"
     yield from _memory(table, peaks["memory"] / 1e9, device)
     yield from _time(table, device)
@@ -62,14 +62,14 @@ def _memory(table: pd.DataFrame, most: float, device: str) -> Iterator[str]:
 
 
 def _time(table: pd.DataFrame, device: str) -> Iterator[str]:
-    known, peaks, seconds = constants(), device_peaks(device), float(table["seconds"].sum())
-    compute, bandwidth = known["shares"]["compute"], known["shares"]["bandwidth"]
+    assumed, peaks, seconds = constants(), device_peaks(device), float(table["seconds"].sum())
+    compute, bandwidth = assumed["shares"]["compute"], assumed["shares"]["bandwidth"]
     bfloat16, float32 = peaks["bfloat16"] / 1e12, peaks["float32"] / 1e12
     yield f"time on one {device}: {_hours(seconds)}, an ESTIMATE that nobody has measured. A step takes the"
     yield "  longest of three, whose peaks are a data sheet's and whose shares are assumed:"
     yield f"  FLOPs at {compute:.0%} of {bfloat16:.0f} TFLOP/s (of {float32:.0f} to draw or score by float32)"
     yield f"  bytes at {bandwidth:.0%} of {peaks['bandwidth'] / 1e12:.2f} TB/s"
-    yield f"  {known['launch_seconds'] * 1e3:.1f} ms (assumed) for each layer of each pass"
+    yield f"  {assumed['launch_seconds'] * 1e3:.1f} ms (assumed) for each layer of each pass"
     rows = sorted(table.to_dict("records"), key=lambda row: -float(row["seconds"]))
     for row in rows[:SHOWN]:
         spent = f"{row['flops']:9.2e} FLOP  {_hours(row['seconds']):>8}  {row['gigabytes']:5.1f} GB"
@@ -89,9 +89,9 @@ def _without_model(rest: Sequence[Step], seconds: float) -> Iterator[str]:
 
 
 def _cost(seconds: float, price: float | None) -> str:
-    given = constants()["dollars_per_hour"] if price is None else price
+    rate = constants()["dollars_per_hour"] if price is None else price
     whose = "ASSUMED: give yours by --price" if price is None else "as given"
-    return f"cost of this seed: ${seconds / 3600 * given:.2f}, at ${given:.2f} an hour ({whose})"
+    return f"cost of this seed: ${seconds / 3600 * rate:.2f}, at ${rate:.2f} an hour ({whose})"
 
 
 def _hours(seconds: float) -> str:

@@ -75,15 +75,15 @@ def published_config(name_or_path: str) -> tuple[PreTrainedConfig, str]:
     Raises SpecError for a name whose shape is not known.
     """
     if Path(name_or_path).is_dir():
-        found = AutoConfig.from_pretrained(name_or_path, local_files_only=True, trust_remote_code=False)
-        return found, str(found.dtype or torch.float32).removeprefix("torch.")
-    known = constants()["models"].get(name_or_path)
-    if known is None:
+        config = AutoConfig.from_pretrained(name_or_path, local_files_only=True, trust_remote_code=False)
+        return config, str(config.dtype or torch.float32).removeprefix("torch.")
+    published = constants()["models"].get(name_or_path)
+    if published is None:
         raise SpecError(
             f"how large '{name_or_path}' is cannot be told without asking the hub: give a local folder, or "
             "add the model's shape to afd_study/study/forecast/step_work.yaml"
         )
-    return AutoConfig.for_model(known["architecture"], **known["config"]), str(known["weights"])
+    return AutoConfig.for_model(published["architecture"], **published["config"]), str(published["weights"])
 
 
 def _on_paper(config: PreTrainedConfig) -> Any:

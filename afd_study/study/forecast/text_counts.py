@@ -15,13 +15,13 @@ SAMPLE = 500  # demonstrations that lengths are measured on
 SPECIAL_IDS = 2  # of a word-level tokenizer: padding and unknown words; the end mark is in the alphabet
 
 
-class Amounts(NamedTuple):
+class TextCounts(NamedTuple):
     """Texts that the policy's part of a study has, and their mean tokens."""
 
     demonstrations: float  # to learn from
     validation: float  # demonstrations of validation prompts
     tested: float  # prompts
-    shown: float  # held-out demonstrations
+    held_out: float  # demonstrations to test prompts
     preferences: float
     pretraining: float  # texts
     prompt: float  # tokens
@@ -29,7 +29,7 @@ class Amounts(NamedTuple):
     judge: float = 0.0  # preferences of the judge's part
 
 
-def amounts(spec: StudySpec) -> Amounts:
+def count_texts(spec: StudySpec) -> TextCounts:
     """Return how much text a study has.
 
     Raises DataError where data that are to be here are missing or damaged.
@@ -49,20 +49,20 @@ def vocabulary_size(spec: StudySpec) -> int:
     return spec.vocabulary
 
 
-def _of_world(spec: StudySpec, world: ControlledSpec) -> Amounts:
+def _of_world(spec: StudySpec, world: ControlledSpec) -> TextCounts:
     """Count a controlled world's texts; lengths are means over prompts and SAMPLE demonstrations."""
     few = min(SAMPLE, world.n_demonstrations)
-    known = _world(world.model_copy(update={"n_demonstrations": few}))
-    prompts, demonstrations = known.prompts(0), known.demonstrations(0)
+    whole_world = _world(world.model_copy(update={"n_demonstrations": few}))
+    prompts, demonstrations = whole_world.prompts(0), whole_world.demonstrations(0)
     n = float(world.n_demonstrations)
     share = world.n_validation / float((prompts["split"] != "test").sum())
     tables = (prompts["text"], demonstrations["text"])
     words = [mean(len(split_words(text)) for text in texts) for texts in tables]
-    return Amounts(
+    return TextCounts(
         demonstrations=n * (1 - share),
         validation=n * share,
         tested=world.n_test,
-        shown=world.n_test * spec.sampling.demonstrations,
+        held_out=world.n_test * spec.sampling.demonstrations,
         preferences=n * (1 - share),
         pretraining=world.n_pretraining,
         prompt=words[0],
@@ -74,31 +74,31 @@ def _world(spec: ControlledSpec) -> ControlledWorld:
     return open_world(spec.model_dump(mode="json"))
 
 
-def _of_hub(spec: StudySpec, world: HHRLHFSpec) -> Amounts:
-    known = constants()["hh_rlhf"]
-    rows = sum(known["rows"][subset] for subset in world.subsets)
+def _of_hub(spec: StudySpec, world: HHRLHFSpec) -> TextCounts:
+    published = constants()["hh_rlhf"]
+    rows = sum(published["rows"][subset] for subset in world.subsets)
     most = world.max_rows or rows
     part = (1 - spec.judge_share) * min(1.0, most / rows)
-    learned, tested = part * rows, part * known["test_rows"] * len(world.subsets)
-    tokens = [known[side] / constants()["characters_per_token"] for side in ("prompt", "response")]
-    return Amounts(
+    learned, tested = part * rows, part * published["test_rows"] * len(world.subsets)
+    tokens = [published[side] / constants()["characters_per_token"] for side in ("prompt", "response")]
+    return TextCounts(
         demonstrations=learned * (1 - world.validation), validation=learned * world.validation,
-        tested=tested, shown=tested, preferences=learned * (1 - world.validation), pretraining=learned,
+        tested=tested, held_out=tested, preferences=learned * (1 - world.validation), pretraining=learned,
         prompt=tokens[0], response=tokens[1], judge=spec.judge_share * min(rows, most),
     )  # fmt: skip
 
 
-def _of_corpus(spec: StudySpec, corpus: Corpus) -> Amounts:
+def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
     split = corpus.prompts.set_index("prompt_id")["split"]
-    shown = corpus.demonstrations["prompt_id"].map(split).value_counts()
-    prefer = corpus.preferences["prompt_id"].map(split).value_counts()
+    by_split = corpus.demonstrations["prompt_id"].map(split).value_counts()
+    pairs = corpus.preferences["prompt_id"].map(split).value_counts()
     part = 1 - spec.judge_share
     lengths = [frame["text"].str.len().mean() for frame in (corpus.prompts, corpus.demonstrations)]
     prompt, response = (float(length) / constants()["characters_per_token"] for length in lengths)
-    return Amounts(
-        demonstrations=part * shown.get("train", 0), validation=part * shown.get("validation", 0),
-        tested=part * (split == "test").sum(), shown=part * shown.get("test", 0),
-        preferences=part * prefer.get("train", 0), pretraining=part * len(corpus.demonstrations),
+    return TextCounts(
+        demonstrations=part * by_split.get("train", 0), validation=part * by_split.get("validation", 0),
+        tested=part * (split == "test").sum(), held_out=part * by_split.get("test", 0),
+        preferences=part * pairs.get("train", 0), pretraining=part * len(corpus.demonstrations),
         prompt=min(prompt, spec.sampling.max_prompt_tokens or prompt), response=response,
-        judge=spec.judge_share * prefer.get("train", 0),
+        judge=spec.judge_share * pairs.get("train", 0),
     )  # fmt: skip

@@ -47,8 +47,8 @@ def arms(builder: Builder, judged: Step) -> Step:
     """
     if PROXY not in builder.spec.reward.kinds:
         raise SpecError(f"arms are scored by the reward model '{PROXY}': add it to reward.kinds")
-    wanted = _settings(builder).names
-    names = list(dict.fromkeys(name for each in wanted for name in (*_before(each), each)))
+    spec_names = _settings(builder).names
+    names = list(dict.fromkeys(name for each in spec_names for name in (*_before(each), each)))
     measured = _of_first_policies(builder, judged)
     for name in names:
         measured |= _measured(builder, name)
@@ -155,8 +155,8 @@ def _measured(builder: Builder, name: str) -> dict[str, Step]:
         f"{name} kls": pool if _is_extrapolation(ARMS[name]) else _kls(builder, name, pool),
     }
     if not _is_extrapolation(ARMS[name]):
-        made, role = arm_policy(builder, name), f"{name} densities"
-        measured[role] = builder.once(role, lambda: densities(builder, name, made, judged))
+        policy_step, role = arm_policy(builder, name), f"{name} densities"
+        measured[role] = builder.once(role, lambda: densities(builder, name, policy_step, judged))
     return measured
 
 

@@ -30,8 +30,8 @@ class Builder:
     def once(self, role: str, make: Callable[[], Step]) -> Step:
         """Return the step of a role; `make` lays it out if nothing has."""
         if role not in self.steps:
-            made = make()  # first, for it lays out what it needs
-            self.steps[role] = made
+            laid_out = make()  # first, for it lays out what it needs
+            self.steps[role] = laid_out
         return self.steps[role]
 
     @property

@@ -39,12 +39,12 @@ def reward_scores(builder: Builder) -> dict[str, Step]:
     Demonstrations are scored by a step of their own: their marks must not have all samples scored again.
     """
     tested = {"pi_sft": pool(builder), "pi_init": pool_init(builder)}
-    shown = {"demonstrations": builder.texts.held_out_shown}
-    found = dict[str, Step]()
+    demonstrations = {"demonstrations": builder.texts.held_out_shown}
+    scored = dict[str, Step]()
     for kind in builder.spec.reward.kinds:
-        found[kind] = _scores_of(builder, f"scores_{kind}", kind, tested)
-        found[f"{kind}_shown"] = _scores_of(builder, f"shown_{kind}", kind, shown)
-    return found
+        scored[kind] = _scores_of(builder, f"scores_{kind}", kind, tested)
+        scored[f"{kind}_shown"] = _scores_of(builder, f"shown_{kind}", kind, demonstrations)
+    return scored
 
 
 def _scores_of(builder: Builder, role: str, kind: str, texts: Mapping[str, Step]) -> Step:
@@ -65,14 +65,14 @@ def outcomes(builder: Builder, judged: Step) -> Step:
     return builder.once("outcomes", lambda: step("outcomes", settings, inputs | reward_scores(builder)))
 
 
-def densities(builder: Builder, source: str, made: Step, judged: Step) -> Step:
+def densities(builder: Builder, source: str, policy_step: Step, judged: Step) -> Step:
     """Return the step that gives a policy's samples and demonstrations their densities under both laws.
 
     `judged` are verdicts on the samples (its input of the source's name) and on demonstrations.
     """
     settings = {"world": builder.world("demonstrator_law"), "source": source}
     inputs = {
-        "policy": made,
+        "policy": policy_step,
         "samples": judged.inputs[source],
         "judged": judged,
         "held_out": judged.inputs["demonstrations"],
@@ -89,8 +89,8 @@ def coverage(builder: Builder, judged: Step) -> Step:
 
 def policy_densities(builder: Builder, name: str, judged: Step) -> Step:
     """Return the densities of pi_init's or pi_SFT's samples."""
-    made = policy(builder, name)
-    return builder.once(f"densities_{name}", lambda: densities(builder, name, made, judged))
+    policy_step = policy(builder, name)
+    return builder.once(f"densities_{name}", lambda: densities(builder, name, policy_step, judged))
 
 
 def edits(builder: Builder) -> Step:
@@ -105,15 +105,17 @@ def _edited(builder: Builder) -> dict[str, Step]:
     models = {kind: reward_model(builder, kind) for kind in builder.spec.reward.kinds}
     if builder.texts.judge_pretraining is not None:
         models["judge"] = fitted_judge(builder)
-    found = {}
+    edit_scores = {}
     for scorer, model in models.items():
         inputs = {"reward_model": model, "edits": edits(builder)}
-        found[f"edited_{scorer}"] = builder.reading("edit_scores", {"scorer": scorer}, inputs, seeded=False)
+        edit_scores[f"edited_{scorer}"] = builder.reading(
+            "edit_scores", {"scorer": scorer}, inputs, seeded=False
+        )
     if builder.spec.judge_model is not None:
         inputs = {"edits": edits(builder), "prompts": builder.texts.prompts}
         settings = {"judge": builder.spec.judge_model}
-        found["edited_judge"] = step("published_edit_scores", settings, inputs)
-    return found
+        edit_scores["edited_judge"] = step("published_edit_scores", settings, inputs)
+    return edit_scores
 
 
 def probes(builder: Builder, judged: Step) -> Step:

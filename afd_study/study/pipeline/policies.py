@@ -62,14 +62,14 @@ def policy(builder: Builder, name: str) -> Step:
     return builder.once(name, lambda: fine_tuned(builder, TrainingSpec(**sft)))
 
 
-def training_samples(builder: Builder, source: str, made: Step, times: int = 1) -> Step:
+def training_samples(builder: Builder, source: str, policy_step: Step, times: int = 1) -> Step:
     """Return the step that draws a policy's responses for training, `times` a demonstration (at least 2).
 
     Each number of draws has a step of its own: no reward model depends on what another one needs.
     """
     draws = max(2, times)
     settings = {"source": source, "purpose": "training", "draws": draws}
-    inputs = {"policy": made, "demonstrations": builder.texts.demonstrations}
+    inputs = {"policy": policy_step, "demonstrations": builder.texts.demonstrations}
     role = f"training_{source}" if draws == 2 else f"training_{source}_x{draws}"
     return builder.once(role, lambda: builder.reading("samples", settings, inputs))
 

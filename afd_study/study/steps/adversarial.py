@@ -90,12 +90,12 @@ def count_players(
     The policy draws its responses and trains on them. An exact logit needs the policy's log-probabilities;
     a `learned` one scores the responses (and the replayed ones of the end) and is trained on pairs.
     """
-    drawn = spec.policy.steps * spec.policy.batch_size * spec.policy.draws * length
-    context.spend(tokens=drawn, parameters=parameters, passes=1)
-    context.spend(tokens=drawn, parameters=parameters, passes=3)
+    tokens = spec.policy.steps * spec.policy.batch_size * spec.policy.draws * length
+    context.spend(tokens=tokens, parameters=parameters, passes=1)
+    context.spend(tokens=tokens, parameters=parameters, passes=3)
     if not learned:
-        context.spend(tokens=drawn, parameters=parameters, passes=1)
+        context.spend(tokens=tokens, parameters=parameters, passes=1)
         return
     updates = spec.warmup_updates + spec.updates * spec.policy.steps
-    context.spend(tokens=drawn + spec.replay * length, parameters=parameters, passes=1)
+    context.spend(tokens=tokens + spec.replay * length, parameters=parameters, passes=1)
     context.spend(tokens=2 * updates * spec.batch_size * length, parameters=parameters, passes=3)

@@ -136,8 +136,8 @@ def _count_gradient(context: Context, training: PolicyGradientSpec, length: floa
     the laws of policy and reference from when the batch was drawn.
     """
     tokens = float(training.steps * training.batch_size * training.draws * length)
-    kept = 2 if training.algorithm == "ppo_clip" else 0
-    context.spend(tokens=tokens * (2 + kept + training.epochs), parameters=parameters, passes=1)
+    remembered = 2 if training.algorithm == "ppo_clip" else 0
+    context.spend(tokens=tokens * (2 + remembered + training.epochs), parameters=parameters, passes=1)
     context.spend(tokens=tokens * training.epochs, parameters=parameters, passes=3)
 
 
@@ -210,8 +210,8 @@ def arms(
     frames.append(precision_at_equal_length(laws, **equal, **common))
     many = read_table(optimum, "densities")
     frames.append(score_vs_kl.dpo_optimum(many, strengths=optimum_strengths, **common))
-    shown = read_table(judged, "components").query("source == 'demonstrations'")
-    frames.append(_means(shown, "value", "judge", "demonstrations").assign(**common))
+    demonstrations = read_table(judged, "components").query("source == 'demonstrations'")
+    frames.append(_means(demonstrations, "value", "judge", "demonstrations").assign(**common))
     columns = ["task", "seed", "policy", "metric", "prompt_id", "value"]
     write_table(out, "arms", pd.concat(frames, ignore_index=True)[columns])
     scores = read_table(outcomes, "scores")

@@ -34,8 +34,8 @@ def densities(
     Table `densities`: prompt_id, source, draw, text, n_tokens, logprob (policy), logprob_demo
     (demonstrators; nats of whole responses), n_stray (words that only the stray law explains), value (judge).
     """
-    drawn = read_table(samples, "samples")
-    rows = pd.concat([drawn[drawn["source"] == source], _written(common, context, policy, held_out)])
+    responses = read_table(samples, "samples")
+    rows = pd.concat([responses[responses["source"] == source], _written(common, context, policy, held_out)])
     rows = rows[[*ROW, "text", "token_ids", "logprob"]]
     verdicts = read_table(judged, "components")[[*ROW, "value"]]
     rows = rows.merge(verdicts, on=ROW, how="left", validate="one_to_one")

@@ -49,13 +49,13 @@ def code_version(function: str) -> str:
 @cache
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries whose change may move a number."""
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _closure(modules: set[str]) -> set[str]:

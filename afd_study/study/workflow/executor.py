@@ -1,8 +1,8 @@
 """Running steps: each once, in the order of what they need, on as many processes as asked for.
 
-Under `accelerate launch` all processes run every step together, one step at a time (models.ranks): what
-trains, draws or scores is shared out, the rest is computed by each, which costs no more than waiting for it.
-The main process claims the step, keeps its artefact and reports; the others' goes to waste.
+Under `accelerate launch` all processes run every step together, one step at a time (models.distributed). They
+share out what trains, draws or scores. Each computes the rest by itself, which costs no more than waiting for
+it. The main process claims the step, keeps its artefact and reports; what the others wrote is thrown away.
 """
 
 import ctypes
@@ -76,12 +76,12 @@ def missing(wanted: Iterable[Step], store: Store) -> dict[str, Step]:
     What only serves a step that the store holds is not asked for.
     """
     todo: dict[str, Step] = {}
-    known: dict[str, bool] = {}
+    in_store: dict[str, bool] = {}
 
     def visit(step: Step) -> None:
-        if step.key not in known:
-            known[step.key] = store.manifest(step) is not None
-            if not known[step.key]:
+        if step.key not in in_store:
+            in_store[step.key] = store.manifest(step) is not None
+            if not in_store[step.key]:
                 for needed in step.inputs.values():
                     visit(needed)
                 todo[step.key] = step
@@ -95,15 +95,15 @@ def _todo(wanted: Sequence[Step], store: Store) -> dict[str, Step]:
     """Return the steps that have to be run: under a launch those that its main process misses."""
     if not distributed.launched():
         return missing(wanted, store)
-    found = missing(wanted, store) if distributed.is_main() else {}
-    keys, root = distributed.from_main(([*found], store.root))
-    known = closure(wanted) if keys else {}
-    if root != store.root or not known.keys() >= set(keys):
+    steps = missing(wanted, store) if distributed.is_main() else {}
+    keys, root = distributed.from_main(([*steps], store.root))
+    by_key = closure(wanted) if keys else {}
+    if root != store.root or not by_key.keys() >= set(keys):
         raise StoreError(
             f"the main process of this launch has the store {root} and process {distributed.index()} "
             f"{store.root}: all need the same store (AFD_STORE), code and library versions"
         )
-    return {key: known[key] for key in keys}
+    return {key: by_key[key] for key in keys}
 
 
 def _run(step: Step, store: Store, threads: int, report: Any) -> None:
@@ -214,8 +214,8 @@ class _Bar:
         if self.lines:
             gone = time.perf_counter() - self.started
             left = gone * max(0.0, self.bar.total - self.finished) / max(self.finished, 1e-9)
-            told = f"{self.count} of {len(self.names)} steps, {gone:.0f} s gone, about {left:.0f} s left"
-            print(f"  {step.name} done ({told})", file=sys.stderr, flush=True)
+            counts = f"{self.count} of {len(self.names)} steps, {gone:.0f} s gone, about {left:.0f} s left"
+            print(f"  {step.name} done ({counts})", file=sys.stderr, flush=True)
 
     def _show(self) -> None:
         under_way = sum(self.expected[key] * share for key, (share, _) in self.running.items())
@@ -281,12 +281,12 @@ def _urgency(todo: Mapping[str, Step], expected: Mapping[str, float]) -> dict[st
 
     By that order few processes are left without work at the end: what is short comes last.
     """
-    found = dict(expected)
+    urgency = dict(expected)
     for key, step in reversed(list(todo.items())):  # each stands behind those that it needs
         for needed in step.inputs.values():
-            if needed.key in found:
-                found[needed.key] = max(found[needed.key], expected[needed.key] + found[key])
-    return found
+            if needed.key in urgency:
+                urgency[needed.key] = max(urgency[needed.key], expected[needed.key] + urgency[key])
+    return urgency
 
 
 def _drain(reports: Any, bar: _Bar) -> None:

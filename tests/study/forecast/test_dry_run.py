@@ -11,7 +11,7 @@ from afd_study.models.specs import LoRASpec
 from afd_study.study import __main__ as command
 from afd_study.study.forecast.dry_run import report
 from afd_study.study.forecast.model_shapes import adapters, constants, published_config, shape_of
-from afd_study.study.forecast.step_work import Work, device_peaks, forecast, sizes
+from afd_study.study.forecast.step_work import Work, device_peaks, forecast, study_sizes
 from afd_study.study.spec import load_spec
 from afd_study.study.study import open_study
 from afd_study.study.workflow.executor import execute
@@ -80,7 +80,7 @@ def spent(tmp_path_factory):
     steps = study.plans()[0].steps
     wanted = [step for name, step in steps.items() if name not in ("outcomes", "probes", "coverage")]
     execute(wanted, store, quiet=True)
-    table, _ = forecast(sizes(study.spec), steps.items(), device="H100")
+    table, _ = forecast(study_sizes(study.spec), steps.items(), device="H100")
     manifests = {name: store.manifest(step) for name, step in steps.items()}
     noted = {name: found["cost"].get("flops", 0.0) for name, found in manifests.items() if found}
     return table.set_index("step"), noted
@@ -102,7 +102,7 @@ def test_the_gpu_profile_takes_under_an_hour_by_estimate():
     total = 0.0
     for task in ("harmless", "helpful"):
         study = open_study(task, "gpu", quiet=True)
-        table, _ = forecast(sizes(study.spec), study.plans()[0].steps.items(), device="H100")
+        table, _ = forecast(study_sizes(study.spec), study.plans()[0].steps.items(), device="H100")
         cpu = 144 * 128 * constants()["cpu_seconds_per_response"]
         total += (float(table["seconds"].sum()) + cpu) * study.spec.n_seeds * len(study.spec.settings)
         assert study.spec.n_seeds == 8
@@ -152,7 +152,7 @@ def test_what_is_in_the_store_is_not_told_again_and_faults_are_named(tmp_path, d
 
 def test_real_dialogues_are_counted(dialogues):
     spec = load_spec("hh_rlhf", "smoke", {"world.folder": str(dialogues)})
-    corpus, found = hh_rlhf.load(spec.world), sizes(spec).texts
+    corpus, found = hh_rlhf.load(spec.world), study_sizes(spec).texts
     assert found.tested == (corpus.prompts["split"] == "test").sum() / 2  # a half is the judge's
     assert found.prompt == corpus.prompts["text"].str.len().mean() / constants()["characters_per_token"]
     assert found.judge == found.preferences > 0
