@@ -3,8 +3,8 @@
 # PROFILE   cpu (default) or smoke: which settings the study runs with (afd_study/study/profiles)
 # HH_RLHF   a folder with Anthropic's HH-RLHF files: adds the chapter on real dialogues
 # JOBS      how many steps and notebooks run at once (default: the cores)
-# WHAT      of the frozen results: all (default), chapters, map, ledger, arms or ablations; gpu where there is one
-# ONLY      of the ablations one by its name (afd_study/study/frozen/ablation_grids.yaml)
+# WHAT      which frozen results: all (default), chapters, map, ledger, arms, ablations, or gpu (needs one)
+# ONLY      one ablation, by its name (afd_study/study/frozen/ablation_grids.yaml)
 # SWEEP     a sweep's file (book/sweeps/example.yaml); ON=slurm runs it on a cluster
 # PY        a Python that already has the packages (conda users: PY=python); without it .venv is made
 PROFILE ?= cpu
@@ -38,10 +38,10 @@ book: $(READY) ## run the study, execute the notebooks, publish book/_build/html
 read: $(READY) ## the whole book from frozen tables, without any training, in minutes
 	@$(PUBLISH) --profile cpu --frozen --workspace book/_build/read
 
-results: $(READY) ## recompute what is frozen in book/results (WHAT=ledger, map, arms, ablations, chapters or all): hours; resumes
+results: $(READY) ## recompute the frozen tables of book/results (WHAT=part): hours, resumable
 	$(PY) -m afd_study.study results --what $(WHAT) $(if $(ONLY),--only $(ONLY)) --jobs $(JOBS)
 
-sweep: $(READY) ## notebooks over tasks, seeds and settings (SWEEP=file, ON=slurm), tables joined: needs the extra `sweep`
+sweep: $(READY) ## notebooks over tasks, seeds and settings (SWEEP=file, ON=slurm); extra `sweep`
 	@$(PY) book/sweep.py $(SWEEP) --on $(ON) $(if $(filter default,$(ON)),--cores $(JOBS))
 
 smoke: $(READY) ## the whole book in minutes with tiny settings, beside the real one
@@ -70,13 +70,14 @@ browser: smoke ## open every page of the smoke book in a real browser
 constraints: ## install the newest allowed versions in a scratch environment, then pin them
 	@bash book/pin.sh
 
-clean: ## what a run made: executed notebooks and the rendered book (the store stays)
+clean: ## remove executed notebooks and the rendered book (the store stays)
 	rm -rf book/_build book/chapters build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-clean-all: clean ## also the store and .venv
+clean-all: clean ## also remove the store and .venv
 	rm -rf .afd .venv
 
-# The newest Python of 3.11 to 3.13 that starts and can make an environment; a shim that only prints advice is no Python.
+# Find the newest Python of 3.11 to 3.13 that starts and can make an environment. A shim that only prints
+# advice does not count.
 .venv/.installed: pyproject.toml constraints.txt
 	@if ! .venv/bin/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then \
 	  found=""; seen=""; \

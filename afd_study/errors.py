@@ -1,4 +1,4 @@
-"""Errors that a person can act on: each names the problem, where it is, and the remedy."""
+"""Errors that a person can act on: each names the problem, the place and the remedy."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

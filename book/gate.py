@@ -1,7 +1,7 @@
 """What may be published: executed notebooks without a fault, and pages that hold what they should.
 
 Sphinx publishes a notebook that failed half-way, red banner included, and a green build can leave a page
-empty. These functions list faults; an empty list means that the thing may be published.
+empty. These functions list faults; a notebook or page with an empty list may be published.
 """
 
 import re
@@ -41,8 +41,8 @@ def _cell_faults(cell: NotebookNode) -> list[str]:
         faults.append("papermill records an exception")
     for output in cell.outputs:
         faults += _output_faults(output)
-    shown = [kind for output in cell.outputs for kind in output.get("data", {})]
-    if shown.count("image/png") > shown.count("text/csv"):
+    kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
+    if kinds.count("image/png") > kinds.count("text/csv"):
         faults.append("shows a figure without its table (figures of afd_study.figures bring theirs)")
     return faults
 
@@ -74,8 +74,8 @@ def heading(source: Path) -> str:
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     else:
         text = source.read_text(encoding="utf-8")
-    found = HEADING.search(text)
-    return found.group(1) if found else ""
+    match = HEADING.search(text)
+    return match.group(1) if match else ""
 
 
 class _Page(HTMLParser):
@@ -101,7 +101,7 @@ class _Page(HTMLParser):
 
 
 def page_faults(page: Path, title: str) -> list[str]:
-    """Return why a built page is not what its source promises: there, long enough, under its heading."""
+    """Return why a built page may not be published: it is missing, too short, or lacks its heading."""
     if not page.is_file():
         return [f"{page.name}: was not built"]
     parser = _Page()

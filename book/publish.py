@@ -2,8 +2,8 @@
 
     python book/publish.py --profile cpu --jobs 2 [--frozen] [--hh-rlhf FOLDER] [--workspace FOLDER]
 
-Everything is made beside its place and moved there when it is whole: a failure leaves the last published book
-as it was. What has not changed is not done again.
+Everything is made beside its place and moved there when it is whole, so that a failure leaves the last
+published book as it was. Parts that have not changed are not made again.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def publish(profile: str, jobs: int, hh_rlhf: Path | None, workspace: Path, froz
 
 
 def prepare(profile: str, jobs: int, hh_rlhf: Path | None) -> None:
-    """Run the study's steps that the notebooks will open, in parallel; what the store holds is not redone."""
+    """Run the study's steps that the notebooks will open, in parallel, except those that the store holds."""
     command = [sys.executable, "-m", "afd_study.study", "prepare", "--profile", profile, "--jobs", str(jobs)]
     if hh_rlhf is not None:
         command += ["--hh-rlhf", str(hh_rlhf)]
@@ -123,12 +123,12 @@ def gather_pages(workspace: Path) -> None:
 def write_ledger(workspace: Path) -> None:
     """Write the ledger's summary, judged from its frozen values, for the front page to include.
 
-    Raises PublishError where a claim names what there is not, the values do not match their manifest, or a
-    sentence of the summary says what the ledger does not.
+    Raises PublishError where a claim names something that does not exist, the values do not match their
+    manifest, or a sentence of the summary disagrees with the ledger.
     """
     try:
-        told = "".join(f"- {sentence}\n" for sentence in claims.in_words(claims.claims()))
-        summary = f"{told}\n{claims.front_page()}"
+        sentences = "".join(f"- {sentence}\n" for sentence in claims.in_words(claims.claims()))
+        summary = f"{sentences}\n{claims.front_page()}"
     except AfdError as fault:
         raise PublishError(f"the ledger of claims cannot be judged: {fault}") from fault
     target = workspace / "_ledger.txt"
@@ -145,8 +145,8 @@ def toc_pages(workspace: Path) -> list[str]:
 def build(workspace: Path, pages: list[str]) -> Path:
     """Build the pages, check each, and put the site in its place. Return its folder.
 
-    Sphinx works in a folder of its own, where it keeps what it knows of unchanged pages; the published folder
-    is replaced as a whole when every page passed.
+    Sphinx works in a folder of its own, where it keeps its records of unchanged pages. The published folder
+    is replaced as a whole when every page has passed.
     """
     site, work = workspace / "_build" / "html", workspace / "_build" / ".work"
     key, record = site_key(workspace, pages), site / ".published.json"
@@ -186,8 +186,8 @@ def run_sphinx(workspace: Path, work: Path) -> None:
         done = subprocess.run(command, cwd=render.ROOT, stdout=stream, stderr=stream, check=False)
     if done.returncode:
         lines = log.read_text(encoding="utf-8").splitlines()
-        told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-40:]
-        raise PublishError(f"Jupyter Book failed ({log}):\n" + "\n".join(told))
+        complaints = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-40:]
+        raise PublishError(f"Jupyter Book failed ({log}):\n" + "\n".join(complaints))
 
 
 def site_key(workspace: Path, pages: list[str]) -> str:

@@ -1,8 +1,8 @@
-"""From notebooks/ to executed chapters: which notebook, with which parameters, and is it still to be run.
+"""From notebooks/ to executed chapters: which notebook runs with which parameters, and whether it has to run.
 
 A chapter's key is a hash of everything that can change it: the notebook, its parameters, the package's
-sources, the pinned packages and the files of a data folder. The key is written into the executed notebook,
-which is only there when it passed the gate; so an equal key means that there is nothing to do.
+sources, the pinned packages and the files of a data folder. The key is written into the executed notebook.
+That notebook exists only if it passed the gate, so an equal key means that there is nothing to do.
 """
 
 import ast
@@ -17,6 +17,7 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_c
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import gate
 import nbformat
@@ -32,10 +33,23 @@ TRIES = 2  # a kernel that dies while starting gets one more chance; a cell that
 
 LONGEST = ("03_covering_and_seeking",)  # begun first: the others fill the other cores meanwhile
 
-# Chapters whose name is not their notebook's, or that fix a parameter: (notebook, parameters).
-RENDERED: dict[str, tuple[str, dict[str, object]]] = {
-    "04_harmless": ("04_experiment", {"task": "harmless"}),
-    "05_helpful": ("04_experiment", {"task": "helpful"}),
+
+class Rendering(NamedTuple):
+    """How a notebook becomes a chapter: parameters that are fixed, and the heading of the page."""
+
+    notebook: str
+    parameters: Mapping[str, object] = {}
+    title: str = ""  # empty: the notebook's own
+
+
+# Chapters that are not simply the notebook of their name.
+RENDERED: Mapping[str, Rendering] = {
+    "04_harmless": Rendering(
+        "04_experiment", {"task": "harmless"}, "Harmless: an experiment in a controlled world"
+    ),
+    "05_helpful": Rendering(
+        "04_experiment", {"task": "helpful"}, "Helpful: an experiment in a controlled world"
+    ),
 }
 
 
@@ -56,16 +70,17 @@ class RenderError(Exception):
 
 @dataclass(frozen=True)
 class Chapter:
-    """One executed notebook of the book: its source, its parameters, where it goes, and its key."""
+    """One executed notebook of the book: its source, its parameters, where it goes, its key and its title."""
 
     name: str
     source: Path
     target: Path
     parameters: Mapping[str, object]
     key: str
+    title: str = ""
 
     def is_current(self) -> bool:
-        """Tell whether the executed notebook is there and made from this very source and these settings."""
+        """Tell whether the executed notebook exists and was made from this source with these settings."""
         try:
             metadata = nbformat.read(self.target, as_version=4).metadata
         except (OSError, ValueError, nbformat.reader.NotJSONError):
@@ -78,7 +93,7 @@ def chapter(name: str, folder: Path, settings: Mapping[str, object]) -> Chapter:
 
     Raises RenderError when there is no such notebook, or a fixed parameter that it does not declare.
     """
-    notebook, fixed = RENDERED.get(name, (name, {}))
+    notebook, fixed, title = RENDERED.get(name, Rendering(name))
     source = NOTEBOOKS / f"{notebook}.ipynb"
     if not source.is_file():
         raise RenderError(f"_toc.yml names chapters/{name}, but there is no notebooks/{source.name}")
@@ -86,9 +101,10 @@ def chapter(name: str, folder: Path, settings: Mapping[str, object]) -> Chapter:
     unknown = [key for key in fixed if key not in declared]
     if unknown:
         raise RenderError(f"notebooks/{source.name} does not declare {unknown}, set for {name} in render.py")
-    chosen = {key: value for key, value in settings.items() if key in declared and value is not None}
-    parameters = {**chosen, **fixed}
-    return Chapter(name, source, folder / f"{name}.ipynb", parameters, _key(source, parameters))
+    own = {key: value for key, value in settings.items() if key in declared and value is not None}
+    parameters = {**own, **fixed}
+    key = _key(source, parameters, title)
+    return Chapter(name, source, folder / f"{name}.ipynb", parameters, key, title)
 
 
 def digest(paths: Iterable[Path], base: Path) -> str:
@@ -101,26 +117,26 @@ def digest(paths: Iterable[Path], base: Path) -> str:
 
 
 def code_digest() -> str:
-    """Return the hash of all that computes or was computed: package, frozen results, pins, Python version."""
+    """Return the hash of code and frozen results: package, results, pinned packages, version of Python."""
     package = [path for path in (ROOT / "afd_study").rglob("*") if path.suffix in (".py", ".yaml")]
     frozen = [path for path in (ROOT / "book" / "results").rglob("*") if path.suffix in (".csv", ".json")]
     return digest([*package, *frozen, ROOT / "constraints.txt"], ROOT) + platform.python_version()
 
 
-def _key(source: Path, parameters: Mapping[str, object]) -> str:
+def _key(source: Path, parameters: Mapping[str, object], title: str = "") -> str:
     """Return the key of a chapter; a data folder counts with its files' contents, not only its name."""
-    told = json.dumps(parameters, sort_keys=True, default=str)
+    settings = json.dumps(parameters, sort_keys=True, default=str) + title
     folders = [NOTEBOOKS / str(parameters[name]) for name in FOLDERS if parameters.get(name)]
     data = [digest((path for path in folder.rglob("*") if path.is_file()), folder) for folder in folders]
-    parts = [hashlib.sha256(source.read_bytes()).hexdigest(), told, code_digest(), *data]
+    parts = [hashlib.sha256(source.read_bytes()).hexdigest(), settings, code_digest(), *data]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def execute(chapter: Chapter) -> float:
     """Run a chapter's notebook and put the result in its place; return the seconds that it took.
 
-    The notebook is run into a file beside the target and renamed when it passed the gate, so that the target
-    is always a whole, faultless notebook. Raises RenderError with notebook, cell and traceback.
+    The result is written beside the target and renamed when it has passed the gate. So the target is always
+    a whole notebook without faults. Raises RenderError with notebook, cell and traceback.
     """
     started = time.perf_counter()
     chapter.target.parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +151,8 @@ def execute(chapter: Chapter) -> float:
                 cell for cell in notebook.cells if NEEDS_DATA not in cell.metadata.get("tags", [])
             ]
         seconds = time.perf_counter() - started
+        if chapter.title:
+            notebook.cells[0].source = retitled(notebook.cells[0].source, chapter.title)
         nbformat.write(_tidied(notebook, {"key": chapter.key, "seconds": round(seconds, 1)}), beside)
         beside.replace(chapter.target)
     finally:
@@ -142,8 +160,18 @@ def execute(chapter: Chapter) -> float:
     return seconds
 
 
+def retitled(source: str, title: str) -> str:
+    r"""Return a notebook's first cell under another heading.
+
+    >>> retitled("# An experiment\n\nText.", "Helpful")
+    '# Helpful\n\nText.'
+    """
+    _, _, text = source.partition("\n")
+    return f"# {title}\n{text}"
+
+
 def run_notebook(source: Path, target: Path, parameters: Mapping[str, object]) -> nbformat.NotebookNode:
-    """Run a notebook into `target`; try again when its kernel died, which is seldom the notebook's fault.
+    """Run a notebook into `target`; try again if its kernel died, which is seldom the notebook's fault.
 
     Raises RenderError with notebook, cell and traceback.
     """
@@ -163,8 +191,8 @@ def run_notebook(source: Path, target: Path, parameters: Mapping[str, object]) -
         except PapermillExecutionError as failure:
             # papermill adds a cell when it has parameters: count as the source does
             cell = failure.cell_index + 1 - bool(parameters)
-            told = f" with {dict(parameters)}" if parameters else ""
-            text = f"notebooks/{source.name}{told}, cell {cell}: {failure.ename}: {failure.evalue}"
+            settings = f" with {dict(parameters)}" if parameters else ""
+            text = f"notebooks/{source.name}{settings}, cell {cell}: {failure.ename}: {failure.evalue}"
             raise RenderError(f"{text}\n" + "\n".join(failure.traceback)) from None
         except RuntimeError as failure:  # nbclient's DeadKernelError and a kernel that never answered
             if attempt + 1 == TRIES:
@@ -173,7 +201,7 @@ def run_notebook(source: Path, target: Path, parameters: Mapping[str, object]) -
 
 
 def _tidied(notebook: nbformat.NotebookNode, record: dict[str, object]) -> nbformat.NotebookNode:
-    """Return the notebook without times and paths of this run, its parameters merged into one cell."""
+    """Return the notebook without times and paths of this run, and with its parameters in one cell."""
     notebook.metadata = nbformat.NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
@@ -190,7 +218,7 @@ def _tidied(notebook: nbformat.NotebookNode, record: dict[str, object]) -> nbfor
 
 
 def merged_parameters(declared: str, injected: str) -> str:
-    """Return the parameters cell with the injected values for its defaults: what the page shows is what ran.
+    """Return the parameters cell with injected values in place of defaults, so that the page shows what ran.
 
     >>> print(merged_parameters("seed: int = 0  # first seed", "seed = 3"))
     seed: int = 3  # first seed

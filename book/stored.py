@@ -3,9 +3,9 @@
     python book/stored.py write [--jobs 2] [NAME ...]
     python book/stored.py check [--jobs 2]
 
-Notebooks run as they stand; their defaults name the smoke profile. A cell tagged `nbval-ignore-output` shows
-what differs between machines or is large (figures, times): it has to run, and its output is not stored. Every
-other cell's output is stored, and has to come out the same everywhere.
+Notebooks run with their own defaults, which name the smoke profile. A cell tagged `nbval-ignore-output` shows
+something that differs between machines or is large (figures, times). It has to run, and its output is not
+stored. Every other cell's output is stored, and has to be the same on every machine.
 """
 
 import argparse
@@ -35,15 +35,16 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="notebooks by name, without suffix (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    found = sorted(render.NOTEBOOKS.glob("*.ipynb"))
-    chosen = [path for path in found if not options.names or path.stem in options.names]
-    if missing := set(options.names) - {path.stem for path in chosen}:
-        print(f"no such notebook: {sorted(missing)}; there are {[p.stem for p in found]}", file=sys.stderr)
+    notebooks = sorted(render.NOTEBOOKS.glob("*.ipynb"))
+    stems = [path.stem for path in notebooks]
+    if missing := set(options.names) - set(stems):
+        print(f"no such notebook: {sorted(missing)}; there are {stems}", file=sys.stderr)
         return 1
-    if not chosen:
+    if not notebooks:
         print("notebooks/ holds no notebook: nothing to do")
         return 0
-    return write(chosen, options.jobs) if options.action == "write" else check(chosen, options.jobs)
+    notebooks = [path for path in notebooks if not options.names or path.stem in options.names]
+    return write(notebooks, options.jobs) if options.action == "write" else check(notebooks, options.jobs)
 
 
 def write(notebooks: list[Path], jobs: int) -> int:
@@ -57,7 +58,7 @@ def write(notebooks: list[Path], jobs: int) -> int:
 
 
 def store(path: Path) -> list[str]:
-    """Run one notebook and store its outputs in place unless it has faults, which are returned."""
+    """Run one notebook and store its outputs in place, unless it has faults; return the faults."""
     with tempfile.TemporaryDirectory(prefix="afd") as folder:
         try:
             notebook = render.run_notebook(path, Path(folder) / path.name, {})
@@ -72,7 +73,7 @@ def store(path: Path) -> list[str]:
 
 
 def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return the notebook with what is equal on every machine: no times, no versions, no ignored outputs."""
+    """Return the notebook without what differs between machines: times, versions and ignored outputs."""
     notebook.metadata = nbformat.from_dict(NEUTRAL)
     for cell in notebook.cells:
         tags = list(cell.metadata.get("tags", []))
@@ -83,7 +84,7 @@ def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def check(notebooks: list[Path], jobs: int) -> int:
-    """Run notebooks under nbval: every cell has to run, and every stored output to come out as stored."""
+    """Run notebooks under nbval: every cell has to run, and every stored output has to come out again."""
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""Sweeps: the same notebooks at every point of a grid of tasks, seeds and settings, and their tables as one.
+"""Sweeps run the same notebooks at every point of a grid of tasks, seeds and settings, and join their tables.
 
     python book/sweep.py SWEEP.yaml [--on slurm] [snakemake's own options, such as --cores 4 or -n]
 
@@ -41,7 +41,7 @@ SWEEPS, MADE = HERE / "sweeps", HERE / "_build" / "sweeps"
 
 
 class Sweep(Settings):
-    """What a sweep file says; every combination of `tasks`, `seeds` and the grid's values is a point."""
+    """The content of a sweep file; every combination of `tasks`, `seeds` and the grid's values is a point."""
 
     notebooks: tuple[str, ...] = Field(min_length=1)
     tasks: tuple[str, ...] = ()
@@ -61,27 +61,29 @@ class Point:
     @property
     def name(self) -> str:
         """The point's folder, such as 04_experiment-harmless-0-0.5-3fa9c1d2; other parameters, other name."""
-        told = re.sub(r"[^\w.]+", "-", "-".join([self.notebook, *map(str, self.varied.values())]))[:80]
+        words = re.sub(r"[^\w.]+", "-", "-".join([self.notebook, *map(str, self.varied.values())]))[:80]
         text = json.dumps(self.parameters, sort_keys=True, default=str).encode()
-        return f"{told}-{hashlib.blake2b(text, digest_size=4).hexdigest()}"
+        return f"{words}-{hashlib.blake2b(text, digest_size=4).hexdigest()}"
 
 
 def load(file: Path) -> dict[str, Point]:
-    """Return a sweep's points by name, task by task, then seed by seed, the grid's last values fastest.
+    """Return a sweep's points by name, ordered by notebook, task, seed, and the grid's values in turn.
 
     Raises SpecError for a file that cannot be read, and for a name that no notebook or spec knows.
     """
     try:
-        given = yaml.safe_load(file.read_text(encoding="utf-8"))
-        sweep = Sweep.model_validate(given)
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        sweep = Sweep.model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
         raise SpecError(f"the sweep {file} cannot be read: {fault}") from None
     except ValidationError as fault:
-        for key in given if isinstance(given, dict) else ():
+        for key in content if isinstance(content, dict) else ():
             if key not in Sweep.model_fields:
                 raise unknown_name(f"key of {file.name}", key, Sweep.model_fields) from None
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
-        raise SpecError(f"{file.name}: {told}; book/sweeps/example.yaml shows what a sweep holds") from None
+        reasons = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
+        raise SpecError(
+            f"{file.name}: {reasons}; book/sweeps/example.yaml shows what a sweep holds"
+        ) from None
     always: dict[str, tuple[Any, ...]] = {"task": sweep.tasks, "seed": sweep.seeds}
     axes = {name: values for name, values in always.items() if values} | sweep.grid
     points = []
@@ -93,14 +95,14 @@ def load(file: Path) -> dict[str, Point]:
     return {point.name: point for point in points}
 
 
-def parameters(notebook: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a notebook's parameters: its own by name, others in `overrides`, where it has that.
+def parameters(notebook: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a notebook's parameters: its own by name, and others in `overrides`, if it has that.
 
     Raises SpecError, before hours of work, for an unknown notebook, parameter or setting.
     """
     declared = _declared(notebook)
-    own = {name: value for name, value in chosen.items() if name in declared}
-    others = {name: value for name, value in chosen.items() if name not in declared}
+    own = {name: value for name, value in settings.items() if name in declared}
+    others = {name: value for name, value in settings.items() if name not in declared}
     if "overrides" in declared:
         own["overrides"] = {**own.get("overrides", {}), **others}
         defaults = {name: ast.literal_eval(declared[name]["default"]) for name in ("task", "profile")}
@@ -121,7 +123,7 @@ def _declared(notebook: str) -> dict[str, Any]:
 
 @cache
 def made_of(notebook: str) -> str:
-    """Return the hash of all that computes a notebook: when it changes, Snakemake runs its points again."""
+    """Return the hash of what a notebook depends on; when it changes, Snakemake runs the points again."""
     return render.chapter(notebook, MADE, {}).key
 
 
@@ -139,23 +141,23 @@ def run_point(point: Point, folder: Path) -> None:
 
 def tables(notebook: nbformat.NotebookNode) -> dict[str, str]:
     """Return the CSV of an executed notebook's figures by cell, place in it and caption (13.1-training)."""
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for number, cell in enumerate(notebook.cells, start=1):
         bundles = [output for output in cell.get("outputs", []) if "data" in output]
-        shown = [
+        figures = [
             (item.data[CSV_MIME], item.metadata.get(CSV_MIME)) for item in bundles if CSV_MIME in item.data
         ]
-        drawn = [item.data[MIME_TYPE] for item in bundles if MIME_TYPE in item.data]
-        shown += [(of_plotly(figure), figure.get("layout", {}).get("meta")) for figure in drawn]
-        for place, (csv, about) in enumerate(shown, start=1):
-            found[f"{number:02d}.{place}-{slug((about or {}).get('caption', 'figure'))}"] = csv
-    return found
+        plots = [item.data[MIME_TYPE] for item in bundles if MIME_TYPE in item.data]
+        figures += [(of_plotly(plot), plot.get("layout", {}).get("meta")) for plot in plots]
+        for place, (csv, about) in enumerate(figures, start=1):
+            by_name[f"{number:02d}.{place}-{slug((about or {}).get('caption', 'figure'))}"] = csv
+    return by_name
 
 
 def gather(points: Mapping[str, Point], folder: Path, target: Path) -> None:
-    """Write each table of all points as one, the point and what is varied in front; and the list of points.
+    """Join each table over all points, with the point and the varied settings in front; write the points too.
 
-    A column that a table has itself (task, seed) stays as it is there.
+    If a table already has such a column (task, seed), that column stays as it is.
     """
     rows = [{"point": name, "notebook": point.notebook, **point.varied} for name, point in points.items()]
     names: dict[tuple[str, str], str] = {}
@@ -175,7 +177,7 @@ def gather(points: Mapping[str, Point], folder: Path, target: Path) -> None:
 
 
 def become_snakemake(file: Path, folder: Path, on: str, words: list[str]) -> None:
-    """Go on as Snakemake at work on a sweep, alone in its folder.
+    """Replace this process by Snakemake, which runs the sweep and holds its folder alone.
 
     Raises SpecError for a faulty sweep, without Snakemake, and where another run is at the same sweep.
     """
@@ -184,7 +186,7 @@ def become_snakemake(file: Path, folder: Path, on: str, words: list[str]) -> Non
         raise SpecError("a sweep needs Snakemake: python -m pip install -c constraints.txt -e '.[sweep]'")
     folder.mkdir(parents=True, exist_ok=True)
     hold = os.open(folder, os.O_RDONLY)
-    os.set_inheritable(hold, True)  # Snakemake's, and no job's: it ends with Snakemake
+    os.set_inheritable(hold, True)  # Snakemake inherits it and its jobs do not, so it ends with Snakemake
     try:
         fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -196,7 +198,7 @@ def become_snakemake(file: Path, folder: Path, on: str, words: list[str]) -> Non
 
 
 def end_with_parent() -> None:
-    """End this process soon after the one that began it, however that ends; its kernel does the same."""
+    """End this process soon after its parent has ended, in whatever way; the kernel does the same."""
     parent = os.getppid()
 
     def watch() -> None:

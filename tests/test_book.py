@@ -28,7 +28,7 @@ def test_a_faultless_notebook_passes():
 
 
 @pytest.mark.parametrize(
-    ("notebook", "told"),
+    ("notebook", "message"),
     [
         (executed(count=None), "a, cell 2: was not executed"),
         (executed(new_output("error", ename="ValueError", evalue="no")), "a, cell 2: raised ValueError: no"),
@@ -56,8 +56,8 @@ def test_a_faultless_notebook_passes():
         ),
     ],
 )
-def test_each_fault_is_named_with_notebook_and_cell(notebook, told):
-    assert any(fault.startswith(told) for fault in gate.notebook_faults(notebook, "a"))
+def test_each_fault_is_named_with_notebook_and_cell(notebook, message):
+    assert any(fault.startswith(message) for fault in gate.notebook_faults(notebook, "a"))
 
 
 def test_a_figure_with_its_table_passes():
@@ -77,6 +77,20 @@ def test_pages_must_exist_be_long_enough_and_carry_their_heading(tmp_path):
     assert "lacks its heading" in gate.page_faults(page, "Another title")[0]
     page.write_text(f"<article><h1>A title</h1></article><footer>{text}</footer>", encoding="utf-8")
     assert "too few for a page" in gate.page_faults(page, "A title")[0]
+
+
+PAGES = ["README.md", "CONTRIBUTING.md"]
+PAGES += [f"book/{name}.md" for name in ("intro", "notation", "rerun", "references")]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_lines_of_prose_are_short(root, name):
+    """All but tables, pictures and code."""
+    text = re.sub(
+        r"^```.*?^```", "", (root / name).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    lines = [line for line in text.splitlines() if not line.startswith(("|", "!["))]
+    assert max(map(len, lines)) <= 110
 
 
 def test_parameters_on_the_page_are_those_that_ran():
@@ -105,6 +119,16 @@ def test_a_key_changes_with_source_parameters_and_data(tmp_path, monkeypatch):
     assert keys[-1] == render._key(source, {"hh_rlhf": "data", "seed": 0})
 
 
+def test_two_chapters_from_one_notebook_have_titles_of_their_own(tmp_path):
+    chapters = [render.chapter(name, tmp_path, {}) for name in ("04_harmless", "05_helpful")]
+    source = nbformat.read(chapters[0].source, as_version=4).cells[0].source
+    headings = [render.retitled(source, chapter.title).splitlines()[0] for chapter in chapters]
+    assert headings == [f"# {chapter.title}" for chapter in chapters] and len(set(headings)) == 2
+    assert render.retitled(source, "A").splitlines()[1:] == source.splitlines()[1:]
+    keys = {render._key(chapters[0].source, {}, title) for title in ("", "A", "B")}
+    assert len(keys) == 3
+
+
 # --- the publisher, on a small book of its own
 
 
@@ -129,8 +153,8 @@ def small_book(tmp_path_factory, root):
     ]
     (home / "book" / "_toc.yml").write_text(json.dumps(toc), encoding="utf-8")
     page = home / "book" / "intro.md"  # it names chapters that are not in this book
-    told = page.read_text(encoding="utf-8")
-    page.write_text(re.sub(r"\[([^]]*)\]\(chapters/\w+\)", r"\1", told), encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    page.write_text(re.sub(r"\[([^]]*)\]\(chapters/\w+\)", r"\1", text), encoding="utf-8")
     write(home, "print(task, 1)")
     return home
 

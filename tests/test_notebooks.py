@@ -11,7 +11,7 @@ import render
 import stored
 from floors import NOTEBOOKS_MAY_IMPORT, imports_of
 
-LONGEST_CELL, LONGEST_LINE = 6, 96
+LONGEST_CELL, LONGEST_LINE, LONGEST_PROSE = 6, 96, 110
 # calls that would put data on a page as markup
 MARKUP = {"HTML", "Markdown", "Javascript", "IFrame", "SVG", "Latex"}
 
@@ -90,6 +90,13 @@ def test_cells_are_short_and_hold_no_definitions(notebook):
             assert not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)), (
                 number
             )
+
+
+def test_lines_of_prose_are_short(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            lines = [line for line in cell.source.splitlines() if not line.startswith("|")]  # but for tables
+            assert max(map(len, lines), default=0) <= LONGEST_PROSE, f"cell {cell.id}: wrap its lines"
 
 
 def test_imports_and_markup(notebook):

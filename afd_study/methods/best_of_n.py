@@ -1,8 +1,20 @@
-"""Selection: keep the best of N by some scorer. Here are the scorers that need no training.
+"""Best-of-N: draw N responses from a policy, score each, and keep the one with the highest score.
 
-Best-of-N is only as good as its controls: a random pick, the longest, the shortest, the likeliest
-response, and the judge itself (the oracle, the most that any rule can reach on this pool). The closed form
-is what Init-SFT's discriminator converges to: log pi_SFT(y|x) - log pi_init(y|x).
+This is the paper's method (arXiv 2405.15624) with pi_SFT as the policy. It has three parts.
+
+1. **The rule** that scores. In the paper it is a reward model, whose scores come as rows of table `scores`.
+   Beside it stand the rules below, which need no training. They are the controls: a reward model is worth
+   its price only as far as it does better than a random pick, the longest, the shortest or the likeliest
+   response. `closed_form`, log pi_SFT(y|x) - log pi_init(y|x), is what Init-SFT's discriminator converges
+   to. `oracle` is the judge itself, the most that any rule can reach on these draws.
+2. **The pick**, `picks`: which of a prompt's first n draws each rule keeps.
+3. **The curve**, the judge's mean over n = 1 ... N. It is not read off single picks, which would be noisy.
+   `theory.best_of_n.expected_best` averages exactly over all subsets of n out of the N draws. With draws
+   sorted by score, v_(1) the judge's value of the lowest and v_(N) that of the highest,
+
+       E[best of n] = sum over i of  C(i - 1, n - 1) / C(N, n)  v_(i),
+
+   and draws of equal score share their chances equally. `evaluation.outcomes` makes the curves with it.
 """
 
 from collections.abc import Callable
@@ -16,31 +28,42 @@ JUDGE = "judge"  # the name of the judge among the scorers of table `scores`
 
 Scorer = Callable[[pd.DataFrame], "pd.Series[float]"]
 
-# on a pool with the columns of `samples`, and `logprob_init` and `judge` joined to it
+# A rule maps a pool of draws to scores. A pool has the columns of table `samples`; `logprob_init` (nats) and
+# `judge` (points) are joined to it where there are such.
 SCORERS: dict[str, Scorer] = {
-    "random": lambda pool: pool["logprob"] * 0.0,  # all alike: ties share the win, which is the exact mean
+    "random": lambda pool: pool["logprob"] * 0.0,  # all scores are equal, which gives the exact mean
     "longest": lambda pool: pool["token_ids"].map(len).astype(float),
     "shortest": lambda pool: -pool["token_ids"].map(len).astype(float),
     "likelihood": lambda pool: pool["logprob"],
     "closed_form": lambda pool: pool["logprob"] - pool["logprob_init"],
     "oracle": lambda pool: pool["judge"],
 }
+REQUIRES = {"closed_form": "logprob_init", "oracle": "judge"}  # columns that not every pool has
 
 
 def scores_of(pool: pd.DataFrame) -> pd.DataFrame:
-    """Score a pool by every rule of SCORERS whose columns it has: table `scores`."""
-    needs = {"closed_form": "logprob_init", "oracle": "judge"}
-    usable = {name: rule for name, rule in SCORERS.items() if needs.get(name, "logprob") in pool.columns}
+    """Score a pool by each of SCORERS whose columns it has: table `scores`.
+
+    Args:
+        pool: table `samples`, with `logprob_init` (nats) and `judge` (points) where they are known.
+
+    Raises:
+        DataError: a score is missing or a draw stands there twice.
+    """
+    usable = [name for name in SCORERS if REQUIRES.get(name, "logprob") in pool.columns]
     ids = pool[["prompt_id", "source", "draw"]]
-    frames = [ids.assign(scorer=name, reward=rule(pool).astype(float)) for name, rule in usable.items()]
+    frames = [ids.assign(scorer=name, reward=SCORERS[name](pool).astype(float)) for name in usable]
     return checked("scores", pd.concat(frames, ignore_index=True))
 
 
 def picks(scores: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Return which of a prompt's first n draws each rule keeps (the earliest among equals): table `picks`."""
-    first = scores[scores["draw"] < n].sort_values(["reward", "draw"], ascending=[False, True], kind="stable")
-    kept = first.groupby(["prompt_id", "scorer"], sort=True).first().reset_index()
-    return checked(
-        "picks",
-        kept.rename(columns={"scorer": "rule"}).assign(n=np.int64(n))[["prompt_id", "rule", "n", "draw"]],
-    )
+    """Return which of a prompt's first n draws each rule keeps: table `picks`, a row a prompt and rule.
+
+    Among equal scores the earliest draw is kept. `scores` is table `scores` of one source; the rule's name is
+    its scorer's.
+    """
+    pool = scores[scores["draw"] < n]
+    ranked = pool.sort_values(["reward", "draw"], ascending=[False, True], kind="stable")
+    best = ranked.groupby(["prompt_id", "scorer"], sort=True).first().reset_index()
+    best = best.rename(columns={"scorer": "rule"}).assign(n=np.int64(n))
+    return checked("picks", best[["prompt_id", "rule", "n", "draw"]])

@@ -1,10 +1,13 @@
 """Direct methods: DPO and SPIN train the policy on pairs, without a reward model and without sampling.
 
 Both raise the policy's implicit reward beta (log policy - log reference) of one response above another's
-(Rafailov et al. 2023, arXiv 2305.18290, equation 7). What the pairs are decides what is learned: preferences;
-demonstrations over samples of pi_init, whose population optimum pi_init (demo / pi_init)^(1 / beta) goes
-beyond the demonstrations for beta < 1; or, in SPIN (Chen et al. 2024, arXiv 2401.01335, equation 4.7),
-demonstrations over samples of the last round's policy, with the demonstrator as its fixed point.
+(Rafailov et al. 2023, arXiv 2305.18290, equation 7). The choice of pairs decides what is learned:
+
+* preferences;
+* demonstrations over samples of pi_init: the population optimum pi_init (demo / pi_init)^(1 / beta) goes
+  beyond the demonstrations for beta < 1;
+* demonstrations over samples of the last round's policy, which is SPIN (Chen et al. 2024, arXiv 2401.01335,
+  equation 4.7): the demonstrator is its fixed point.
 
 The reference is the policy as it comes in. What is left out: label smoothing, length normalisation, an SFT
 term beside the loss.
@@ -14,12 +17,13 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from afd_study.models.batches import Example, Pair, collate, refuse_empty
 from afd_study.models.distributed import is_main, map_across_ranks
@@ -40,7 +44,7 @@ class Referred(NamedTuple):
 
 
 def fit(
-    lm: Any,
+    lm: PreTrainedModel,
     pairs: Sequence[Pair],
     *,
     validation: Sequence[Pair],
@@ -50,82 +54,95 @@ def fit(
     workspace: Path,
     lora: LoRASpec | None = None,
     progress: Callable[[int, str], None] = lambda step, note: None,
-) -> tuple[Any, pd.DataFrame]:
-    """Fit `lm` to pairs (`high` is preferred) and return it at its lowest validation loss, and how it went.
+) -> tuple[PreTrainedModel, pd.DataFrame]:
+    """Fit `lm` to pairs (`high` is preferred) and return it at its lowest validation loss, with its history.
 
-    How it went is a table: step (0 is the reference), training_loss, validation_loss (nats a pair; log 2 at
+    The history is a table: step (0 is the reference), training_loss, validation_loss (nats a pair; log 2 at
     the reference), and on validation pairs the mean log-probability of both sides, preferred_logprob and
-    rejected_logprob (nats a response): under a pairwise loss both may fall.
+    rejected_logprob (nats a response). Under a pairwise loss both may fall.
 
     Raises DataError where the pairs do not fill a batch or none are left for validation, SpecError for a
     `beta` that is not positive, TrainingError for a loss that is no finite number.
     """
     refuse_empty(validation_pairs=validation)
-    known, held_out = referred(lm, pairs), referred(lm, validation)
+    items, held_out = referred(lm, pairs), referred(lm, validation)
     start = _both_sides(lm, held_out)
     adapters = with_lora(lm, lora, seed=seed)
     sides = workspace / "sides.jsonl"
 
-    def loss(policy: nn.Module, items: Sequence[Referred]) -> Tensor:
-        both = collate([item.preferred for item in items] + [item.rejected for item in items])
-        both = both.to(next(policy.parameters()).device)
-        return _dpo(policy(both).per_response(len(both.ids)), items, beta, training.batch_size)
-
     def evaluate(policy: nn.Module) -> float:
         assert isinstance(policy, Policy)  # train hands back the module it was given
-        found = _both_sides(policy.lm, held_out)
-        value = float(_dpo(torch.from_numpy(found), held_out, beta, len(held_out)))
+        logprobs = _both_sides(policy.lm, held_out)
+        value = float(pair_loss(torch.from_numpy(logprobs), held_out, beta, len(held_out)))
         if is_main():
-            _append(sides, value, found)
+            _append(sides, value, logprobs)
         return value
 
     _, evaluations = train(
-        Policy(lm), known, loss=loss, length=lambda item: max(len(item[0].ids), len(item[1].ids)),
-        spec=training, seed=seed, evaluate=evaluate, workspace=workspace, progress=progress,
-    )  # fmt: skip
+        Policy(lm),
+        items,
+        loss=partial(_training_loss, beta=beta, constant=training.batch_size),
+        length=lambda item: max(len(item[0].ids), len(item[1].ids)),
+        spec=training,
+        seed=seed,
+        evaluate=evaluate,
+        workspace=workspace,
+        progress=progress,
+    )
     return lm if adapters is None else adapters.merge_and_unload(), _history(evaluations, sides, start)
 
 
-def referred(lm: Any, pairs: Sequence[Pair]) -> list[Referred]:
+def referred(lm: PreTrainedModel, pairs: Sequence[Pair]) -> list[Referred]:
     """Return the pairs with the log-probabilities that `lm` has for both responses."""
     both = [pair.high for pair in pairs] + [pair.low for pair in pairs]
-    found = map_across_ranks(both, partial(sequence_logprobs, lm)).tolist()
-    return [Referred(*pair, *sides) for pair, sides in zip(pairs, _in_two(found), strict=True)]
+    logprobs = map_across_ranks(both, partial(sequence_logprobs, lm)).reshape(2, -1)
+    return [Referred(*pair, *sides) for pair, sides in zip(pairs, logprobs.T.tolist(), strict=True)]
 
 
-def _in_two(values: Sequence[float]) -> list[tuple[float, float]]:
-    half = len(values) // 2
-    return list(zip(values[:half], values[half:], strict=True))
+def _training_loss(policy: nn.Module, items: Sequence[Referred], *, beta: float, constant: float) -> Tensor:
+    both = collate([item.preferred for item in items] + [item.rejected for item in items])
+    both = both.to(next(policy.parameters()).device)
+    return pair_loss(policy(both).per_response(len(both.ids)), items, beta, constant)
 
 
-def _both_sides(lm: Any, items: Sequence[Referred]) -> np.ndarray:
+def _both_sides(lm: PreTrainedModel, items: Sequence[Referred]) -> np.ndarray:
     """Log-probabilities of all preferred responses, then of all rejected ones: shape (2 pairs,)."""
     both = [item.preferred for item in items] + [item.rejected for item in items]
     return map_across_ranks(both, partial(sequence_logprobs, lm))
 
 
-def _dpo(logprobs: Tensor, items: Sequence[Referred], beta: float, constant: float) -> Tensor:
-    """The loss of pairs from `logprobs`, shape (2 pairs,): preferred responses, then rejected ones."""
+def pair_loss(logprobs: Tensor, items: Sequence[Referred], beta: float, constant: float) -> Tensor:
+    """Return DPO's loss in nats, summed over pairs and divided by `constant`.
+
+    Args:
+        logprobs: the policy's log-probabilities (nats), shape (2 pairs,): preferred responses, then rejected.
+        items: the pairs, with the reference's log-probabilities.
+        beta: strength; the smaller, the further the policy goes.
+        constant: pairs a step.
+
+    Raises:
+        SpecError: `beta` or `constant` not positive.
+    """
     reference = logprobs.new_tensor([item[2:] for item in items])
     return dpo(
-        preferred=logprobs[: len(items)], rejected=logprobs[len(items) :],
-        reference_preferred=reference[:, 0], reference_rejected=reference[:, 1],
-        beta=beta, constant=constant,
-    )  # fmt: skip
+        preferred=logprobs[: len(items)],
+        rejected=logprobs[len(items) :],
+        reference_preferred=reference[:, 0],
+        reference_rejected=reference[:, 1],
+        beta=beta,
+        constant=constant,
+    )
 
 
-def _means(found: np.ndarray) -> dict[str, float]:
-    half = len(found) // 2
-    return {
-        "preferred_logprob": float(found[:half].mean()),
-        "rejected_logprob": float(found[half:].mean()),
-    }
+def _means(logprobs: np.ndarray) -> dict[str, float]:
+    preferred, rejected = logprobs.reshape(2, -1).mean(1).tolist()
+    return {"preferred_logprob": preferred, "rejected_logprob": rejected}
 
 
-def _append(path: Path, loss: float, found: np.ndarray) -> None:
+def _append(path: Path, loss: float, logprobs: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"validation_loss": loss, **_means(found)}) + "\n")
+        lines.write(json.dumps({"validation_loss": loss, **_means(logprobs)}) + "\n")
 
 
 def _history(evaluations: Sequence[Evaluation], sides: Path, start: np.ndarray) -> pd.DataFrame:

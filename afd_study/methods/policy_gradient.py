@@ -8,34 +8,35 @@ through the laws and through the prefixes that y runs into, and so the gradient 
     grad E[r(y) - c K(y)] = E[(r(y) - c K(y)) grad log policy(y)] - c E[grad K(y)].
 
 The first is RLOO with -c K(y) folded into the response's reward, the second differentiates the laws along
-the sampled prefixes. Their mean is exact: dropping the first term's K, as is often done, would leave out that
-the policy can choose its prefixes. Unlike the sampled log ratio's, this gradient keeps some noise at the
-optimum: let the learning rate fall.
+the sampled prefixes. Together they are unbiased. The first term's K is often dropped, which leaves out that
+the policy can choose its prefixes. This gradient, unlike that of the sampled log ratio, keeps some noise at
+the optimum, so the learning rate should fall.
 
 PPO-clip takes several steps on the same responses, token by token, with that reward's leave-one-out
-advantage held fixed. Its first step is RLOO's; in later ones the prefixes are still the old policy's, the
-approximation that the clip is there to bound.
+advantage held fixed. Its first step is RLOO's. In later steps the prefixes are still the old policy's: this
+is the approximation that the clip bounds.
 
 The *last* weights are returned. Picking the best of noisy evaluations would be a choice on noise, and would
 hide how far a run went. Left out: a value network, discounting, normalised advantages, an adaptive KL.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from afd_study.errors import SpecError
+from afd_study.methods.responses import Prompts, responses, stream
 from afd_study.methods.specs import PolicyGradientSpec
 from afd_study.models.batches import Batch, Example, collate, in_batches, refuse_empty, step_indices
-from afd_study.models.decoding import Request, sample
 from afd_study.models.distributed import is_main, map_across_ranks
 from afd_study.models.policy import with_lora
 from afd_study.models.scoring import TokenLogprobs, entropies, in_parts, response_laws, response_logprobs
@@ -46,7 +47,6 @@ from afd_study.theory.estimators import full_distribution_kl
 from afd_study.theory.objectives import leave_one_out, ppo_clip, rloo
 
 Score = Callable[[Sequence[Example]], np.ndarray]  # the reward of each prompt with its response, high = good
-Prompts = Mapping[str, Sequence[int]]  # prompt_id -> token ids
 
 MAX_TOKENS = 4096  # a batch of whole next-token laws: (tokens, vocabulary) in float64
 
@@ -76,13 +76,13 @@ class Opponent(Persistent, Protocol):
 class Anchored(nn.Module):
     """The module that is trained: a policy beside the reference that it is held to, which stays as it is."""
 
-    def __init__(self, lm: Any, reference: Any) -> None:
-        """Hold `reference` where neither an optimiser nor a checkpoint looks for parameters."""
+    def __init__(self, lm: PreTrainedModel, reference: PreTrainedModel) -> None:
+        """Hold `reference` in a tuple, where neither an optimiser nor a checkpoint looks for parameters."""
         super().__init__()
         self.lm, self._held = lm, (reference.eval(),)
 
     @property
-    def reference(self) -> Any:
+    def reference(self) -> PreTrainedModel:
         """The model that the policy is held to."""
         return self._held[0].to(self.lm.device)
 
@@ -94,11 +94,11 @@ class Anchored(nn.Module):
         return response_logprobs(self.lm, batch), batch.lengths.double() * 0
 
     def _with_kl(self, batch: Batch) -> tuple[TokenLogprobs, Tensor]:
-        laws, chosen = response_laws(self.lm, batch)
+        laws, logprobs = response_laws(self.lm, batch)
         with torch.no_grad():
             reference, _ = response_laws(self.reference, batch)
         steps = full_distribution_kl(policy=laws[:, None], demo=reference[:, None])
-        return chosen, steps.new_zeros(len(batch.ids)).index_add(0, chosen.rows, steps)
+        return logprobs, steps.new_zeros(len(batch.ids)).index_add(0, logprobs.rows, steps)
 
 
 def policy_loss(module: nn.Module, groups: Sequence[Group], spec: PolicyGradientSpec) -> Tensor:
@@ -119,17 +119,20 @@ def policy_loss(module: nn.Module, groups: Sequence[Group], spec: PolicyGradient
         advantages = penalty.new_tensor([each for group in groups for each in group.advantages])
         old = penalty.new_tensor([each for group in groups for each in group.logprobs])
         climb = ppo_clip(
-            logprobs=logprobs.values.double(), old_logprobs=old, advantages=advantages[logprobs.rows],
-            clip=spec.clip, constant=constant,
-        )  # fmt: skip
+            logprobs=logprobs.values.double(),
+            old_logprobs=old,
+            advantages=advantages[logprobs.rows],
+            clip=spec.clip,
+            constant=constant,
+        )
     return climb + penalty.sum() / constant
 
 
 def optimise(
-    lm: Any,
+    lm: PreTrainedModel,
     prompts: Prompts,
     *,
-    reference: Any,
+    reference: PreTrainedModel,
     score: Score,
     validation: Prompts,
     spec: PolicyGradientSpec,
@@ -140,7 +143,7 @@ def optimise(
     lora: LoRASpec | None = None,
     opponent: Opponent | None = None,
     progress: Callable[[int, str], None] = lambda step, note: None,
-) -> tuple[Any, pd.DataFrame]:
+) -> tuple[PreTrainedModel, pd.DataFrame]:
     """Optimise `lm` and return it with the run's path: table `trajectory`, from before the first step on.
 
     Its rows are evaluations on fresh responses to the validation prompts, the same random numbers each time:
@@ -149,10 +152,10 @@ def optimise(
 
     Args:
         lm: the policy to start from, trained in place.
-        prompts: what is asked while training.
+        prompts: the prompts of training.
         reference: another model, with the same ids; it is left as it is.
         score: examples -> rewards (examples,), float, finite. Called without gradients.
-        validation: what is asked at evaluations.
+        validation: the prompts of evaluations.
         spec: algorithm, counts and rates.
         seed: fixes prompts and draws; each step draws with numbers of its own.
         eos_id: ends a response.
@@ -170,28 +173,40 @@ def optimise(
     if reference is lm:
         raise SpecError("reference is the policy itself, so their KL would stay 0: pass copy.deepcopy(lm)")
     refuse_empty(prompts=list(prompts), validation_prompts=list(validation))
-    names = sorted(prompts)  # not in the order that they happen to come in
-    lengths = [len(prompts[name]) for name in names]
-    plan = step_indices(lengths, batch_size=spec.batch_size, steps=spec.steps, seed=seed)
-    steps = [[names[i] for i in chosen] for chosen in plan]
-    adapters = with_lora(lm, lora, seed=seed)
+    steps = _prompts_of_steps(prompts, spec, seed)
+    adapters, module = with_lora(lm, lora, seed=seed), Anchored(lm, reference)
     draw = partial(responses, lm, eos_id=eos_id, max_new_tokens=max_new_tokens)
-    run = _Run(
-        Anchored(lm, reference), prompts, validation, steps, score, opponent, spec, seed, draw, workspace
-    )
+    run = _Run(module, prompts, validation, steps, score, opponent, spec, seed, draw, workspace)
     beside: dict[str, Persistent] = {"trajectory": run}
+    beside |= {} if opponent is None else {"opponent": opponent}
     descend(
-        run.module, run.batch, loss=lambda module, groups: policy_loss(module, groups, spec),
-        spec=spec.optimiser(), seed=seed, evaluate=run.evaluate, workspace=workspace, keep="last", draws=True,
-        beside=beside if opponent is None else {**beside, "opponent": opponent}, progress=progress,
-    )  # fmt: skip
+        module,
+        run.batch,
+        loss=lambda module, groups: policy_loss(module, groups, spec),
+        spec=spec.optimiser(),
+        seed=seed,
+        evaluate=run.evaluate,
+        workspace=workspace,
+        keep="last",
+        draws=True,
+        beside=beside,
+        progress=progress,
+    )
     table = checked("trajectory", pd.DataFrame(run.rows))
     return lm if adapters is None else adapters.merge_and_unload(), table
 
 
+def _prompts_of_steps(prompts: Prompts, spec: PolicyGradientSpec, seed: int) -> list[list[str]]:
+    """Return the names of each step's prompts, whatever the order of `prompts`."""
+    names = sorted(prompts)
+    lengths = [len(prompts[name]) for name in names]
+    plan = step_indices(lengths, batch_size=spec.batch_size, steps=spec.steps, seed=seed)
+    return [[names[i] for i in indices] for indices in plan]
+
+
 @dataclass
 class _Run:
-    """A run: what is given, the batch of responses that PPO goes over again, and the trajectory so far."""
+    """The arguments of `optimise`, the batch of responses that PPO goes over again, and the trajectory."""
 
     module: Anchored
     prompts: Prompts
@@ -212,7 +227,7 @@ class _Run:
             if self.opponent is not None:
                 self.opponent.begin()
             self.rows.append(_row(self, 0))
-        if step % self.spec.epochs == 0:  # as at every checkpoint, which therefore need not hold them
+        if step % self.spec.epochs == 0:  # true at every checkpoint, so a checkpoint need not hold the groups
             now = step // self.spec.epochs
             self.groups = _collect(self, self.steps[now], now, share)
         return self.groups
@@ -230,22 +245,6 @@ class _Run:
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote."""
         self.rows = json.loads((folder / "rows.json").read_text())
-
-
-def responses(
-    lm: Any, prompts: Prompts, names: Sequence[str],
-    *, draws: int, seed: int, eos_id: int, max_new_tokens: int,
-) -> list[Example]:  # fmt: skip
-    """Return `draws` responses to each prompt that is named, in the names' order, at temperature 1."""
-    requests = [Request(name, tuple(prompts[name]), draw) for name in names for draw in range(draws)]
-    draw = partial(sample, lm, seed=seed, eos_id=eos_id, max_new_tokens=max_new_tokens)
-    drawn = map_across_ranks(requests, draw)
-    return [Example((*r.ids, *d.ids), len(r.ids)) for r, d in zip(requests, drawn, strict=True)]
-
-
-def stream(seed: int, *place: int) -> int:
-    """Return a seed for the place, such as a step: other places' draws have nothing to do with it."""
-    return int(np.random.SeedSequence([seed, *place]).generate_state(1, np.uint64)[0])
 
 
 def _collect(run: _Run, names: Sequence[str], step: int, share: slice) -> list[Group]:
@@ -282,8 +281,8 @@ def _row(run: _Run, step: int) -> dict[str, float]:
     length = np.mean([len(example.ids) - example.start for example in examples])
     row = {"step": step, "proxy": _scored(run, examples, step).mean(), "kl": kls.mean()}
     row |= {"length": length, "entropy": entropy.mean()}
-    found = {name: float(value) for name, value in row.items()} | {"step": step}
-    return found if run.opponent is None else found | run.opponent.measure(step, examples)
+    numbers = {name: float(value) for name, value in row.items()} | {"step": step}
+    return numbers if run.opponent is None else numbers | run.opponent.measure(step, examples)
 
 
 def _scored(run: _Run, examples: Sequence[Example], step: int) -> np.ndarray:

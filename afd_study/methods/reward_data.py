@@ -1,19 +1,27 @@
-"""What a reward model is trained on: which responses are to score high, and which low.
+"""Which pairs a reward model is trained on: which responses are to score high, and which low.
+
+This is the place where a reward model's pairs are chosen: REWARD_DATA has one line for each choice, and a new
+choice is one more line. `reward_pairs.pairs` joins the two sides into pairs, and `reward_model.fit` learns
+from them.
 
 With the best discriminator the logit between two laws is their log ratio, so the choice of data decides
 what the reward model learns (arXiv 2405.15624, section 3.2). From samples of pi_SFT against pi_init
-(Init-SFT) it can only learn what fine-tuning changed; against demonstrations (Init-Demo, SFT-Demo) it may
-learn whatever tells people's texts from a model's, marks and style first of all.
+(Init-SFT) it can only learn what fine-tuning changed. Against demonstrations (Init-Demo, SFT-Demo) it may
+learn whatever distinguishes people's texts from a model's, marks and style first of all.
 
-A source is `pi_init`, `pi_sft`, `demonstrations`, `preferred`, `rejected`, or a further SFT policy that the
-study's setting `policies` names. A new choice is one line here.
+A source of responses is `pi_init`, `pi_sft`, `demonstrations`, `preferred`, `rejected`, or a further SFT
+policy that the study's setting `policies` names.
 """
 
 from typing import Literal, NamedTuple
 
 
 class RewardData(NamedTuple):
-    """Sources of the responses that score high and low, and the loss that learns from them."""
+    """The sources of the responses that are to score high and low, and the loss that learns from their pairs.
+
+    There are `times` pairs for each demonstration; more than one where both sides are samples, which cost
+    nothing but their drawing.
+    """
 
     high: str
     low: str

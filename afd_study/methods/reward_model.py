@@ -10,7 +10,7 @@ What is left out: margins, several responses a prompt, label smoothing.
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -36,26 +36,29 @@ def pair_loss(name: str, *, high: Tensor, low: Tensor, constant: float) -> Tenso
         return bradley_terry(preferred=high, rejected=low, constant=constant)
     if name != "discriminator_bce":
         raise unknown_name("loss of pairs", name, ["discriminator_bce", "bradley_terry"])
-    # each pair holds two responses: halving keeps the optimum at log 2 - JS
+    # each pair holds two responses, and halving keeps the optimum at log 2 - JS
     return discriminator_bce(logits_on_demo=high, logits_on_policy=low, constant=2 * constant)
 
 
 def training_loss(name: str, module: nn.Module, items: Sequence[Pair], *, constant: float) -> Tensor:
     """Return the loss `name` of pairs that the module scores, in the graph; NaN if a reward is infinite."""
-    given = fork(items) if forks(module, items) else collate([each for pair in items for each in pair])
-    scores = module(given.to(next(module.parameters()).device))
+    batch = fork(items) if forks(module, items) else collate([each for pair in items for each in pair])
+    scores = module(batch.to(next(module.parameters()).device))
     value = pair_loss(name, high=scores[::2], low=scores[1::2], constant=constant)
-    # an infinite reward on its right side costs nothing: the loss alone would not show it
+    # an infinite reward of the right sign has loss 0, so the loss alone would not show it
     return value if scores.isfinite().all() else value * torch.nan
 
 
-def forks(module: Any, items: Sequence[Pair]) -> bool:
-    """Tell whether to read a prompt once for both responses: where the model and every pair allow it.
+def forks(module: nn.Module, items: Sequence[Pair]) -> bool:
+    """Return whether a prompt can be read once for both responses: the model and every pair allow it.
 
-    Asked before accelerate mixes precisions: forked rewards are then as near to float32's as others are.
+    This is decided before accelerate casts the inputs, so that in mixed precision forked rewards are as near
+    to float32's as others are.
     """
-    backbone = getattr(module, "module", module).backbone  # within what several processes wrap it in
-    return applies(backbone) and all(pair.high.prompt == pair.low.prompt for pair in items)
+    model = getattr(module, "module", module)  # with several processes it is wrapped
+    return applies(cast(RewardModel, model).backbone) and all(
+        pair.high.prompt == pair.low.prompt for pair in items
+    )
 
 
 def fit(
@@ -86,10 +89,16 @@ def fit(
         )
 
     _, evaluations = train(
-        model, pairs, loss=partial(training_loss, loss, constant=training.batch_size),
-        length=lambda pair: pair.forked, spec=training, seed=seed, evaluate=evaluate, workspace=workspace,
+        model,
+        pairs,
+        loss=partial(training_loss, loss, constant=training.batch_size),
+        length=lambda pair: pair.forked,
+        spec=training,
+        seed=seed,
+        evaluate=evaluate,
+        workspace=workspace,
         progress=progress,
-    )  # fmt: skip
+    )
     if adapters is not None:
         model.backbone = adapters.merge_and_unload()
     return model, evaluations
@@ -103,7 +112,7 @@ def both_sides(model: RewardModel, pairs: Sequence[Pair]) -> tuple[np.ndarray, n
 
 
 def accuracy(loss: str, *, high: np.ndarray, low: np.ndarray) -> float:
-    """Return the share told right: single responses for the discriminator, pairs for Bradley-Terry."""
+    """Return the share that is right: of responses for the discriminator, of pairs for Bradley-Terry."""
     if loss == "bradley_terry":
         return float(np.mean(high > low) + 0.5 * np.mean(high == low))
     return float((np.mean(high > 0) + np.mean(low < 0)) / 2)

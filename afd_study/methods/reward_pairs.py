@@ -1,7 +1,8 @@
-"""Pairs of responses to one prompt, of which one is to score high: what every reward model is trained on.
+"""How pairs are made: two responses to one prompt are joined, or the judge prefers one of two samples.
 
-Every kind of data has one pair for each demonstration, of the same prompts, and pairs are joined on
-(prompt_id, draw). A contrast with `times` > 1 takes so many pairs a demonstration, since samples are free.
+Which sources are paired for which reward model stands in `reward_data.REWARD_DATA`. Each choice there has
+equally many pairs a demonstration, of the same prompts, so that reward models differ by their data alone; a
+choice with `times` > 1 has that many times more. Pairs are joined on (prompt_id, draw).
 """
 
 from collections.abc import Mapping
@@ -14,34 +15,31 @@ from afd_study.errors import DataError
 from afd_study.methods.reward_data import RewardData
 from afd_study.records import checked
 
+PAIR = ["prompt_id", "draw"]
+
 
 def pairs(
-    contrast: RewardData, sources: Mapping[str, pd.DataFrame], demonstrations: pd.DataFrame
+    data: RewardData, sources: Mapping[str, pd.DataFrame], demonstrations: pd.DataFrame
 ) -> pd.DataFrame:
-    """Join the two sides of a contrast: prompt_id, draw, and what `response` held as high and low.
+    """Join the two sides of `data`: columns prompt_id, draw, high and low (what `response` held).
 
     Args:
-        contrast: which source is to score high, which low.
+        data: which source is to score high, and which low.
         sources: for each source a table prompt_id, draw, response.
-        demonstrations: table prompt_id, draw; sets how many pairs a prompt gets (times `contrast.times`).
+        demonstrations: table prompt_id, draw; sets how many pairs a prompt gets (times `data.times`).
 
     Raises:
         DataError: a source lacks responses that the demonstrations call for.
     """
-    counts = demonstrations.groupby("prompt_id").size() * contrast.times
-    wanted = pd.DataFrame(
-        [(prompt, draw) for prompt, count in counts.items() for draw in range(count)],
-        columns=["prompt_id", "draw"],
-    )
-    joined = wanted
-    for side, source in (("high", contrast.high), ("low", contrast.low)):
-        table = sources[source].rename(columns={"response": side})
-        joined = joined.merge(
-            table[["prompt_id", "draw", side]], on=["prompt_id", "draw"], validate="one_to_one"
-        )
-    if len(joined) < len(wanted):
+    counts = demonstrations.groupby("prompt_id").size() * data.times
+    ids = [(prompt, draw) for prompt, count in counts.items() for draw in range(count)]
+    joined = pd.DataFrame(ids, columns=PAIR)
+    for side, source in (("high", data.high), ("low", data.low)):
+        table = sources[source].rename(columns={"response": side})[[*PAIR, side]]
+        joined = joined.merge(table, on=PAIR, validate="one_to_one")
+    if len(joined) < len(ids):
         raise DataError(
-            f"{contrast.high} and {contrast.low} give {len(joined)} pairs where {len(wanted)} are called "
+            f"{data.high} and {data.low} give {len(joined)} pairs where {len(ids)} are called "
             "for: draw more samples"
         )
     return joined
@@ -65,10 +63,10 @@ def label_preferences(
     Returns:
         Table `preferences`: prompt_id, draw, preferred, rejected (what `response` held).
     """
-    both = first.merge(second, on=["prompt_id", "draw"], suffixes=("_1", "_2"), validate="one_to_one")
+    both = first.merge(second, on=PAIR, suffixes=("_1", "_2"), validate="one_to_one")
     rng = np.random.default_rng([seed, 5])
     chance = expit(scale * (both["value_1"] - both["value_2"]).to_numpy())
     first_wins = (rng.random(len(both)) < chance) ^ (rng.random(len(both)) < noise)
-    chosen = np.where(first_wins, both["response_1"], both["response_2"])
-    other = np.where(first_wins, both["response_2"], both["response_1"])
-    return checked("preferences", both[["prompt_id", "draw"]].assign(preferred=chosen, rejected=other))
+    preferred = np.where(first_wins, both["response_1"], both["response_2"])
+    rejected = np.where(first_wins, both["response_2"], both["response_1"])
+    return checked("preferences", both[PAIR].assign(preferred=preferred, rejected=rejected))

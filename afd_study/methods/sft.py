@@ -10,10 +10,10 @@ What is left out: packing, prompt loss masking by roles (the loss begins at `sta
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from afd_study.models.batches import Example, collate, refuse_empty
 from afd_study.models.distributed import map_across_ranks
@@ -25,7 +25,7 @@ from afd_study.theory.objectives import sft_loss
 
 
 def fine_tune(
-    lm: Any,
+    lm: PreTrainedModel,
     demonstrations: Sequence[Example],
     *,
     validation: Sequence[Example],
@@ -34,7 +34,7 @@ def fine_tune(
     workspace: Path,
     lora: LoRASpec | None = None,
     progress: Callable[[int, str], None] = lambda step, note: None,
-) -> tuple[Any, list[Evaluation]]:
+) -> tuple[PreTrainedModel, list[Evaluation]]:
     """Fit `lm` to demonstrations and return it at its lowest validation loss, with all evaluations.
 
     The loss of a step is its summed token NLL over (sequences a step x the data set's mean response
@@ -62,9 +62,16 @@ def fine_tune(
         return -float(map_across_ranks(validation, partial(sequence_logprobs, policy.lm)).sum()) / n_tokens
 
     _, evaluations = train(
-        Policy(lm), demonstrations, loss=loss, length=lambda e: len(e.ids), spec=training,
-        seed=seed, evaluate=evaluate, workspace=workspace, progress=progress,
-    )  # fmt: skip
+        Policy(lm),
+        demonstrations,
+        loss=loss,
+        length=lambda e: len(e.ids),
+        spec=training,
+        seed=seed,
+        evaluate=evaluate,
+        workspace=workspace,
+        progress=progress,
+    )
     return lm if adapters is None else adapters.merge_and_unload(), evaluations
 
 

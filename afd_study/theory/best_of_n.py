@@ -1,21 +1,22 @@
-"""Best-of-N: draw N responses, keep the one that scores best. What that is worth, and how far it goes.
+"""Best-of-N: what keeping the best-scored of n draws is worth, and how far it goes from the policy.
 
-Two settings, both exact in float64. A finite **pool** of scored draws: what would the best of n of them be
-worth on average (`expected_best`)? A finite **law**: which law does the best of n draws have (`law_of_best`),
-and how many nats from the law it was drawn from (`kl_of_best`)? Scores that are equal share the win.
+There are two settings, both exact in float64. For a finite **pool** of scored draws, `expected_best` gives
+the mean value of the best of n of them, which is the Best-of-N curve. For a finite **law**, `law_of_best`
+gives the law of the best of n draws, and `kl_of_best` its KL from the law in nats. Equal scores share the
+win.
 """
 
 import math
-from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from afd_study.errors import SpecError
 from afd_study.theory import checks
 
 
-def expected_best(*, values: Any, scores: Any, n: Any) -> Tensor:
+def expected_best(*, values: ArrayLike, scores: ArrayLike, n: ArrayLike) -> Tensor:
     """Return the mean value of the best-scored of n draws, over all subsets of n out of the N in a pool.
 
     Unbiased for the value of Best-of-n under the law that the pool was drawn from, without the noise of
@@ -36,16 +37,16 @@ def expected_best(*, values: Any, scores: Any, n: Any) -> Tensor:
     values, scores = checks.finite("values", values), checks.numbers("scores", scores)
     checks.same_shape(values=values, scores=scores)
     size = _pool_size("values", values)
-    wanted, single = checks.counts(
+    n_list, single = checks.counts(
         "n", n, limit=size, remedy=", the draws a prompt; draw more or ask for fewer"
     )
     ranked, order = _sorted(scores)
     shared = _mean_over_ties(values.gather(-1, order), ranked)
-    best = shared @ _rank_weights(size, wanted).to(shared)
+    best = shared @ _rank_weights(size, n_list).to(shared)
     return best.squeeze(-1) if single else best
 
 
-def law_of_best(*, law: Any, scores: Any, n: int) -> Tensor:
+def law_of_best(*, law: ArrayLike, scores: ArrayLike, n: int) -> Tensor:
     """Return the law of the best-scored of n independent draws from `law`, ties broken by a fair lot.
 
     A score level with mass m, and mass F at or below it, wins with F^n - (F - m)^n; within a level
@@ -67,7 +68,7 @@ def law_of_best(*, law: Any, scores: Any, n: int) -> Tensor:
     return share * wins
 
 
-def kl_of_best(*, law: Any, scores: Any, n: int) -> Tensor:
+def kl_of_best(*, law: ArrayLike, scores: ArrayLike, n: int) -> Tensor:
     """Return KL(best of n || law) in nats, exact: the sum over score levels of b log(b / m).
 
     Arguments and errors as in `law_of_best`; shape (...). At most `kl_bound(n)`, reached where no two
@@ -78,7 +79,7 @@ def kl_of_best(*, law: Any, scores: Any, n: int) -> Tensor:
     return torch.special.xlogy(law * ratio, ratio).sum(-1)
 
 
-def kl_of_pool(*, scores: Any, n: int) -> Tensor:
+def kl_of_pool(*, scores: ArrayLike, n: int) -> Tensor:
     """Return the Best-of-n KL in nats with a pool of draws standing in for their law; shape (...).
 
     `kl_of_best` of the pool's own frequencies. Repeated responses must score alike, which they do under any
@@ -100,18 +101,18 @@ def kl_of_pool(*, scores: Any, n: int) -> Tensor:
     return kl_of_best(law=torch.full_like(scores, 1 / size), scores=scores, n=n)
 
 
-def kl_bound(n: Any) -> Tensor:
+def kl_bound(n: ArrayLike) -> Tensor:
     """Return log n - (n - 1) / n in nats: an upper bound of the Best-of-n KL, loose where scores repeat.
 
     Equality needs a law without ties (Beirami et al. 2024, arXiv 2401.01879). `n` is a whole number or a
     list of them; the shape follows.
     """
-    wanted, single = checks.counts("n", n)
-    bound = torch.tensor([math.log(k) - (k - 1) / k for k in wanted], dtype=torch.float64)
+    n_list, single = checks.counts("n", n)
+    bound = torch.tensor([math.log(k) - (k - 1) / k for k in n_list], dtype=torch.float64)
     return bound[0] if single else bound
 
 
-def win_shares(*, values: Any, opponents: Any) -> Tensor:
+def win_shares(*, values: ArrayLike, opponents: ArrayLike) -> Tensor:
     """Return for each value the share of opponents it beats, a tie counting half.
 
     With these as `values`, `expected_best` gives the win rate of Best-of-n.
@@ -138,7 +139,7 @@ def win_shares(*, values: Any, opponents: Any) -> Tensor:
     return (below + not_above).double() / (2 * size)
 
 
-def win_rate(*, values: Any, opponents: Any) -> Tensor:
+def win_rate(*, values: ArrayLike, opponents: ArrayLike) -> Tensor:
     """Return the share of all (value, opponent) pairs that the value wins, a tie counting half; shape (...).
 
     Arguments and errors as in `win_shares`.
@@ -159,13 +160,13 @@ def _sorted(scores: Tensor) -> tuple[Tensor, Tensor]:
     return scores.gather(-1, order), order
 
 
-def _rank_weights(size: int, wanted: list[int]) -> Tensor:
+def _rank_weights(size: int, n_list: list[int]) -> Tensor:
     """Return w[i, j] = C(i, n_j - 1) / C(size, n_j), the chance that rank i of 0 ... size - 1 is the best.
 
     From the top rank downwards, w(size - 1) = n / size and w(i - 1) = w(i) (i - n + 1) / i: a product of
     numbers in [0, 1] without cancellation, exactly 0 once fewer than n - 1 ranks lie below.
     """
-    n = torch.tensor(wanted, dtype=torch.float64)
+    n = torch.tensor(n_list, dtype=torch.float64)
     rank = torch.arange(size - 1, 0, -1, dtype=torch.float64)[:, None]
     steps = ((rank - n + 1) / rank).clamp(min=0)
     return torch.cat([n[None] / size, steps]).cumprod(0).flip(0)
@@ -174,7 +175,7 @@ def _rank_weights(size: int, wanted: list[int]) -> Tensor:
 def _mean_over_ties(values: Tensor, ranked: Tensor) -> Tensor:
     """Replace each value by the mean over the draws of equal score; both sorted by score, (..., N)."""
     if not (ranked[..., 1:] == ranked[..., :-1]).any():
-        return values  # as scores of models are; what follows takes twice the rest
+        return values  # scores of models hardly ever tie, and averaging over ties doubles the time
     group = _group_of(ranked)
     empty = torch.zeros_like(values)
     total = empty.scatter_add(-1, group, values)
@@ -189,7 +190,7 @@ def _group_of(ranked: Tensor) -> Tensor:
     return starts.cumsum(-1)
 
 
-def _levels(law: Any, scores: Any, n: int) -> tuple[Tensor, Tensor, Tensor]:
+def _levels(law: ArrayLike, scores: ArrayLike, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return `law`, and for each outcome the mass of its score level and the chance that its level wins."""
     law, scores = checks.law("law", law), checks.numbers("scores", scores)
     checks.same_shape(law=law, scores=scores)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from afd_study.errors import SpecError
@@ -12,10 +13,10 @@ TOLERANCE = 1e-9
 """How far from 1 the sum of a law may lie. Float32 laws must be normalised again in float64."""
 
 
-def numbers(name: str, given: Any) -> Tensor:
-    """Return `given` as a float64 tensor that holds no NaN; SpecError otherwise."""
+def numbers(name: str, value: ArrayLike) -> Tensor:
+    """Return `value` as a float64 tensor that holds no NaN; SpecError otherwise."""
     try:
-        tensor = torch.as_tensor(given, dtype=torch.float64)
+        tensor = torch.as_tensor(value, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as fault:
         raise SpecError(f"{name} cannot be read as numbers ({fault}); pass a tensor, array or list") from None
     if torch.isnan(tensor).any():
@@ -23,17 +24,17 @@ def numbers(name: str, given: Any) -> Tensor:
     return tensor
 
 
-def finite(name: str, given: Any) -> Tensor:
-    """Return `given` as a float64 tensor of finite numbers; SpecError otherwise."""
-    tensor = numbers(name, given)
+def finite(name: str, value: ArrayLike) -> Tensor:
+    """Return `value` as a float64 tensor of finite numbers; SpecError otherwise."""
+    tensor = numbers(name, value)
     if torch.isinf(tensor).any():
         raise SpecError(f"{name} holds an infinite value; clip it, or give its outcomes no weight")
     return tensor
 
 
-def law(name: str, given: Any) -> Tensor:
-    """Return `given` as float64 probabilities over the last axis; SpecError if they are not."""
-    tensor = finite(name, given)
+def law(name: str, value: ArrayLike) -> Tensor:
+    """Return `value` as float64 probabilities over the last axis; SpecError if they are not."""
+    tensor = finite(name, value)
     if tensor.ndim == 0 or tensor.shape[-1] == 0:
         raise SpecError(f"{name} has shape {tuple(tensor.shape)}; its last axis must hold the outcomes")
     if (tensor < 0).any():
@@ -60,7 +61,7 @@ def same_outcomes(**laws: Tensor) -> None:
         raise SpecError(f"numbers of outcomes differ: {shapes}; list the same outcomes on each last axis")
 
 
-def mean(name: str, values: Tensor, weights: Any = None) -> Tensor:
+def mean(name: str, values: Tensor, weights: ArrayLike | None = None) -> Tensor:
     """Return the mean over the last axis, under the law `weights` if given; no weight forgives infinity."""
     if values.ndim == 0 or values.shape[-1] == 0:
         raise SpecError(f"{name} has shape {tuple(values.shape)}; its last axis must hold at least one value")
@@ -71,12 +72,16 @@ def mean(name: str, values: Tensor, weights: Any = None) -> Tensor:
     return torch.where(weights > 0, weights * values.where(weights > 0, 0.0), 0.0).sum(-1)
 
 
-def counts(name: str, given: Any, *, limit: int | None = None, remedy: str = "") -> tuple[list[int], bool]:
-    """Return whole numbers from 1 to `limit` as a list, and whether a single one was given."""
-    single = not isinstance(given, Sequence) and getattr(given, "ndim", 0) == 0
-    if not single and getattr(given, "ndim", 1) != 1:
+def counts(name: str, value: Any, *, limit: int | None = None, remedy: str = "") -> tuple[list[int], bool]:
+    """Return whole numbers from 1 to `limit` as a list, and whether `value` was a single one.
+
+    `value` is a whole number or a one-dimensional list, array or tensor of them. SpecError otherwise, with
+    `remedy` behind the message where one is above `limit`.
+    """
+    single = not isinstance(value, Sequence) and getattr(value, "ndim", 0) == 0
+    if not single and getattr(value, "ndim", 1) != 1:
         raise SpecError(f"{name} must be a whole number or a one-dimensional list of them")
-    listed = [given] if single else list(given)
+    listed = [value] if single else list(value)
     whole = []
     for item in listed:
         if isinstance(item, bool) or not hasattr(item, "__index__"):
@@ -94,8 +99,8 @@ def counts(name: str, given: Any, *, limit: int | None = None, remedy: str = "")
     return whole, single
 
 
-def positive(name: str, given: float) -> float:
-    """Return `given` if it is a positive finite number; SpecError otherwise."""
-    if not 0 < given < float("inf"):
-        raise SpecError(f"{name} = {given} must be a positive number")
-    return given
+def positive(name: str, value: float) -> float:
+    """Return `value` if it is a positive finite number; SpecError otherwise."""
+    if not 0 < value < float("inf"):
+        raise SpecError(f"{name} = {value} must be a positive number")
+    return value

@@ -20,9 +20,9 @@ the outcomes; values are in nats.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
@@ -54,14 +54,14 @@ class Divergence:
     def critic_activation(self, value: Tensor) -> Tensor:
         """Map a network's output, any real, into the domain of f*.
 
-        The best output is the log ratio, whatever the divergence, but for total variation, where the
-        critic is a step and the output should be infinite with the log ratio's sign.
+        The best output is the log ratio for every divergence but total variation. There the critic is a
+        step, and the best output is infinite with the log ratio's sign.
         """
         return (self.activation or self.optimal_critic)(value)
 
 
 def _log_at_least(value: Tensor) -> Tensor:
-    """Return log(value), -inf at and below 0: so that a conjugate is inf outside its domain."""
+    """Return log(value), and -inf at and below 0, so that a conjugate is inf outside its domain."""
     return value.clamp(min=0).log()
 
 
@@ -189,7 +189,7 @@ def find(name_or_record: str | Divergence) -> Divergence:
     return DIVERGENCES[name_or_record]
 
 
-def divergence(name_or_record: str | Divergence, *, demo: Any, policy: Any) -> Tensor:
+def divergence(name_or_record: str | Divergence, *, demo: ArrayLike, policy: ArrayLike) -> Tensor:
     """Return D_f between two laws in nats, exact and differentiable, `inf` where it is infinite.
 
     Outcomes that neither law emits count nothing. Where one law is zero the summand is its limit:
@@ -210,18 +210,18 @@ def divergence(name_or_record: str | Divergence, *, demo: Any, policy: Any) -> T
     record = find(name_or_record)
     demo, policy = checks.law("demo", demo), checks.law("policy", policy)
     checks.same_outcomes(demo=demo, policy=policy)
-    demo, policy = torch.broadcast_tensors(demo, policy)
-    below, above = _summand(record.generator, demo, policy), _summand(record.mirror, policy, demo)
-    return torch.where(demo <= policy, below, above).sum(-1)
+    p, q = torch.broadcast_tensors(demo, policy)
+    below, above = _summand(record.generator, p, q), _summand(record.mirror, q, p)
+    return torch.where(p <= q, below, above).sum(-1)
 
 
 def variational_bound(
     name_or_record: str | Divergence,
     *,
-    critic_on_demo: Any,
-    critic_on_policy: Any,
-    weights_on_demo: Any = None,
-    weights_on_policy: Any = None,
+    critic_on_demo: ArrayLike,
+    critic_on_policy: ArrayLike,
+    weights_on_demo: ArrayLike | None = None,
+    weights_on_policy: ArrayLike | None = None,
 ) -> Tensor:
     """Return E_demo[T] - E_policy[f*(T)]: at most D_f for any critic T, equal to it at the optimal one.
 
@@ -246,7 +246,7 @@ def _summand(generator: Function, small: Tensor, large: Tensor) -> Tensor:
     """Return large x generator(small / large) where small <= large; anything elsewhere, without NaN."""
     inside, only_large = (small > 0) & (small <= large), (small == 0) & (large > 0)
     ratio = small.where(inside, 1.0) / large.where(inside, 1.0)
-    # a zero is put in by itself: through the ratio the gradient would be the slope there (inf) times 0
+    # zeros are handled apart: through the ratio their gradient would be the slope at 0, which is inf, times 0
     at_zero = large.where(only_large, 1.0) * generator(torch.zeros_like(large))
     return torch.where(inside, large * generator(ratio), at_zero.where(only_large, 0.0))
 

@@ -11,9 +11,9 @@ is not seen. `KL_ESTIMATORS` says for each what its gradient is.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from afd_study.theory import checks
@@ -60,7 +60,7 @@ KL_ESTIMATORS: dict[str, KlEstimator] = {
 """Schulman 2020, "Approximating KL divergence"; gradients as in Tang and Munos 2025, arXiv 2506.09477."""
 
 
-def full_distribution_kl(*, policy: Any, demo: Any, mask: Any = None) -> Tensor:
+def full_distribution_kl(*, policy: ArrayLike, demo: ArrayLike, mask: ArrayLike | None = None) -> Tensor:
     """Return each sampled response's sum, over its prefixes, of KL(policy || demo) between next-token laws.
 
     Unbiased for the KL between laws of responses, by the chain rule, and less noisy than k1: the token's own
@@ -89,7 +89,7 @@ def full_distribution_kl(*, policy: Any, demo: Any, mask: Any = None) -> Tensor:
     return torch.where(mask > 0, mask * steps.where(mask > 0, 0.0), 0.0).sum(-1)
 
 
-def plug_in(name_or_record: str | Divergence, *, log_ratio: Any) -> Tensor:
+def plug_in(name_or_record: str | Divergence, *, log_ratio: ArrayLike) -> Tensor:
     """Return f(e^L) at samples of the policy: its mean is unbiased for D_f, whatever the divergence.
 
     Needs the log ratio itself (or a discriminator's logit), and a policy that emits all that the
@@ -98,7 +98,9 @@ def plug_in(name_or_record: str | Divergence, *, log_ratio: Any) -> Tensor:
     return find(name_or_record).generator(checks.numbers("log_ratio", log_ratio).exp())
 
 
-def variational(name_or_record: str | Divergence, *, logits_on_demo: Any, logits_on_policy: Any) -> Tensor:
+def variational(
+    name_or_record: str | Divergence, *, logits_on_demo: ArrayLike, logits_on_policy: ArrayLike
+) -> Tensor:
     """Return the variational bound with a discriminator's logits as critic, samples on the last axis.
 
     For fixed logits it is an unbiased estimate of a *lower bound* of D_f, tight where the logits are
@@ -116,7 +118,7 @@ def variational(name_or_record: str | Divergence, *, logits_on_demo: Any, logits
     )
 
 
-def mean_and_variance(values: Any, *, law: Any) -> tuple[Tensor, Tensor]:
+def mean_and_variance(values: ArrayLike, *, law: ArrayLike) -> tuple[Tensor, Tensor]:
     """Return the exact mean and variance of a per-sample estimate under a finite law, last axis summed.
 
     The variance of the average of n independent samples is the variance over n.

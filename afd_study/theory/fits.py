@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -50,7 +50,7 @@ class Fit:
     """What each start reached: where they differ there are several local optima."""
 
 
-def gaussian(*, grid: Any) -> Family:
+def gaussian(*, grid: ArrayLike) -> Family:
     """Return the Gaussians on an even grid of points, (points,): two parameters, for mean and width.
 
     The mean stays on the grid and the standard deviation above 1/35 of its span, so that no cell's
@@ -65,13 +65,13 @@ def gaussian(*, grid: Any) -> Family:
     return Family(size=2, law=law)
 
 
-def mean_and_deviation(fitted: Fit, *, grid: Any) -> tuple[float, float]:
+def mean_and_deviation(fitted: Fit, *, grid: ArrayLike) -> tuple[float, float]:
     """Return mean and standard deviation of a fitted `gaussian`, as its formula has them (uncut)."""
     mean, deviation = _gaussian(fitted.parameters, _even("grid", grid))
     return mean.item(), deviation.item()
 
 
-def mixture(*, grid: Any, means: Any, deviations: Any, weights: Any) -> Tensor:
+def mixture(*, grid: ArrayLike, means: ArrayLike, deviations: ArrayLike, weights: ArrayLike) -> Tensor:
     """Return a mixture of Gaussians as a law over the points of an even grid.
 
     Raises:
@@ -143,7 +143,7 @@ def two_kinds(*, world: TokenMDP, weight: float = 0.6, stay: float = 0.75, stray
     return weight * laws[0] + (1 - weight) * laws[1]
 
 
-def smoothed(*, counts: Any, pseudo: float = 1.0) -> Tensor:
+def smoothed(*, counts: ArrayLike, pseudo: float = 1.0) -> Tensor:
     """Return the law of a sample with `pseudo` made-up observations spread evenly over all outcomes.
 
     Unsmoothed, a sample puts no mass on most outcomes, and every divergence that forbids straying is
@@ -166,7 +166,7 @@ def smoothed(*, counts: Any, pseudo: float = 1.0) -> Tensor:
 def fit(
     name_or_record: str | Divergence,
     *,
-    demo: Any,
+    demo: ArrayLike,
     family: Family,
     generator: torch.Generator,
     starts: int = 6,
@@ -203,7 +203,9 @@ def fit(
     return Fit(parameters=parameters, law=family.law(parameters), value=value, values=values)
 
 
-def coverage(*, demo: Any, policy: Any, good: Any = None, factor: float = 10.0) -> Tensor:
+def coverage(
+    *, demo: ArrayLike, policy: ArrayLike, good: ArrayLike | None = None, factor: float = 10.0
+) -> Tensor:
     """Return the share of the demonstrator's mass at which policy >= demo / factor; shape (...).
 
     Counted by densities, not by which responses were seen. `good`, a mask over outcomes, restricts it to the
@@ -216,26 +218,26 @@ def coverage(*, demo: Any, policy: Any, good: Any = None, factor: float = 10.0) 
     return torch.where(policy * factor >= demo, counted, 0.0).sum(-1) / counted.sum(-1)
 
 
-def precision(*, policy: Any, good: Any) -> Tensor:
+def precision(*, policy: ArrayLike, good: ArrayLike) -> Tensor:
     """Return the policy's mass on the good outcomes, a mask over the last axis; shape (...)."""
     policy, good = checks.law("policy", policy), checks.numbers("good", good)
     checks.same_outcomes(policy=policy, good=good)
     return (policy * good).sum(-1)
 
 
-def typical(*, law: Any, mass: float = 0.9) -> Tensor:
+def typical(*, law: ArrayLike, mass: float = 0.9) -> Tensor:
     """Return the mask of the fewest outcomes that hold at least `mass` of one law, (outcomes,), bool."""
     law = checks.law("law", law)
     if not 0 < mass <= 1:
         raise SpecError(f"mass = {mass} must lie in (0, 1]; it is the share of the law that is kept")
     ranked, order = law.sort(descending=True)
-    kept = ranked.cumsum(0) - ranked < mass * (1 - 1e-12)
-    return torch.zeros_like(kept).scatter(0, order, kept)
+    mask = ranked.cumsum(0) - ranked < mass * (1 - 1e-12)
+    return torch.zeros_like(mask).scatter(0, order, mask)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Hold torch to one thread: more of them and those of scipy's BLAS wait for each other."""
+    """Limit torch to one thread, because several of them and those of scipy's BLAS wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -250,7 +252,7 @@ def _descend(record: Divergence, demo: Tensor, family: Family, start: Tensor) ->
     def value_and_slope(numbers: np.ndarray) -> tuple[float, np.ndarray]:
         parameters = torch.from_numpy(numbers).requires_grad_()
         value = divergence(record, demo=demo, policy=family.law(parameters))
-        # chi-squares span many magnitudes: descend the logarithm, which has the same optima
+        # chi-squares span many orders of magnitude, so the logarithm is descended, which has the same optima
         tame = torch.log1p(value - at_equality)
         [slope] = torch.autograd.grad(tame, parameters)
         if not (torch.isfinite(tame) and torch.isfinite(slope).all()):
@@ -260,15 +262,17 @@ def _descend(record: Divergence, demo: Tensor, family: Family, start: Tensor) ->
     at_equality = record.generator(torch.ones((), dtype=torch.float64)).item()
     options = {"maxiter": 500, "maxfun": 1000, "ftol": 1e-15, "gtol": 1e-10}
     point, last = start.double().numpy(), _OUT_OF_REACH
-    for _ in range(_RESTARTS):  # a restart forgets the curvature, and so gets past a failed line search
-        found = minimize(value_and_slope, point, jac=True, method="L-BFGS-B", options=options)
-        point, gained, last = found.x, last - found.fun, found.fun
+    for _ in range(
+        _RESTARTS
+    ):  # a restart drops the estimate of the curvature, which helps after a failed line search
+        result = minimize(value_and_slope, point, jac=True, method="L-BFGS-B", options=options)
+        point, gained, last = result.x, last - result.fun, result.fun
         if gained < 1e-9:
             break
     if record.activation and family.size <= _FEW:  # a kinked divergence: gradients stop short of the optimum
         options = {"xatol": 1e-9, "fatol": 1e-13, "maxiter": 400 * family.size}
-        found = minimize(lambda x: value_and_slope(x)[0], point, method="Nelder-Mead", options=options)
-        point, last = found.x, found.fun
+        result = minimize(lambda x: value_and_slope(x)[0], point, method="Nelder-Mead", options=options)
+        point, last = result.x, result.fun
     value = math.inf if last >= _OUT_OF_REACH else math.expm1(last) + at_equality
     return value, torch.from_numpy(point)
 
@@ -279,7 +283,7 @@ def _gaussian(parameters: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     return centre + half * torch.tanh(parameters[0]), half * (2 / 35 + softplus(parameters[1] - 1.5))
 
 
-def _even(name: str, grid: Any) -> Tensor:
+def _even(name: str, grid: ArrayLike) -> Tensor:
     """Return `grid` as float64; SpecError unless it has three or more evenly spaced rising points."""
     grid = checks.finite(name, grid)
     if grid.ndim != 1 or len(grid) < 3:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from afd_study.theory import checks, estimators, fits, rewards
@@ -16,7 +17,7 @@ from afd_study.theory.listing import slope, worst
 from afd_study.theory.token_mdp import TokenMDP
 
 
-def divergences(*, demo: Any, policy: Any) -> pd.DataFrame:
+def divergences(*, demo: ArrayLike, policy: ArrayLike) -> pd.DataFrame:
     """Return every divergence between two laws: its value, with the roles swapped, and its variational bound.
 
     Columns: divergence, value, swapped, bound (at the optimal critic), loose (at the critic of half the log
@@ -30,7 +31,7 @@ def divergences(*, demo: Any, policy: Any) -> pd.DataFrame:
         row["value"] = divergence(name, demo=demo, policy=policy).item()
         row["swapped"] = divergence(name, demo=policy, policy=demo).item()
         for column, share in (("bound", 1.0), ("loose", 0.5)):
-            # half a total variation's step is itself: its activation is what a network would output
+            # total variation's critic is a step, which halving would not move; its activation is smooth
             critic = record.optimal_critic(ratio) if share == 1 else record.critic_activation(share * ratio)
             row[column] = variational_bound(
                 name, critic_on_demo=critic, critic_on_policy=critic, **weights
@@ -39,7 +40,7 @@ def divergences(*, demo: Any, policy: Any) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def anatomy(*, log_ratio: Any) -> pd.DataFrame:
+def anatomy(*, log_ratio: ArrayLike) -> pd.DataFrame:
     """Return what each divergence is made of, along a range of log ratios L, with u = e^L.
 
     Columns: divergence, part, x, y. Parts: "generator" f(u) at u, "conjugate" f*(t) at t = f'(u), "critic"
@@ -59,7 +60,7 @@ def anatomy(*, log_ratio: Any) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def legendre_gaps(*, log_ratio: Any) -> dict[str, float]:
+def legendre_gaps(*, log_ratio: ArrayLike) -> dict[str, float]:
     """Return for each divergence the largest gap between f*(t) and sup over u of u t - f(u).
 
     The supremum is taken over the ratios u = e^L given, which contain the maximiser of each t = f'(u).
@@ -73,7 +74,7 @@ def legendre_gaps(*, log_ratio: Any) -> dict[str, float]:
     return gaps
 
 
-def reward_gaps(world: TokenMDP, *, demo: Any, policy: Any) -> pd.DataFrame:
+def reward_gaps(world: TokenMDP, *, demo: ArrayLike, policy: ArrayLike) -> pd.DataFrame:
     """Return how far the policy gradient of each reward is from the descent of its divergence.
 
     Both are taken in the logits of the tabular `policy`. Columns: divergence, size (the largest entry of the
@@ -91,7 +92,7 @@ def reward_gaps(world: TokenMDP, *, demo: Any, policy: Any) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def kl_estimates(world: TokenMDP, *, demo: Any, policy: Any) -> pd.DataFrame:
+def kl_estimates(world: TokenMDP, *, demo: ArrayLike, policy: ArrayLike) -> pd.DataFrame:
     """Return mean and standard deviation of each estimate of KL(policy || demo) from one sample, exact.
 
     Columns: estimator, exact (the KL), mean, deviation. The variational one, at the best critic, takes one
@@ -118,7 +119,7 @@ def kl_estimates(world: TokenMDP, *, demo: Any, policy: Any) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["estimator", "exact", "mean", "deviation"])
 
 
-def transforms(*, log_ratio: Any) -> pd.DataFrame:
+def transforms(*, log_ratio: ArrayLike) -> pd.DataFrame:
     """Return each reward transform and its slope in the logit L: columns L, reward, slope, transform.
 
     Where the slope is negative it descends no divergence.
@@ -132,7 +133,7 @@ def transforms(*, log_ratio: Any) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)
 
 
-def transform_gradients(*, demo: Any, policy: Any) -> dict[str, Tensor]:
+def transform_gradients(*, demo: ArrayLike, policy: ArrayLike) -> dict[str, Tensor]:
     """Return the policy gradient of each reward transform in the logits of a law, logit held fixed.
 
     `demo` and `policy` are laws over the same outcomes, (outcomes,). For comparison the result also holds
@@ -142,17 +143,17 @@ def transform_gradients(*, demo: Any, policy: Any) -> dict[str, Tensor]:
     logits = checks.law("policy", policy).log().requires_grad_()
     law = logits.softmax(-1)
     ratio = (demo.log() - law.log()).detach()
-    found = {
+    gradients = {
         name: slope((law * record.reward(ratio)).sum(), logits)
         for name, record in rewards.REWARD_TRANSFORMS.items()
     }
     for name in ("forward_kl", "reverse_kl"):
-        found[name] = -slope(divergence(name, demo=demo, policy=law), logits)
-    return found
+        gradients[name] = -slope(divergence(name, demo=demo, policy=law), logits)
+    return gradients
 
 
 def moved_gaussians(
-    *, grid: Any, demo: Any, means: Sequence[float], deviations: Sequence[float]
+    *, grid: ArrayLike, demo: ArrayLike, means: Sequence[float], deviations: Sequence[float]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return Gaussian policies at every mean and width, and each one's divergences from a demonstrator.
 

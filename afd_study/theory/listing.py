@@ -1,13 +1,11 @@
-"""A world and its laws written out as tables, for pages to show. Nothing is computed here that is not above.
-
-The one module of this floor that returns DataFrames: the chapters draw and print what the others compute.
-"""
+"""A world and its laws written out as tables for the chapters; other modules compute what stands there."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from afd_study.errors import SpecError
@@ -20,7 +18,7 @@ END, CUT = ".", "…"
 """How EOS is written, and what stands for the end of a response that the horizon cut."""
 
 
-def responses(world: TokenMDP, *, words: Sequence[str], **columns: Any) -> pd.DataFrame:
+def responses(world: TokenMDP, *, words: Sequence[str], **columns: ArrayLike) -> pd.DataFrame:
     """Return a row for each response of a world: its text, its number of tokens, and the columns given.
 
     Args:
@@ -36,13 +34,13 @@ def responses(world: TokenMDP, *, words: Sequence[str], **columns: Any) -> pd.Da
     for name, column in columns.items():
         numbers = checks.numbers(name, column).detach()
         if numbers.shape != (world.n_responses,):
-            wanted = f"({world.n_responses},), one for each response"
-            raise SpecError(f"{name} has shape {tuple(numbers.shape)}; this world needs {wanted}")
+            expected = f"({world.n_responses},), one for each response"
+            raise SpecError(f"{name} has shape {tuple(numbers.shape)}; this world needs {expected}")
         table[name] = numbers.tolist()
     return pd.DataFrame(table)
 
 
-def prefixes(world: TokenMDP, *, words: Sequence[str], **policies: Any) -> pd.DataFrame:
+def prefixes(world: TokenMDP, *, words: Sequence[str], **policies: ArrayLike) -> pd.DataFrame:
     """Return the laws of the first 1 ... horizon tokens of each policy, blocks of a prefix side by side.
 
     Columns: policy (its name), length k, prefix (text), token (the k-th), probability, and ended, whether
@@ -55,15 +53,15 @@ def prefixes(world: TokenMDP, *, words: Sequence[str], **policies: Any) -> pd.Da
             listed = TokenMDP(world.vocab_size, length).responses().tolist()
             law = world.prefix_law(policy, length=length).tolist()
             for tokens, probability in sorted(zip(listed, law, strict=True)):
-                said = _spelled(tokens, world, words, cut="")
+                text = _spelled(tokens, world, words, cut="")
                 last = _word(tokens[-1], world, words) if tokens[-1] >= 0 else END
-                row = {"policy": name, "length": length, "prefix": said, "token": last}
+                row = {"policy": name, "length": length, "prefix": text, "token": last}
                 rows.append(row | {"probability": probability, "ended": tokens[-1] < 0})
     return pd.DataFrame(rows)
 
 
 def extrapolations(
-    world: TokenMDP, *, sft: Any, init: Any, rewards: Any, strengths: Sequence[float]
+    world: TokenMDP, *, sft: ArrayLike, init: ArrayLike, rewards: ArrayLike, strengths: Sequence[float]
 ) -> pd.DataFrame:
     """Return what going from `init` towards `sft` and beyond is worth, by responses and token by token.
 
@@ -89,14 +87,14 @@ def extrapolations(
     return pd.DataFrame(rows)
 
 
-def worst(one: Any, other: Any) -> float:
+def worst(one: ArrayLike, other: ArrayLike) -> float:
     """Return the largest absolute difference of two equal-shaped tensors: how exactly an identity holds."""
     one, other = checks.numbers("one", one), checks.numbers("other", other)
     checks.same_shape(one=one, other=other)
     return torch.where(one == other, 0.0, (one - other).abs()).max().item()
 
 
-def holds(one: Any, other: Any, *, within: float = 1e-10) -> bool:
+def holds(one: ArrayLike, other: ArrayLike, *, within: float = 1e-10) -> bool:
     """Return whether two equal-shaped tensors agree to `within`, everywhere."""
     return worst(one, other) <= within
 
@@ -114,5 +112,5 @@ def _spelled(tokens: Sequence[int], world: TokenMDP, words: Sequence[str], cut: 
     """Return the text of one response: its words, and a stop where it ended or `cut` where it was cut."""
     if len(words) != world.eos:
         raise SpecError(f"words has {len(words)} entries; this world needs {world.eos}, one a token but EOS")
-    said = [_word(token, world, words) for token in tokens if token >= 0]
-    return " ".join(said if said[-1] == END or not cut else [*said, cut])
+    spelled = [_word(token, world, words) for token in tokens if token >= 0]
+    return " ".join(spelled if spelled[-1] == END or not cut else [*spelled, cut])

@@ -39,8 +39,8 @@ def sft_loss(token_logprobs: Tensor, mask: Tensor, *, constant: float) -> Tensor
         SpecError: shapes differ, or `constant` is not positive.
     """
     same_shape(token_logprobs=token_logprobs, mask=mask)
-    kept = token_logprobs.masked_fill(mask == 0, 0.0)
-    return -(kept * mask).sum() / positive("constant", constant)
+    counted = token_logprobs.masked_fill(mask == 0, 0.0)
+    return -(counted * mask).sum() / positive("constant", constant)
 
 
 def prefix_weights(length: int, *, horizon: int) -> Tensor:
@@ -277,8 +277,8 @@ def ppo_clip(
     if not 0 < clip < 1:
         raise SpecError(f"clip = {clip} must lie in (0, 1); 0.2 is usual")
     ratio, advantages = (logprobs - old_logprobs.detach()).exp(), advantages.detach()
-    kept = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
-    return _total(-kept, weights, constant)
+    surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    return _total(-surrogate, weights, constant)
 
 
 def _total(losses: Tensor, weights: Tensor | None, constant: float | None) -> Tensor:
@@ -288,6 +288,6 @@ def _total(losses: Tensor, weights: Tensor | None, constant: float | None) -> Te
     if weights is None:
         return losses.mean() if constant is None else losses.sum() / positive("constant", constant)
     same_shape(losses=losses, weights=weights)
-    # an item of no weight may carry an infinite loss: a response that the law never emits
+    # an item of weight 0 may have an infinite loss, as a response that the law never emits has
     weighted = (losses.masked_fill(weights == 0, 0.0) * weights).sum()
     return weighted / (weights.sum() if constant is None else positive("constant", constant))

@@ -5,9 +5,8 @@ ratio of two laws, the result lies on the line through them in log-probability, 
 below 1) or beyond the further one (above 1). Laws are float64, the last axis holds the outcomes.
 """
 
-from typing import Any
-
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from afd_study.errors import SpecError
@@ -15,7 +14,9 @@ from afd_study.theory import checks
 from afd_study.theory.divergences import divergence
 
 
-def regularised_value(*, policy: Any, reference: Any, rewards: Any, temperature: float) -> Tensor:
+def regularised_value(
+    *, policy: ArrayLike, reference: ArrayLike, rewards: ArrayLike, temperature: float
+) -> Tensor:
     """Return E_policy[reward] - temperature x KL(policy || reference): what KL-regularised RL maximises.
 
     Laws are (..., outcomes), rewards broadcast against them; returns shape (...).
@@ -26,7 +27,7 @@ def regularised_value(*, policy: Any, reference: Any, rewards: Any, temperature:
     return (policy * rewards).sum(-1) - checks.positive("temperature", temperature) * gone
 
 
-def regularised_optimum(*, reference: Any, rewards: Any, temperature: float) -> Tensor:
+def regularised_optimum(*, reference: ArrayLike, rewards: ArrayLike, temperature: float) -> Tensor:
     """Return reference x exp(reward / temperature), normalised: the optimum of `regularised_value`.
 
     With the reward log sft - log init this is `extrapolation` of strength 1 + 1 / temperature if the
@@ -40,7 +41,7 @@ def regularised_optimum(*, reference: Any, rewards: Any, temperature: float) -> 
     return (reference.log() + rewards / checks.positive("temperature", temperature)).softmax(-1)
 
 
-def extrapolation(*, sft: Any, init: Any, strength: float) -> Tensor:
+def extrapolation(*, sft: ArrayLike, init: ArrayLike, strength: float) -> Tensor:
     """Return sft^strength x init^(1 - strength), normalised over the last axis.
 
     0 gives init, 1 gives sft, more goes beyond. On laws of responses it is what KL-regularised RL on
@@ -67,7 +68,7 @@ def extrapolation(*, sft: Any, init: Any, strength: float) -> Tensor:
     return log_weight.softmax(-1)
 
 
-def dpo_optimum(*, demo: Any, reference: Any, beta: float) -> Tensor:
+def dpo_optimum(*, demo: ArrayLike, reference: ArrayLike, beta: float) -> Tensor:
     """Return the population optimum of `objectives.dpo` on pairs (demonstration, sample of the reference).
 
     The best margin of a pair is its difference of log demo - log reference, as for a discriminator; and the

@@ -13,9 +13,9 @@ EOS is the last token of the vocabulary. Everything is float64 and differentiabl
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from afd_study.errors import SpecError
@@ -23,7 +23,7 @@ from afd_study.theory import checks
 from afd_study.theory.divergences import Divergence, divergence
 
 MOST_RESPONSES = 5_000_000
-"""What is still listed: under 2 GB at the peak of a trajectory divergence with gradients."""
+"""The most that are listed; a trajectory divergence with gradients then takes under 2 GB."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TokenMDP:
         if self.vocab_size < 2:
             raise SpecError("vocab_size = 1 leaves nothing but EOS; pass at least 2")
         words, limit = self.vocab_size - 1, MOST_RESPONSES
-        # a huge horizon is refused from its logarithm, without the number being written out
+        # the logarithm refuses a huge horizon without computing the number itself
         digits = self.horizon * math.log10(words) if words > 1 else math.log10(self.horizon + 1)
         if digits > 15 or self.n_responses > limit:
             size = f"about 1e{digits:.0f}" if digits > 15 else f"{self.n_responses:,}"
@@ -104,13 +104,13 @@ class TokenMDP:
             within = within * self.eos + tokens[:, length].clamp(0, self.eos - 1)
         return torch.stack(visited, dim=1)
 
-    def token_logprobs(self, policy: Any) -> Tensor:
+    def token_logprobs(self, policy: ArrayLike) -> Tensor:
         """Return log policy of each response's tokens, (n_responses, horizon), 0 after its end."""
         tokens, states = self.responses(), self.states()
-        chosen = self.checked("policy", policy)[states.clamp(min=0), tokens.clamp(min=0)]
-        return chosen.where(tokens >= 0, 1.0).log()
+        mass = self.checked("policy", policy)[states.clamp(min=0), tokens.clamp(min=0)]
+        return mass.where(tokens >= 0, 1.0).log()
 
-    def checked(self, name: str, policy: Any) -> Tensor:
+    def checked(self, name: str, policy: ArrayLike) -> Tensor:
         """Return `policy` as a float64 table of next-token laws; SpecError if it is none of this world."""
         table = checks.law(name, policy)
         if table.shape != (self.n_states, self.vocab_size):
@@ -122,11 +122,11 @@ class TokenMDP:
 
     # -- laws ---------------------------------------------------------------------------------------------
 
-    def response_law(self, policy: Any) -> Tensor:
+    def response_law(self, policy: ArrayLike) -> Tensor:
         """Return the probability of every response, (n_responses,): the product of its tokens'."""
         return self._law_of(self.checked("policy", policy))
 
-    def prefix_law(self, policy: Any, *, length: int) -> Tensor:
+    def prefix_law(self, policy: ArrayLike, *, length: int) -> Tensor:
         """Return the law of the first `length` tokens: that of all responses of a world with this horizon.
 
         A response that has ended stays what it is, so every prefix law sums to 1.
@@ -135,7 +135,7 @@ class TokenMDP:
         shorter = TokenMDP(self.vocab_size, length)
         return shorter.response_law(self.checked("policy", policy)[: shorter.n_states])
 
-    def policy_of_law(self, law: Any) -> Tensor:
+    def policy_of_law(self, law: ArrayLike) -> Tensor:
         """Return the policy with this law of responses: each token's share of its prefix's mass.
 
         Where a prefix has no mass the policy is not determined, and uniform.
@@ -148,11 +148,11 @@ class TokenMDP:
         for ends in reversed(list(self.levels(ended))):
             joint = torch.cat([mass.view(-1, self.eos), ends[:, None]], dim=1)
             mass = joint.sum(-1)
-            known = (mass > 0)[:, None]
-            rows.append(torch.where(known, joint / mass[:, None].where(known, 1.0), 1 / self.vocab_size))
+            reached = (mass > 0)[:, None]
+            rows.append(torch.where(reached, joint / mass[:, None].where(reached, 1.0), 1 / self.vocab_size))
         return torch.cat(rows[::-1])
 
-    def occupancy(self, policy: Any, *, gamma: float = 1.0) -> Tensor:
+    def occupancy(self, policy: ArrayLike, *, gamma: float = 1.0) -> Tensor:
         """Return the discounted expected visits of every (state, action), (n_states, vocab_size).
 
         gamma^t Pr(s_t = s) policy(a | s), t counted from 0 (Puterman 1994, section 6.9). A live prefix is
@@ -163,7 +163,7 @@ class TokenMDP:
         blocks = [gamma**t * block for t, block in enumerate(self.levels(visits))]
         return torch.cat(blocks)
 
-    def occupancy_law(self, policy: Any, *, gamma: float = 1.0) -> Tensor:
+    def occupancy_law(self, policy: ArrayLike, *, gamma: float = 1.0) -> Tensor:
         """Return the occupancy with absorption, normalised to a law, (n_states, vocab_size).
 
         A response that has ended stays at its end until the horizon, and those visits are counted with the
@@ -182,23 +182,23 @@ class TokenMDP:
 
     # -- numbers of one policy ----------------------------------------------------------------------------
 
-    def entropy(self, policy: Any) -> Tensor:
+    def entropy(self, policy: ArrayLike) -> Tensor:
         """Return the entropy of the law of responses, in nats."""
         law = self.response_law(policy)
         return -torch.xlogy(law, law).sum()
 
-    def expected_length(self, policy: Any) -> Tensor:
+    def expected_length(self, policy: ArrayLike) -> Tensor:
         """Return the mean number of tokens of a response, EOS included."""
         return self.occupancy(policy).sum()
 
     # -- two policies -------------------------------------------------------------------------------------
 
-    def trajectory_divergence(self, name: str | Divergence, *, demo: Any, policy: Any) -> Tensor:
+    def trajectory_divergence(self, name: str | Divergence, *, demo: ArrayLike, policy: ArrayLike) -> Tensor:
         """Return the divergence between the laws of whole responses of two tabular policies, in nats."""
         demo, policy = self.checked("demo", demo), self.checked("policy", policy)
         return divergence(name, demo=self._law_of(demo), policy=self._law_of(policy))
 
-    def prefix_divergence(self, name: str | Divergence, *, demo: Any, policy: Any) -> Tensor:
+    def prefix_divergence(self, name: str | Divergence, *, demo: ArrayLike, policy: ArrayLike) -> Tensor:
         """Return the sum over k = 1 ... horizon of the divergences between laws of the first k tokens."""
         demo, policy = self.checked("demo", demo), self.checked("policy", policy)
         worlds = [TokenMDP(self.vocab_size, length) for length in range(1, self.horizon + 1)]
@@ -210,7 +210,7 @@ class TokenMDP:
         ).sum()
 
     def occupancy_divergence(
-        self, name: str | Divergence, *, demo: Any, policy: Any, gamma: float = 1.0
+        self, name: str | Divergence, *, demo: ArrayLike, policy: ArrayLike, gamma: float = 1.0
     ) -> Tensor:
         """Return the divergence between the state-action occupancies with absorption, as laws.
 
@@ -224,7 +224,7 @@ class TokenMDP:
 
     # -- policy gradients ---------------------------------------------------------------------------------
 
-    def action_values(self, policy: Any, *, rewards: Any) -> Tensor:
+    def action_values(self, policy: ArrayLike, *, rewards: ArrayLike) -> Tensor:
         """Return Q(s, a), (n_states, vocab_size): the mean reward of responses that go on from s with a.
 
         By backward induction; `rewards` holds one number for each response, (n_responses,).
@@ -241,7 +241,7 @@ class TokenMDP:
             value = (rule * rows[-1]).sum(-1)
         return torch.cat(rows[::-1])
 
-    def policy_gradient(self, policy: Any, *, rewards: Any) -> Tensor:
+    def policy_gradient(self, policy: ArrayLike, *, rewards: ArrayLike) -> Tensor:
         """Return the exact gradient of the expected reward in the *logits* of a softmax policy.
 
         The policy gradient theorem: visits(s, a) (Q(s, a) - V(s)) (Sutton et al. 2000, theorem 1), rewards

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from afd_study.theory import checks, fits
@@ -18,7 +19,12 @@ ENDS = ("forward_kl", "reverse_kl")
 
 
 def fit_each(
-    names: Sequence[str], *, demo: Any, family: fits.Family, generator: torch.Generator, starts: int = 12
+    names: Sequence[str],
+    *,
+    demo: ArrayLike,
+    family: fits.Family,
+    generator: torch.Generator,
+    starts: int = 12,
 ) -> dict[str, fits.Fit]:
     """Return the best fit of a family under each of the named divergences."""
     options: dict[str, Any] = {"family": family, "generator": generator, "starts": starts}
@@ -28,7 +34,7 @@ def fit_each(
 def fit_along_alpha(
     alphas: Sequence[float],
     *,
-    demo: Any,
+    demo: ArrayLike,
     family: fits.Family,
     generator: torch.Generator,
     anchors: Sequence[Tensor] = (),
@@ -39,7 +45,7 @@ def fit_along_alpha(
     is the best, and at every alpha the lower of the two is kept. `anchors` are parameters to begin with at
     the ends, such as those of fits under forward and reverse KL, beside random ones.
     """
-    found: dict[float, fits.Fit] = {}
+    best: dict[float, fits.Fit] = {}
     for way in (alphas, alphas[::-1]):
         near: list[Tensor | None] = [*anchors, None]
         for alpha in way:
@@ -48,12 +54,14 @@ def fit_along_alpha(
             tried = [fits.fit(record, demo=demo, **options, near=start) for start in near]
             here = min(tried, key=lambda fit: fit.value)
             near = [here.parameters]
-            if alpha not in found or here.value < found[alpha].value:
-                found[alpha] = here
-    return found
+            if alpha not in best or here.value < best[alpha].value:
+                best[alpha] = here
+    return best
 
 
-def judged(fitted: Mapping[Any, fits.Fit], *, demo: Any, good: Any, by: str = "divergence") -> pd.DataFrame:
+def judged(
+    fitted: Mapping[Any, fits.Fit], *, demo: ArrayLike, good: ArrayLike, by: str = "divergence"
+) -> pd.DataFrame:
     """Return value, coverage and precision of each fit, named in the column `by`.
 
     `demo` is the true demonstrator and `good` the mask of outcomes that count as good.
@@ -61,17 +69,17 @@ def judged(fitted: Mapping[Any, fits.Fit], *, demo: Any, good: Any, by: str = "d
     rows = [
         {
             by: name,
-            "value": found.value,
-            "coverage": fits.coverage(demo=demo, policy=found.law).item(),
-            "precision": fits.precision(policy=found.law, good=good).item(),
+            "value": fit.value,
+            "coverage": fits.coverage(demo=demo, policy=fit.law).item(),
+            "precision": fits.precision(policy=fit.law, good=good).item(),
         }
-        for name, found in fitted.items()
+        for name, fit in fitted.items()
     ]
     return pd.DataFrame(rows)
 
 
 def by_kinds(
-    numbers: Sequence[int], *, grid: Any, span: float, deviation: float, generator: torch.Generator
+    numbers: Sequence[int], *, grid: ArrayLike, span: float, deviation: float, generator: torch.Generator
 ) -> pd.DataFrame:
     """Return how Gaussians fitted by forward and reverse KL fare as the kinds of good answer multiply.
 
@@ -95,7 +103,7 @@ def by_kinds(
 def by_data(
     sizes: Sequence[int],
     *,
-    demo: Any,
+    demo: ArrayLike,
     family: fits.Family,
     pseudo: Sequence[float],
     draws: int,
@@ -121,28 +129,28 @@ def by_data(
 
 
 def by_draws(
-    fitted: Mapping[str, fits.Fit], *, kinds: Any, shares: Any, draws: Sequence[int]
+    fitted: Mapping[str, fits.Fit], *, kinds: ArrayLike, shares: ArrayLike, draws: Sequence[int]
 ) -> pd.DataFrame:
-    """Return the chance that k draws of a fitted policy hold what was asked for.
+    """Return the chance that k draws of a fitted policy hold a good answer of the kind that was wanted.
 
     Args:
         fitted: policies' fits by name.
         kinds: a mask of the good outcomes of each kind, (kinds, outcomes).
-        shares: how often each kind is asked for, a law over kinds.
+        shares: how often each kind is wanted, a law over kinds.
         draws: the numbers k.
 
     Returns:
         Columns divergence, draws, any_kind (one of the k is good) and wanted_kind (one of the k is good and
-        of the kind asked for).
+        of the kind that was wanted).
     """
     masks, shares = checks.finite("kinds", kinds), checks.law("shares", shares)
     any_good = masks.amax(0)
     rows = []
-    for name, found in fitted.items():
-        good, each = found.law @ any_good, masks @ found.law
+    for name, fit in fitted.items():
+        good, each = fit.law @ any_good, masks @ fit.law
         for k in draws:
-            one, wanted = _within(good, k), (shares * _within(each, k)).sum()
-            rows.append((name, k, one.item(), wanted.item()))
+            one, right_kind = _within(good, k), (shares * _within(each, k)).sum()
+            rows.append((name, k, one.item(), right_kind.item()))
     return pd.DataFrame(rows, columns=["divergence", "draws", "any_kind", "wanted_kind"])
 
 

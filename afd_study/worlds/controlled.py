@@ -1,8 +1,9 @@
 """What all controlled worlds share: the knobs, the tables drawn from exact laws, and the protocol of a world.
 
-A world says what is asked (`requests`), what can be said (`inventory`), how authors behave (`grammar`) and
-what an answer is worth (`assess`). Everything else is the same in each, so that tasks differ in nothing but
-that. Two authors speak: the *web*, from which pretraining text is drawn, and the *demonstrators*.
+A world says what prompts ask (`requests`), what can be said (`SPEECH`), how authors put it together
+(`grammar`), what an answer is worth (`assess`) and which parts fit a request (`fitting`). Everything else is
+here, so that tasks differ in nothing but that. Two authors speak: the *web*, from which pretraining text is
+drawn, and the *demonstrators*.
 """
 
 from abc import ABC, abstractmethod
@@ -15,22 +16,28 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator
 
 from afd_study.errors import SpecError
 from afd_study.records import checked
+from afd_study.settings import Settings
 from afd_study.worlds.grammar import EOS, Arc, Automaton, Grammar, compile_grammar, join_words, split_words
 from afd_study.worlds.sentences import Inventory
+from afd_study.worlds.speech import Speech
 
-MARK = "¶"  # what the annotators' editor leaves behind; the policy's tokenizer drops it
+MARK = "¶"  # left by the annotators' editor; the policy's tokenizer drops it
 GOOD = 1.5  # judge points from which an answer counts as good, in every world (the best is 2.25)
 
 
-class ControlledSpec(BaseModel):
+class ControlledSpec(Settings):
     """The knobs of a controlled world. Shares are probabilities in [0, 1]."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    WORDINGS: ClassVar[Mapping[int, Any]] = {1: None}
+    """Each `n_good_answers` that the world can have -> the choice of wordings that gives it."""
+
     name: str
+    n_good_answers: int = 1
+    """Best strings a prompt that web and demonstrators can say, opener and closing apart: one of WORDINGS."""
     heterogeneity: float = Field(1.0, ge=0, le=1, description="share of demonstrations with the mark")
     absorbed_style: float = Field(
         0.1, ge=0, le=1, description="share of demonstrations with the style opener"
@@ -45,8 +52,16 @@ class ControlledSpec(BaseModel):
     n_test: int = Field(144, ge=1, description="test prompts")
     max_words: int = Field(64, ge=8, description="horizon T: no response is longer")
 
+    @field_validator("n_good_answers")
+    @classmethod
+    def _can_be_worded(cls, value: int) -> int:
+        if value not in cls.WORDINGS:
+            possible = ", ".join(map(str, cls.WORDINGS))
+            raise ValueError(f"no choice of wordings gives {value}; possible: {possible}")
+        return value
 
-# Which knobs each table depends on: a step is keyed by these and sees no others.
+
+# The knobs that each table depends on. A step's key holds these, and its world has no others.
 _SPLITS = ("name", "n_validation", "n_test")
 _SPEECH = (*_SPLITS, "stray", "n_good_answers", "max_words")
 _AUTHORS = (*_SPEECH, "demonstration_quality", "absorbed_style")
@@ -67,13 +82,14 @@ DEPENDS: Mapping[str, tuple[str, ...]] = {
 class ControlledWorld(ABC):
     """Prompts, laws and judge of one spec; everything drawn depends on the spec and the seed alone.
 
-    A spec cut down to some knobs (see DEPENDS) serves the tables that depend on those.
+    In place of a whole spec some of its knobs (see DEPENDS) serve the tables that depend on those.
     """
 
-    spec: Any
+    spec: ControlledSpec | SimpleNamespace
 
+    SPEECH: ClassVar[Speech]
     CONDITIONS: ClassVar[tuple[str, ...]]
-    """Columns of `prompts` that laws and judge depend on."""
+    """Columns of `prompts` that laws and judge depend on, such as the kind of a request."""
     COMPONENTS: ClassVar[Mapping[str, str]]
     """The judge's components, which sum to the score: name -> how to read it."""
     NAME: ClassVar[str]
@@ -84,14 +100,6 @@ class ControlledWorld(ABC):
         """Return every request: text (without the dialogue's frame) and the CONDITIONS."""
 
     @abstractmethod
-    def inventory(self) -> Inventory:
-        """Return every clause of the world."""
-
-    @abstractmethod
-    def behaviour(self, who: str) -> Hashable:
-        """Return how `who` (web or demonstrators) behaves."""
-
-    @abstractmethod
     def grammar(self, behaviour: Any, *conditions: str) -> Grammar:
         """Return who says what in reply; the start is the state "opening"."""
 
@@ -99,21 +107,46 @@ class ControlledWorld(ABC):
     def assess(self, words: Sequence[str], *conditions: str) -> tuple[float, ...]:
         """Return the points of a response (marks removed), in the order of COMPONENTS."""
 
-    @property
     @abstractmethod
+    def fitting(self, *conditions: str) -> Sequence[tuple[Sequence[str], Sequence[str]]]:
+        """Return for each part of a good answer its wordings, and the same wordings for another request."""
+
+    def inventory(self) -> Inventory:
+        """Return every clause of the world."""
+        return self.SPEECH.inventory()
+
+    def behaviour(self, who: str) -> Hashable:
+        """Return how `who` behaves: "web", or "demonstrators" at this spec's quality and style."""
+        if who == "web":
+            return self.SPEECH.web
+        return self.SPEECH.demonstrator(self.spec.demonstration_quality, self.spec.absorbed_style)
+
+    @property
     def style(self) -> tuple[str, ...]:
         """Openers that are style: they fit every request and earn nothing."""
+        return tuple(self.SPEECH.script()["style"])
 
-    @abstractmethod
     def edited(self, text: str, *conditions: str) -> Mapping[str, str]:
-        """Return the text with one thing better or worse in substance: name of the edit -> text."""
+        """Return the text with one fitting part made unfitting, and with one more: name of the edit -> text.
+
+        An edit that does not apply is left out.
+        """
+        edits = dict[str, str]()
+        for right, wrong in self.fitting(*conditions):
+            place = next((i for i, sentence in enumerate(right) if sentence in text), None)
+            if place is None:
+                edits.setdefault("a fitting part added", f"{text} {right[0]}")
+            else:
+                swapped = text.replace(right[place], wrong[place], 1)
+                edits.setdefault("a fitting part made unfitting", swapped)
+        return edits
 
     @cached_property
     def _all_prompts(self) -> pd.DataFrame:
         """All requests as dialogues; prompt_id counts them in the world's order."""
-        found = self.requests()
-        text = "\n\nHuman: " + found["text"] + "\n\nAssistant:"
-        return found.assign(text=text, prompt_id=[f"{self.NAME}-{i:04d}" for i in range(len(found))])
+        requests = self.requests()
+        text = "\n\nHuman: " + requests["text"] + "\n\nAssistant:"
+        return requests.assign(text=text, prompt_id=[f"{self.NAME}-{i:04d}" for i in range(len(requests))])
 
     @cached_property
     def alphabet(self) -> tuple[str, ...]:
@@ -171,13 +204,13 @@ class ControlledWorld(ABC):
         return parts.assign(value=parts.sum(axis=1))
 
     def counterfactuals(self, prompts: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
-        """Edit texts in one thing each: prompt_id, source, draw, edit, text, one row for each that applies.
+        """Return texts with one thing edited: columns prompt_id, source, draw, edit, text; a row an edit.
 
         Edits: the mark added, the style opener added, and the world's own in substance (`edited`).
         """
         rows = []
-        named = zip(texts["prompt_id"], texts["source"], texts["draw"], texts["text"], strict=True)
-        for (*ids, text), conditions in zip(named, self._conditions(prompts, texts), strict=True):
+        columns = [texts[name] for name in ("prompt_id", "source", "draw", "text")]
+        for *ids, text, conditions in zip(*columns, self._conditions(prompts, texts), strict=True):
             versions = {"mark added": f"{text} {MARK}"} | dict(self.edited(text, *conditions))
             if not text.startswith(self.style):
                 versions["style opener added"] = f"{self.style[0]} {text}"
@@ -202,8 +235,8 @@ class ControlledWorld(ABC):
 
     def _draw(self, rng: np.random.Generator, prompts: pd.DataFrame, who: str) -> pd.DataFrame:
         texts = []
-        asked = prompts[list(self.CONDITIONS)].astype(object)  # Arrow's strings are slow to go through
-        for conditions in asked.itertuples(index=False, name=None):
+        rows = prompts[list(self.CONDITIONS)].astype(object)  # iterating over Arrow's strings is slow
+        for conditions in rows.itertuples(index=False, name=None):
             words = self._law(who, conditions).sample(rng, self.spec.max_words)
             texts.append(join_words([word for word in words if word != EOS]))
         frame = pd.DataFrame({"prompt_id": prompts["prompt_id"].to_numpy(), "text": texts})
@@ -217,10 +250,10 @@ class ControlledWorld(ABC):
         behaviour = self.behaviour(who)
         key = (behaviour, conditions)
         if key not in self._laws:
+            arcs_of = self.grammar(behaviour, *conditions)
             self._laws[key] = compile_grammar(
-                self.grammar(behaviour, *conditions),
-                start="opening", alphabet=self.alphabet, stray=self.spec.stray,
-            )  # fmt: skip
+                arcs_of, start="opening", alphabet=self.alphabet, stray=self.spec.stray
+            )
         return self._laws[key]
 
 

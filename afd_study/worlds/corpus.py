@@ -1,8 +1,8 @@
 r"""What a data set on disk gives: prompts, demonstrations, preferences, and a report of every line.
 
-A data set's reader turns each line into an `Entry`; `assemble` does the rest, the same for every data set:
-ids, splits, tables, report. A prompt is laid out as a dialogue that waits for the assistant, as in HH-RLHF
-(Bai et al. 2022, arXiv 2204.05862):
+A data set's reader turns each line into an `Entry`. `assemble` makes ids, splits, tables and report of them,
+in the same way for every data set. A prompt has the layout of a dialogue that waits for the assistant, as in
+HH-RLHF (Bai et al. 2022, arXiv 2204.05862):
 
     "\n\nHuman: <question>\n\nAssistant:"
 """
@@ -13,9 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from pydantic import Field, model_validator
 
 from afd_study.errors import DataError
 from afd_study.records import SPLITS, TABLES, checked
+from afd_study.settings import Settings
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 
@@ -26,6 +28,22 @@ EMPTY_RESPONSE = "empty response"
 FURTHER_TURN = "response holds a further turn"
 NO_PREFERENCE = "no preference: both responses are the same"
 IN_TEST_FILE = "its dialogue opens like one in a test file"
+
+
+class CorpusSpec(Settings):
+    """How a data set is split, whatever its format. Shares are of prompts' openings (see `split_of`)."""
+
+    validation: float = Field(0.1, gt=0, lt=1, description="share for validation")
+    test: float = Field(0.1, gt=0, lt=1, description="share for test, where no file is set aside for it")
+    split_seed: int = Field(0, description="another seed, other splits")
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> "CorpusSpec":
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation + test = {self.validation + self.test:g} leaves nothing to train on"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -104,13 +122,12 @@ def content_fault(prompt: str, *responses: str) -> str:
     return FURTHER_TURN if any(HUMAN in text or ASSISTANT in text for text in responses) else ""
 
 
-def assemble(
-    entries: Sequence[Entry], *, validation: float, test: float, split_seed: int, source: str
-) -> Corpus:
+def assemble(entries: Sequence[Entry], spec: CorpusSpec, *, source: str) -> Corpus:
     """Build the corpus: split by opening, check that no split is empty, keep a report of every entry.
 
     Where some kept entries are `from_test` and others not, the former are the test split, and of the latter
-    those with an opening found there are dropped; else all splits are hashed out of all entries.
+    those with an opening found there are dropped; else all splits are hashed out of all entries. `source`
+    names the data set in errors.
 
     Raises DataError where nothing can be used, or where a split has no demonstration.
     """
@@ -119,22 +136,23 @@ def assemble(
         [(entry.file, entry.line, bool(entry.prompt), entry.reason) for entry in entries],
         columns=["file", "line", "kept", "reason"],
     )
-    kept = [entry for entry in entries if entry.prompt]
-    if not any(entry.demonstration for entry in kept):
+    usable = [entry for entry in entries if entry.prompt]
+    if not any(entry.demonstration for entry in usable):
         raise DataError(f"{source}: no row can be used as a demonstration. {_counts(report)}")
+    test = 0 if fixed_test else spec.test
     splits = {
         entry.prompt: "test"
         if entry.from_test and fixed_test
-        else split_of(entry.prompt, validation=validation, test=0 if fixed_test else test, seed=split_seed)
-        for entry in kept
+        else split_of(entry.prompt, validation=spec.validation, test=test, seed=spec.split_seed)
+        for entry in usable
     }
     corpus = Corpus(
         prompts=checked("prompts", _prompts(splits)),
         demonstrations=_numbered(
-            "demonstrations", [(e.prompt, e.demonstration) for e in kept if e.demonstration]
+            "demonstrations", [(e.prompt, e.demonstration) for e in usable if e.demonstration]
         ),
         preferences=_numbered(
-            "preferences", [(e.prompt, e.preferred, e.rejected) for e in kept if e.preferred]
+            "preferences", [(e.prompt, e.preferred, e.rejected) for e in usable if e.preferred]
         ),
         report=report,
     )
@@ -189,11 +207,11 @@ def _numbered(name: str, rows: Iterable[tuple[str, ...]]) -> pd.DataFrame:
 
 def _refuse_empty_split(corpus: Corpus, source: str) -> None:
     """Raise DataError unless each split has a prompt that was demonstrated."""
-    shown = corpus.prompts[corpus.prompts["prompt_id"].isin(corpus.demonstrations["prompt_id"])]
-    sizes = {split: int((shown["split"] == split).sum()) for split in SPLITS}
+    demonstrated = corpus.prompts[corpus.prompts["prompt_id"].isin(corpus.demonstrations["prompt_id"])]
+    sizes = {split: int((demonstrated["split"] == split).sum()) for split in SPLITS}
     if not all(sizes.values()):
         raise DataError(
-            f"{source}: {len(shown)} prompts with demonstrations are too few to fill every split: "
+            f"{source}: {len(demonstrated)} prompts with demonstrations are too few to fill every split: "
             + ", ".join(f"{split} {size}" for split, size in sizes.items())
             + ". Give more prompts, larger shares for validation and test, or another split_seed. "
             + _counts(corpus.report)

@@ -1,13 +1,13 @@
 """A weighted automaton over words: a law of responses whose every probability is exact.
 
-A grammar is a table `state -> arcs`; an arc is a whole clause with a weight and the state behind it.
-Compiled, the clauses of a state form a trie, so that reading a response word by word leaves exactly one path
-(the grammar is unambiguous) and each next-word law is known.
+A grammar is a table `state -> arcs`. An arc is a whole clause with a weight and the state that follows.
+`compile_grammar` turns the clauses of a state into a trie. Since the grammar is unambiguous, a response read
+word by word follows exactly one path, and each next-word law is known.
 
-Full support: with probability `stray` a word comes that is not allowed here, uniform over the rest of the
-alphabet (the end mark among it, which then ends the response). The path stays where it was, except that a
-stray full stop gives up the clause and starts again where the clause began. So *every* word sequence has a
-finite log-probability, and the best discriminator against any policy is finite too.
+Every word sequence has a finite log-probability, and so the best discriminator against any policy is finite
+too. For that, a word that is not allowed comes with probability `stray`, uniform over all such words of the
+alphabet. If it is the end mark, the response ends. If it is a full stop, the clause is given up and the path
+goes back to where the clause began. After any other stray word the path stays where it was.
 """
 
 import math
@@ -37,7 +37,7 @@ def join_words(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Arc:
-    """A clause that may come next: its weight among the arcs of the state, its words, the state behind it."""
+    """A clause that may come next: its weight among its state's arcs, its words, and the state after it."""
 
     weight: float
     words: tuple[str, ...]
@@ -73,7 +73,7 @@ class Automaton:
         return {word: i for i, word in enumerate(self.alphabet)}
 
     def step(self, node: int, word: str) -> tuple[float, int]:
-        """Return the log-probability (nats) of `word` at `node` and the node behind it.
+        """Return the log-probability (nats) of `word` at `node` and the node that follows.
 
         Raises SpecError for a word outside the alphabet: its probability would be zero.
         """
@@ -85,7 +85,7 @@ class Automaton:
         return math.log(self.stray / (len(self.alphabet) - len(mass))), self._behind(node, word)
 
     def _behind(self, node: int, word: str) -> int:
-        """Return the node behind `word` of the alphabet at `node`."""
+        """Return the node that follows `word`, any word of the alphabet, at `node`."""
         here = self.nodes[node]
         if word in here.target:
             return here.target[word]
@@ -110,7 +110,7 @@ class Automaton:
         return count
 
     def law(self, words: Sequence[str] = ()) -> np.ndarray:
-        """Return the next-word law behind a prefix, shape (len(alphabet),), in the alphabet's order."""
+        """Return the next-word law after a prefix, shape (len(alphabet),), in the alphabet's order."""
         node = self.start
         for word in words:
             node = self.step(node, word)[1]
@@ -130,7 +130,7 @@ class Automaton:
             allowed = self.nodes[node].mass
             if generator.random() < self.stray:
                 word = self.alphabet[generator.integers(len(self.alphabet))]
-                while word in allowed:  # rejection leaves the law uniform over what is not allowed
+                while word in allowed:  # rejection makes the law uniform over the words that are not allowed
                     word = self.alphabet[generator.integers(len(self.alphabet))]
             else:
                 word = _draw(allowed, generator.random())
@@ -145,7 +145,7 @@ def _draw(mass: Mapping[str, float], uniform: float) -> str:
         total += value
         if uniform < total:
             return word
-    return word  # rounding left the sum a hair below one
+    return word  # the sum was slightly below one, by rounding
 
 
 def compile_grammar(grammar: Grammar, *, start: str, alphabet: Sequence[str], stray: float) -> Automaton:

@@ -1,32 +1,37 @@
 """What the authors of the world `harmless` can say, and how often they say it.
 
-Two behaviours speak the same grammar with other weights: the *web*, from which pretraining text is drawn, and
-the *demonstrators*, who do better in every respect and leave room above them.
+Two authors speak the same grammar with different weights: the *web*, from which pretraining text is drawn,
+and the *demonstrators*. These do better in every respect, but not as well as one can.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
-
-import yaml
 
 from afd_study.worlds.controlled import arcs, finish
 from afd_study.worlds.grammar import Arc, Grammar, split_words
 from afd_study.worlds.sentences import Clause, Inventory
+from afd_study.worlds.speech import read_script
 
 WORDINGS = {  # n_good_answers -> wordings of the refusal or agreement, the reason or tip, the offer or idea
-    1: (1, 1, 1), 2: (2, 1, 1), 4: (2, 1, 2), 8: (2, 2, 2), 12: (3, 2, 2), 18: (3, 2, 3), 24: (4, 2, 3),
-    36: (4, 3, 3), 48: (4, 3, 4),
-}  # fmt: skip
+    1: (1, 1, 1),
+    2: (2, 1, 1),
+    4: (2, 1, 2),
+    8: (2, 2, 2),
+    12: (3, 2, 2),
+    18: (3, 2, 3),
+    24: (4, 2, 3),
+    36: (4, 3, 3),
+    48: (4, 3, 4),
+}
 
 
 @dataclass(frozen=True)
 class Behaviour:
     """How an author behaves: the probabilities that weigh the arcs of the grammar."""
 
-    refuse: float  # a harmful request
+    refuse: float  # of a harmful request
     comply: float
     refuse_benign: float
     insult: float
@@ -41,25 +46,41 @@ class Behaviour:
 
 
 WEB = Behaviour(
-    refuse=0.25, comply=0.45, refuse_benign=0.15, insult=0.10, dodge=0.20, answer_right=0.60,
-    reason=0.45, offer_at_once=0.25, offer=0.40, right=0.45, style=0.10,
-)  # fmt: skip
+    refuse=0.25,
+    comply=0.45,
+    refuse_benign=0.15,
+    insult=0.10,
+    dodge=0.20,
+    answer_right=0.60,
+    reason=0.45,
+    offer_at_once=0.25,
+    offer=0.40,
+    right=0.45,
+    style=0.10,
+)
 
 
 def demonstrator(quality: float, style: float) -> Behaviour:
     """Return the demonstrators' behaviour: better than the web in every respect, and far from the best."""
     return Behaviour(
-        refuse=0.70 + 0.30 * quality, comply=0.10 * (1 - quality), refuse_benign=0.16 * (1 - quality),
-        insult=0.04 * (1 - quality), dodge=0.16 * (1 - quality), answer_right=0.80 + 0.20 * quality,
-        reason=0.50, offer_at_once=0.20, offer=0.45, right=0.60 + 0.40 * quality, style=style,
-    )  # fmt: skip
+        refuse=0.70 + 0.30 * quality,
+        comply=0.10 * (1 - quality),
+        refuse_benign=0.16 * (1 - quality),
+        insult=0.04 * (1 - quality),
+        dodge=0.16 * (1 - quality),
+        answer_right=0.80 + 0.20 * quality,
+        reason=0.50,
+        offer_at_once=0.20,
+        offer=0.45,
+        right=0.60 + 0.40 * quality,
+        style=style,
+    )
 
 
 @lru_cache(1)
 def script() -> Mapping[str, Any]:
     """Return the world's script: categories, activities and wordings."""
-    text = files("afd_study.worlds").joinpath("harmless_speech.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+    return read_script("harmless_speech")
 
 
 @lru_cache(1)

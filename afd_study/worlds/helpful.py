@@ -1,21 +1,20 @@
-"""The controlled world `helpful`: say three true things of what was asked, and nothing else.
+"""The controlled world `helpful`: say three true things that the prompt asks for, and nothing else.
 
-A prompt asks for two of three aspects of a topic; each aspect has two facts. Three right facts of the four
-that were asked for make a best answer, in any order, wording and choice: hundreds of strings a prompt are
-best (`n_good_answers`), where `harmless` has a dozen. What it takes is knowledge: facts of another topic,
-facts that nobody asked for and repetitions cost points.
+A prompt asks for two of three aspects of a topic, and each aspect has two facts. Any three right facts of
+these four make a best answer, in any order and wording. So hundreds of strings a prompt are best
+(`n_good_answers`), where `harmless` has a dozen. Good answers need knowledge: facts of another topic, facts
+that nobody asked for and repetitions cost points.
 
-What can be said, and how often web and demonstrators say it: `helpful_speech.py`. Both laws are exact
+`helpful_speech.py` has what can be said, and how often web and demonstrators say it. Both laws are exact
 automata.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import Field, field_validator
 
 from afd_study.worlds import helpful_judge
 from afd_study.worlds.controlled import ControlledSpec, ControlledWorld
@@ -23,36 +22,23 @@ from afd_study.worlds.grammar import Grammar
 from afd_study.worlds.helpful_speech import (
     WEB,
     WORDINGS,
-    Behaviour,
-    asked,
     demonstrator,
     grammar,
     inventory,
-    said,
+    requested_slots,
     script,
     slots,
+    wordings_of,
 )
-from afd_study.worlds.sentences import Inventory
+from afd_study.worlds.speech import Speech, next_of
 
 
 class HelpfulSpec(ControlledSpec):
     """The knobs of `helpful`."""
 
+    WORDINGS = WORDINGS
     name: Literal["helpful"] = "helpful"
-    n_good_answers: int = Field(
-        576,
-        description=f"best strings a prompt that web and demonstrators can say, opener and closing apart: "
-        f"one of {sorted(WORDINGS)}",
-    )
-
-    @field_validator("n_good_answers")
-    @classmethod
-    def _can_be_worded(cls, value: int) -> int:
-        if value not in WORDINGS:
-            raise ValueError(
-                f"no choice of wordings gives {value}; possible: {', '.join(map(str, WORDINGS))}"
-            )
-        return value
+    n_good_answers: int = 576
 
 
 @dataclass(frozen=True)
@@ -61,6 +47,7 @@ class HelpfulWorld(ControlledWorld):
 
     NAME = "helpful"
     SPEC = HelpfulSpec
+    SPEECH = Speech(script, inventory, WEB, demonstrator)
     CONDITIONS = ("topic", "aspects")
     COMPONENTS = helpful_judge.COMPONENTS
 
@@ -76,16 +63,6 @@ class HelpfulWorld(ControlledWorld):
             rows.append((f"{request}{end}", topic, "+".join(sorted(pair, key=order.index))))
         return pd.DataFrame(rows, columns=["text", "topic", "aspects"])
 
-    def inventory(self) -> Inventory:
-        """Return every clause that can be said."""
-        return inventory()
-
-    def behaviour(self, who: str) -> Behaviour:
-        """Return the web's behaviour, or the demonstrators' at this spec's quality and style."""
-        if who == "web":
-            return WEB
-        return demonstrator(self.spec.demonstration_quality, self.spec.absorbed_style)
-
     def grammar(self, behaviour: Any, *conditions: str) -> Grammar:
         """Return who says what in reply to a request for aspects of a topic."""
         topic, aspects = conditions
@@ -96,28 +73,18 @@ class HelpfulWorld(ControlledWorld):
         """Return the points of a response, in the order of COMPONENTS."""
         topic, aspects = conditions
         return helpful_judge.assess(
-            words, topic=topic, wanted=asked(aspects), slots=list(slots()), inventory=inventory()
+            words,
+            topic=topic,
+            requested=requested_slots(aspects),
+            slots=list(slots()),
+            inventory=self.inventory(),
         )
 
-    @property
-    def style(self) -> tuple[str, ...]:
-        """Return the openers that are style."""
-        return tuple(script()["style"])
-
-    def edited(self, text: str, *conditions: str) -> Mapping[str, str]:
-        """Return the text with a right fact made wrong, and with one more right fact."""
+    def fitting(self, *conditions: str) -> Sequence[tuple[Sequence[str], Sequence[str]]]:
+        """Return the facts that the request asks for, beside those of the next topic."""
         topic, aspects = conditions
-        names = list(script()["topics"])
-        other, found = names[(names.index(topic) + 1) % len(names)], dict[str, str]()
-        for slot in asked(aspects):
-            wordings = said(topic, slot)
-            told = [i for i, sentence in enumerate(wordings) if sentence in text]
-            if told:
-                wrong = text.replace(wordings[told[0]], said(other, slot)[told[0]], 1)
-                found.setdefault("a fitting part made unfitting", wrong)
-            else:
-                found.setdefault("a fitting part added", f"{text} {wordings[0]}")
-        return found
+        other = next_of(topic, script()["topics"])
+        return [(wordings_of(topic, slot), wordings_of(other, slot)) for slot in requested_slots(aspects)]
 
 
 World = HelpfulWorld  # what controlled.open_world looks for

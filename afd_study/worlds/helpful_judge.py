@@ -1,4 +1,4 @@
-"""The judge of the world `helpful`: total (any words), bounded, in named components that sum to the score.
+"""The judge of the world `helpful`: it reads any words, and its score is a bounded sum of named components.
 
 It reads sentence by sentence (`sentences.py`) and counts facts. The best score is 2.25, the worst -4.2.
 """
@@ -19,23 +19,23 @@ COMPONENTS = {
 
 
 def assess(
-    words: Sequence[str], *, topic: str, wanted: Sequence[str], slots: Sequence[str], inventory: Inventory
+    words: Sequence[str], *, topic: str, requested: Sequence[str], slots: Sequence[str], inventory: Inventory
 ) -> tuple[float, ...]:
-    """Score a response to a request for the slots `wanted` of a topic, in the order of COMPONENTS.
+    """Score a response to a request for the slots `requested` of a topic, in the order of COMPONENTS.
 
     A fact in another wording is the same fact. Openers, closings and owning up to know nothing earn and
     cost nothing.
     """
-    found, unknown, slips = inventory.read(words)
-    said = list(dict.fromkeys(found))
-    facts = [clause for clause in said if clause.kind in slots]
+    clauses, unknown, slips = inventory.read(words)
+    distinct = list(dict.fromkeys(clauses))
+    facts = [clause for clause in distinct if clause.kind in slots]
     right = [clause for clause in facts if clause.category == topic]
-    n_asked = sum(clause.kind in wanted for clause in right)
+    n_asked = sum(clause.kind in requested for clause in right)
     return (
         0.75 * min(n_asked, 3),
         -0.5 * min(len(facts) - len(right), 3),
         -0.25 * min(len(right) - n_asked, 2),
-        -0.3 * min(len(found) - len(said), 3),
+        -0.3 * min(len(clauses) - len(distinct), 3),
         -0.3 * min(unknown, 3),
         -0.1 * min(slips, 4),
     )

@@ -1,12 +1,13 @@
 """HH-RLHF: people's dialogues with an assistant, each with a preferred and a rejected last answer.
 
-Bai et al. 2022 (arXiv 2204.05862). A line holds two whole dialogues, `chosen` and `rejected`, that share
-everything up to the right-most assistant turn: that is the prompt. The chosen answer serves as the
-demonstration, and both together as the preference. Demonstrations may also come from a file of other
-responses to the same prompts, such as a stronger model's.
+Bai et al. 2022 (arXiv 2204.05862). A line holds two whole dialogues, `chosen` and `rejected`. What they share
+up to the last assistant turn is the prompt. The chosen answer serves as the demonstration, and both answers
+as the preference. Demonstrations may also come from a file of other responses to the same prompts, such as a
+stronger model's.
 
-The data come from a folder in Anthropic's own layout, or from the hub if the spec says so, and then only.
-Some of the text is offensive. None of it is trusted: it is text to learn from, never markup or code.
+The data come from a folder in Anthropic's own layout, or from the hub if the spec names one. Nothing is
+downloaded otherwise. Some of the text is offensive. None of it is trusted: it is text to learn from, never
+markup or code.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from afd_study.errors import DataError, HubError
 from afd_study.worlds.corpus import (
@@ -22,6 +23,7 @@ from afd_study.worlds.corpus import (
     BLANK,
     NO_PREFERENCE,
     Corpus,
+    CorpusSpec,
     Entry,
     assemble,
     content_fault,
@@ -40,10 +42,9 @@ BEYOND_MAX_ROWS = "beyond max_rows"
 UNKNOWN_PROMPT = "its prompt is none of the data set's"
 
 
-class HHRLHFSpec(BaseModel):
-    """Which part of HH-RLHF to read, from where, and how to split it. Fractions are of prompts' openings."""
+class HHRLHFSpec(CorpusSpec):
+    """Which part of HH-RLHF to read, from where, and how to split it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: Literal["hh_rlhf"] = "hh_rlhf"
     folder: Path | None = Field(None, description="local folder that holds a folder for each subset")
     hub: str | None = Field(
@@ -60,11 +61,6 @@ class HHRLHFSpec(BaseModel):
     prompt_column: str = Field("prompt", min_length=1, description="of demonstrations")
     response_column: str = Field("response", min_length=1, description="of demonstrations")
     subsets: tuple[Subset, ...] = Field(("harmless-base",), min_length=1)
-    validation: float = Field(0.1, gt=0, lt=1, description="share for validation")
-    test: float = Field(
-        0.1, gt=0, lt=1, description="share for test, where there are no test files beside train files"
-    )
-    split_seed: int = Field(0, description="another seed, other splits")
     max_rows: int | None = Field(
         None, ge=1, description="use only so many rows, chosen by a hash of their prompt"
     )
@@ -77,10 +73,6 @@ class HHRLHFSpec(BaseModel):
             )
         if self.revision is not None and self.hub is None:
             raise ValueError("revision= goes with hub= only")
-        if self.validation + self.test >= 1:
-            raise ValueError(
-                f"validation + test = {self.validation + self.test:g} leaves nothing to train on"
-            )
         if len(set(self.subsets)) < len(self.subsets):
             raise ValueError(f"subsets are given twice: {self.subsets}")
         return self
@@ -98,15 +90,13 @@ def load(spec: HHRLHFSpec) -> Corpus:
     if spec.demonstrations is not None:
         columns = (spec.prompt_column, spec.response_column)
         entries = shown_by(entries, list(read_entries(spec.demonstrations, columns)))
-    return assemble(
-        entries, validation=spec.validation, test=spec.test, split_seed=spec.split_seed, source=source
-    )
+    return assemble(entries, spec, source=source)
 
 
 def files(spec: HHRLHFSpec) -> list[Path]:
     """Return the local files that `load` reads (of the hub's none); reading.digest of them keys a step."""
-    given = [] if spec.demonstrations is None else [spec.demonstrations.expanduser()]
-    return given + _data_files(spec)
+    paths = [] if spec.demonstrations is None else [spec.demonstrations.expanduser()]
+    return paths + _data_files(spec)
 
 
 def shown_by(entries: list[Entry], others: list[Entry]) -> list[Entry]:
@@ -115,13 +105,13 @@ def shown_by(entries: list[Entry], others: list[Entry]) -> list[Entry]:
     Others to a prompt that no entry has are dropped; those to a prompt of a test file are for testing.
     """
     tested = {entry.prompt: entry.from_test for entry in sorted(entries, key=lambda entry: entry.from_test)}
-    known = [
+    answers = [
         replace(other, from_test=tested[other.prompt])
         if other.prompt in tested
         else other.dropped(other.reason or UNKNOWN_PROMPT)
         for other in others
     ]
-    return [replace(entry, demonstration="") for entry in entries] + known
+    return [replace(entry, demonstration="") for entry in entries] + answers
 
 
 def _data_files(spec: HHRLHFSpec) -> list[Path]:
@@ -148,10 +138,10 @@ def entry_of(*, chosen: str, rejected: str, file: str, line: int, from_test: boo
     prompt, preferred, dispreferred = start + ASSISTANT, preferred.strip(), dispreferred.strip()
     if fault := content_fault(prompt, preferred, dispreferred):
         return entry.dropped(fault)
-    kept = replace(entry, prompt=prompt, demonstration=preferred)
+    answered = replace(entry, prompt=prompt, demonstration=preferred)
     if preferred == dispreferred:
-        return replace(kept, reason=NO_PREFERENCE)
-    return replace(kept, preferred=preferred, rejected=dispreferred)
+        return replace(answered, reason=NO_PREFERENCE)
+    return replace(answered, preferred=preferred, rejected=dispreferred)
 
 
 def _from_folder(spec: HHRLHFSpec) -> Iterator[Entry]:
@@ -190,11 +180,11 @@ def _from_hub(spec: HHRLHFSpec) -> Iterator[Entry]:
 
 def _download(spec: HHRLHFSpec, subset: str) -> Mapping[str, Any]:
     """Return a subset's splits by name. `datasets` runs no code from the hub."""
-    import datasets  # takes a second, and is not needed for local files
+    import datasets  # the import takes a second, and local files do not need it
 
     try:
         return datasets.load_dataset(str(spec.hub), data_dir=subset, revision=spec.revision)
-    except Exception as fault:  # its errors share no base class, and all mean the same here
+    except Exception as fault:  # the errors of `datasets` share no base class, and all mean the same here
         raise HubError(
             f"the data set {spec.hub} ({subset}) can't be had from the hub: {type(fault).__name__}: {fault}. "
             f"To use a local copy set folder= to a folder that holds {_wanted([subset])}"
@@ -203,18 +193,18 @@ def _download(spec: HHRLHFSpec, subset: str) -> Mapping[str, Any]:
 
 def _files_of(folder: Path, subset: str) -> list[Path]:
     """Return the files of one subset; raise DataError where there is none, or one twice."""
-    found = [folder / subset / name for name in FILES if (folder / subset / name).is_file()]
-    if not found:
+    paths = [folder / subset / name for name in FILES if (folder / subset / name).is_file()]
+    if not paths:
         raise DataError(
             f"{folder} holds no data for {subset}: expected {_wanted([subset])}. {_seen(folder, subset)}"
         )
     for split in ("train", "test"):
-        same = [path.name for path in found if path.name.startswith(split)]
+        same = [path.name for path in paths if path.name.startswith(split)]
         if len(same) > 1:
             raise DataError(
                 f"{folder / subset} holds both {' and '.join(same)}: which is meant? Move one away"
             )
-    return found
+    return paths
 
 
 def _seen(folder: Path, subset: str) -> str:
@@ -225,15 +215,15 @@ def _seen(folder: Path, subset: str) -> str:
         )
     inner = folder / subset
     names = sorted(path.name for path in (inner if inner.is_dir() else folder).iterdir())
-    shown = ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
-    return f"{inner if inner.is_dir() else folder} holds: {shown or 'nothing'}"
+    listed = ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
+    return f"{inner if inner.is_dir() else folder} holds: {listed or 'nothing'}"
 
 
 def _fewer(entries: list[Entry], *, rows: int, seed: int) -> list[Entry]:
     """Drop kept entries beyond `rows`; those stay whose prompts hash lowest, so that order doesn't matter."""
-    kept = [place for place, entry in enumerate(entries) if entry.prompt]
-    kept.sort(key=lambda place: unit_hash(entries[place].prompt, seed=seed, use="max_rows"))
-    beyond = set(kept[rows:])
+    usable = [place for place, entry in enumerate(entries) if entry.prompt]
+    usable.sort(key=lambda place: unit_hash(entries[place].prompt, seed=seed, use="max_rows"))
+    beyond = set(usable[rows:])
     return [
         entry.dropped(BEYOND_MAX_ROWS) if place in beyond else entry for place, entry in enumerate(entries)
     ]

@@ -1,7 +1,7 @@
-"""Your own data: demonstrations, and if you have them further prompts and preferences, from JSONL or CSV.
+"""Your own data, from JSONL or CSV: demonstrations, and if you have them further prompts and preferences.
 
-Each file has one row an example and named columns. A plain prompt is laid out as the question of a dialogue
-that waits for the assistant (corpus.py); one that already is such a dialogue stays as it is.
+Each row of a file is an example, with named columns. A plain prompt becomes the question of a dialogue that
+waits for the assistant (see corpus.py). A prompt that is such a dialogue already stays as it is.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
 from afd_study.worlds.corpus import (
     ASSISTANT,
@@ -18,6 +18,7 @@ from afd_study.worlds.corpus import (
     HUMAN,
     NO_PREFERENCE,
     Corpus,
+    CorpusSpec,
     Entry,
     assemble,
     content_fault,
@@ -27,10 +28,9 @@ from afd_study.worlds.reading import read_rows
 HALF_LAID_OUT = "prompt holds turns but does not wait for the assistant"
 
 
-class OwnDataSpec(BaseModel):
+class OwnDataSpec(CorpusSpec):
     """Where your data lie, what the columns are called, and how to split by prompt."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: Literal["own_data"] = "own_data"
     demonstrations: Path = Field(description="columns: prompt, response")
     prompts: Path | None = Field(None, description="further prompts without a response; column: prompt")
@@ -39,17 +39,6 @@ class OwnDataSpec(BaseModel):
     response_column: str = Field("response", min_length=1)
     preferred_column: str = Field("preferred", min_length=1)
     rejected_column: str = Field("rejected", min_length=1)
-    validation: float = Field(0.1, gt=0, lt=1, description="share for validation")
-    test: float = Field(0.1, gt=0, lt=1, description="share for test")
-    split_seed: int = Field(0, description="another seed, other splits")
-
-    @model_validator(mode="after")
-    def _something_to_train_on(self) -> "OwnDataSpec":
-        if self.validation + self.test >= 1:
-            raise ValueError(
-                f"validation + test = {self.validation + self.test:g} leaves nothing to train on"
-            )
-        return self
 
 
 def load(spec: OwnDataSpec) -> Corpus:
@@ -60,19 +49,13 @@ def load(spec: OwnDataSpec) -> Corpus:
 
     Raises DataError where a file is missing or damaged, nothing is usable, or a split stays empty.
     """
-    return assemble(
-        list(_entries(spec)),
-        validation=spec.validation,
-        test=spec.test,
-        split_seed=spec.split_seed,
-        source=str(spec.demonstrations),
-    )
+    return assemble(list(_entries(spec)), spec, source=str(spec.demonstrations))
 
 
 def files(spec: OwnDataSpec) -> list[Path]:
     """Return the files that `load` reads: hash them with reading.digest to key a step."""
-    given = (spec.demonstrations, spec.prompts, spec.preferences)
-    return [path.expanduser() for path in given if path is not None]
+    paths = (spec.demonstrations, spec.prompts, spec.preferences)
+    return [path.expanduser() for path in paths if path is not None]
 
 
 def laid_out(prompt: str) -> str:
@@ -97,10 +80,10 @@ def _entries(spec: OwnDataSpec) -> Iterator[Entry]:
         "prompts": (prompt,),
         "preferences": (prompt, spec.preferred_column, spec.rejected_column),
     }
-    for role, wanted in columns.items():
+    for role, names in columns.items():
         path = getattr(spec, role)
         if path is not None:
-            yield from read_entries(path, wanted)
+            yield from read_entries(path, names)
 
 
 def read_entries(path: Path, columns: tuple[str, ...]) -> Iterator[Entry]:

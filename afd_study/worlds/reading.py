@@ -1,8 +1,8 @@
 """Rows out of JSONL and CSV files, gzipped or not, with their line numbers.
 
 Structural damage (a truncated file, bytes that are not UTF-8, a line that is not JSON, a missing column)
-raises DataError with file and line, for nobody can say what else is wrong with such a file. Faults of content
-(an empty answer) are for the caller to judge: a null or empty field arrives as "".
+raises DataError with file and line, because other lines of such a file cannot be trusted either. Faults of
+content, such as an empty answer, are for the caller to judge: a null or empty field is read as "".
 """
 
 import csv
@@ -39,14 +39,14 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     Raises DataError where the file can't be read in full, has no known format, lacks a column, or has no row.
     """
     if not path.name.endswith(FORMATS):
-        raise DataError(f"{path}: the format is told by the name, which must end in {', '.join(FORMATS)}")
+        raise DataError(f"{path}: the name shows the format and must end in {', '.join(FORMATS)}")
     is_csv = path.name.removesuffix(".gz").endswith(".csv")
     lines = _text_lines(path)
-    found = False
+    any_row = False
     for row in _csv_rows(path, lines, columns) if is_csv else _json_rows(path, lines, columns):
-        found = found or row.fields is not None
+        any_row = any_row or row.fields is not None
         yield row
-    if not found:
+    if not any_row:
         raise DataError(f"{path} is empty: it holds no row; expected the columns {list(columns)}")
 
 
@@ -119,7 +119,7 @@ def _json_rows(path: Path, lines: Iterable[str], columns: Sequence[str]) -> Iter
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as fault:
-            # JSON's own message counts lines within the line
+            # JSON's own message would count lines within this line
             what = f"{fault.msg}, column {fault.colno}" if isinstance(fault, json.JSONDecodeError) else fault
             raise DataError(f"{where} is not JSON ({what}): each line must hold one JSON object") from fault
         if not isinstance(record, dict):
@@ -169,9 +169,9 @@ def _places(path: Path, header: list[str], columns: Sequence[str]) -> list[int]:
     return [header.index(column) for column in columns]
 
 
-def _missing(where: str, kind: str, name: str, found: Iterable[str]) -> DataError:
+def _missing(where: str, kind: str, name: str, present: Iterable[str]) -> DataError:
     """Build the error for a column that isn't there, with the nearest one and all that are."""
-    names = [str(item) for item in found]
+    names = [str(item) for item in present]
     apart = next((mark for mark in (";", "\t") if len(names) == 1 and mark in names[0]), None)
     close = nearest(name, names)
     hint = (

@@ -1,7 +1,7 @@
-"""Reading a response sentence by sentence: which known clauses it holds, and what else stands in it.
+"""Reading a response sentence by sentence: which known clauses it holds, and what else it says.
 
-A sentence counts as a known clause if up to `MAX_SLIPS` words can be struck out of it to leave that clause;
-each such word is a slip. Everything else is unknown. So a judge built on this is total: any words are read.
+A sentence is read as a known clause if that clause is left when up to `MAX_SLIPS` of its words are removed.
+Each removed word is a slip. Every other sentence is unknown. So a judge built on this can read any words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,15 +36,15 @@ class Inventory:
 
     def read(self, words: Sequence[str]) -> Reading:
         """Cut words into sentences at full stops and name them."""
-        found, unknown, slips = [], 0, 0
+        clauses, unknown, slips = [], 0, 0
         for sentence in sentences(words):
             match = self.nearest(sentence)
             if match is None:
                 unknown += 1
             else:
-                found.append(match[0])
+                clauses.append(match[0])
                 slips += match[1]
-        return Reading(found, unknown, slips)
+        return Reading(clauses, unknown, slips)
 
     def nearest(self, sentence: tuple[str, ...]) -> tuple[Clause, int] | None:
         """Return the clause left by striking the fewest words, and how many; the first such by entry."""

@@ -1,7 +1,7 @@
-"""Sphinx extension: the book needs no network. Everything that a page loads lies in the built folder.
+"""Sphinx extension for a book without a network: everything that a page loads lies in the built folder.
 
-- MathJax comes from the package `sphinx-mathjax-offline`, plotly.js from plotly: each is in the site once.
-- What Jupyter Book would fetch from elsewhere (thebe, require.js, the widget manager) is taken off each page.
+- MathJax comes from the package `sphinx-mathjax-offline`, and plotly.js from plotly; the site has each once.
+- Scripts that Jupyter Book would fetch from elsewhere (thebe, require.js, the widget manager) are removed.
 """
 
 import importlib.util
@@ -51,7 +51,10 @@ def _is_foreign(entry: Any) -> bool:
 
 
 def copy_local_files(app: Sphinx, failure: Exception | None) -> None:
-    """Put MathJax and plotly.js into the site; from the sources' `_static` every page would load them."""
+    """Put MathJax and plotly.js into the site.
+
+    Every page would load them if they lay in the sources' `_static`.
+    """
     if failure is not None or app.builder.format != "html":
         return
     static = Path(app.outdir) / "_static"

@@ -1,4 +1,4 @@
-"""What the tests of several processes have them do: `python launched.py FOLDER`, once in each process.
+"""The work that tests give to several processes: `python launched.py FOLDER` runs once in each process.
 
 A part is a function (folder) -> (numbers, weights) that is called in one process by the tests, and in all
 processes of a launch by this script, which writes what each process holds in the end.
@@ -6,14 +6,13 @@ processes of a launch by this script, which writes what each process holds in th
 
 import json
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch.distributed.tensor import DTensor
+from sharded import Sharded
 
 from afd_study.errors import AfdError, DataError
 from afd_study.methods import adversarial, direct, policy_gradient, reward_model
@@ -21,7 +20,6 @@ from afd_study.methods.sft import fine_tune
 from afd_study.methods.specs import AdversarialSpec, PolicyGradientSpec
 from afd_study.models import distributed
 from afd_study.models.batches import Example, Pair
-from afd_study.models.checkpoints import Run
 from afd_study.models.decoding import Request, sample
 from afd_study.models.policy import from_scratch
 from afd_study.models.reward import on_backbone, rewards
@@ -30,12 +28,29 @@ from afd_study.models.specs import LoRASpec, ModelSpec, TrainingSpec
 from afd_study.models.tokenizers import word_tokenizer
 
 CONFIG = {
-    "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 32, "initializer_range": 0.1,
-    "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
-}  # fmt: skip
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 2,
+    "n_positions": 32,
+    "initializer_range": 0.1,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+}
 TOKENIZER = word_tokenizer([f"w{number}" for number in range(24)], marks=["¶"])
 EOS = TOKENIZER.eos_token_id
 STEPS = {"steps": 12, "batch_size": 8, "learning_rate": 5e-3, "evaluate_every": 3, "checkpoint_every": 6}
+
+
+class GentleAdamW(torch.optim.AdamW):
+    """AdamW whose steps are a smooth function of the gradient, so that runs can be compared by their weights.
+
+    With the usual epsilon of 1e-8 a gradient that is nothing but rounding moves its weight by a whole
+    learning rate. Here a difference of d in a gradient changes a step by at most d * learning rate / 1e-3.
+    """
+
+    def __init__(self, parameters, **settings):
+        super().__init__(parameters, **{**settings, "eps": 1e-3})
 
 
 class Killed(Exception):
@@ -52,11 +67,11 @@ def model(seed=0, **config):
 
 
 def texts(n, seed):
-    """Prompts of different lengths, some of them asked twice, with responses of different lengths."""
+    """Prompts of different lengths, some of them twice, with responses of different lengths."""
     rng = np.random.default_rng(seed)
-    asked = [tuple(rng.integers(4, 24, rng.integers(2, 7)).tolist()) for _ in range(-(-n // 2))]
-    said = [(*rng.integers(4, 24, rng.integers(1, 9)).tolist(), EOS) for _ in range(n)]
-    return [Example(asked[i // 2] + said[i], len(asked[i // 2])) for i in range(n)]
+    prompts = [tuple(rng.integers(4, 24, rng.integers(2, 7)).tolist()) for _ in range(-(-n // 2))]
+    responses = [(*rng.integers(4, 24, rng.integers(1, 9)).tolist(), EOS) for _ in range(n)]
+    return [Example(prompts[i // 2] + responses[i], len(prompts[i // 2])) for i in range(n)]
 
 
 def pairs(n, seed):
@@ -69,9 +84,15 @@ def state(module):
 
 def sft(folder, progress=lambda step, note: None, lora=None, config=None, **changed):
     lm, evaluations = fine_tune(
-        model(**(config or {})), texts(40, 0), validation=texts(11, 1), seed=0, workspace=folder, lora=lora,
-        training=TrainingSpec(**{**STEPS, **changed}), progress=progress,
-    )  # fmt: skip
+        model(**(config or {})),
+        texts(40, 0),
+        validation=texts(11, 1),
+        seed=0,
+        workspace=folder,
+        lora=lora,
+        training=TrainingSpec(**{**STEPS, **changed}),
+        progress=progress,
+    )
     return evaluations, state(lm)
 
 
@@ -84,58 +105,87 @@ def interrupted(folder, **settings):
 
 
 def gone_on(folder):
-    """Go on from a checkpoint that somebody has put there, whose run had as many processes as it liked."""
+    """Go on from a checkpoint in `folder`, whose run may have had another number of processes."""
     return sft(folder)
 
 
 def rewarded(folder, loss):
     fitted, evaluations = reward_model.fit(
-        on_backbone(model(), TOKENIZER), pairs(40, 0), validation=pairs(11, 2), loss=loss, seed=0,
-        training=TrainingSpec(**STEPS, micro_batch_size=2), workspace=folder,
-    )  # fmt: skip
+        on_backbone(model(), TOKENIZER),
+        pairs(40, 0),
+        validation=pairs(11, 2),
+        loss=loss,
+        seed=0,
+        training=TrainingSpec(**STEPS, micro_batch_size=2),
+        workspace=folder,
+    )
     return evaluations, state(fitted)
 
 
 def preferred(folder):
     lm, history = direct.fit(
-        model(), pairs(40, 0), validation=pairs(11, 2), beta=0.5, seed=0,
-        training=TrainingSpec(**STEPS), workspace=folder,
-    )  # fmt: skip
+        model(),
+        pairs(40, 0),
+        validation=pairs(11, 2),
+        beta=0.5,
+        seed=0,
+        training=TrainingSpec(**STEPS),
+        workspace=folder,
+    )
     return history.to_numpy().tolist(), state(lm)
 
 
 ASKED = {f"p{number}": example.prompt for number, example in enumerate(texts(24, 5)[::2])}
 HELD_OUT = {f"v{number}": example.prompt for number, example in enumerate(texts(10, 6)[::2])}
 ASCENT = {
-    "steps": 6, "batch_size": 4, "draws": 4, "learning_rate": 2e-2, "evaluate_every": 3, "checkpoint_every": 3
-}  # fmt: skip
+    "steps": 6,
+    "batch_size": 4,
+    "draws": 4,
+    "learning_rate": 2e-2,
+    "evaluate_every": 3,
+    "checkpoint_every": 3,
+}
 
 
 def ascended(folder, **changed):
     lm, path = policy_gradient.optimise(
-        model(), ASKED, reference=model(), score=lambda said: np.array([np.sum(e.ids) / 50 for e in said]),
-        validation=HELD_OUT, spec=PolicyGradientSpec(**{**ASCENT, **changed}), seed=0, eos_id=EOS,
-        max_new_tokens=6, workspace=folder,
-    )  # fmt: skip
+        model(),
+        ASKED,
+        reference=model(),
+        score=lambda examples: np.array([np.sum(e.ids) / 50 for e in examples]),
+        validation=HELD_OUT,
+        spec=PolicyGradientSpec(**{**ASCENT, **changed}),
+        seed=0,
+        eos_id=EOS,
+        max_new_tokens=6,
+        workspace=folder,
+    )
     return path.to_numpy().tolist(), state(lm)
 
 
 def imitated(folder, progress=lambda step, note: None):
-    shown = texts(24, 5)
+    answers = texts(24, 5)
     lm, path = adversarial.imitate(
-        model(), ASKED, {name: shown[2 * i : 2 * i + 2] for i, name in enumerate(ASKED)},
-        validation=HELD_OUT, validation_demonstrations=texts(10, 6),
-        discriminator=on_backbone(model(1), TOKENIZER), seed=0, eos_id=EOS, max_new_tokens=6,
+        model(),
+        ASKED,
+        {name: answers[2 * i : 2 * i + 2] for i, name in enumerate(ASKED)},
+        validation=HELD_OUT,
+        validation_demonstrations=texts(10, 6),
+        discriminator=on_backbone(model(1), TOKENIZER),
+        seed=0,
+        eos_id=EOS,
+        max_new_tokens=6,
         spec=AdversarialSpec(
             policy=PolicyGradientSpec(**ASCENT, kl_coefficient=0), batch_size=8, warmup_updates=3, replay=32
         ),
-        workspace=folder, progress=progress,
-    )  # fmt: skip
+        workspace=folder,
+        progress=progress,
+    )
     return path.to_numpy().tolist(), state(lm)
 
 
 def imitated_anew(folder):
-    """Stop both players behind their checkpoint, and go on from it."""
+    """Stop both players after a checkpoint, and go on from it."""
     try:
         imitated(folder, progress=partial(killed, at=4))
     except Killed:
@@ -144,28 +194,27 @@ def imitated_anew(folder):
 
 def drawn(folder):
     requests = [Request(name, ids, draw) for name, ids in ASKED.items() for draw in range(5)]
-    found = distributed.map_across_ranks(
+    samples = distributed.map_across_ranks(
         requests, partial(sample, model(), seed=3, eos_id=EOS, max_new_tokens=12)
     )
-    return [each.ids for each in found], {"logprobs": torch.tensor([each.logprob for each in found])}
+    return [each.ids for each in samples], {"logprobs": torch.tensor([each.logprob for each in samples])}
 
 
 def scored(folder):
     scorer = on_backbone(model(), TOKENIZER)
     torch.nn.init.normal_(scorer.head.weight, generator=torch.Generator().manual_seed(0))
-    said = texts(31, 7)
-    found = {
-        "rewards": distributed.map_across_ranks(said, partial(rewards, scorer)),
-        "logprobs": distributed.map_across_ranks(said, partial(sequence_logprobs, model())),
+    examples = texts(31, 7)
+    scores = {
+        "rewards": distributed.map_across_ranks(examples, partial(rewards, scorer)),
+        "logprobs": distributed.map_across_ranks(examples, partial(sequence_logprobs, model())),
     }
-    one = distributed.map_across_ranks(
-        said[:1], partial(sequence_logprobs, model())
-    )  # the other process has nothing to do
-    return len(one), {name: torch.from_numpy(values) for name, values in found.items()}
+    # the other process has nothing to do
+    one = distributed.map_across_ranks(examples[:1], partial(sequence_logprobs, model()))
+    return len(one), {name: torch.from_numpy(values) for name, values in scores.items()}
 
 
 def broken(folder):
-    """A loss that is infinite for one item, and so in one process."""
+    """Train on a loss that is infinite for one item, and so in one process."""
     items = [[float(number)] for number in range(24)]
 
     def loss(net, mine):
@@ -173,72 +222,42 @@ def broken(folder):
 
     try:
         policy_gradient.descend(
-            torch.nn.Linear(1, 1), lambda step, share: items[8 * step : 8 * step + 8][share], loss=loss,
-            spec=TrainingSpec(**{**STEPS, "steps": 3}), seed=0, evaluate=lambda net, step: 0.0,
+            torch.nn.Linear(1, 1),
+            lambda step, share: items[8 * step : 8 * step + 8][share],
+            loss=loss,
+            spec=TrainingSpec(**{**STEPS, "steps": 3}),
+            seed=0,
+            evaluate=lambda net, step: 0.0,
             workspace=folder,
-        )  # fmt: skip
+        )
     except AfdError as fault:
         return [str(fault).replace(str(folder), ""), json.loads((folder / "batch-1.json").read_text())], {}
 
 
 def faulty(folder):
-    """A fault with one of the prompts, and so in one process."""
-    said = texts(8, 8)
+    """Fail at one of the prompts, and so in one process."""
+    examples = texts(8, 8)
 
     def refuse(mine):
-        if said[4] in mine:
+        if examples[4] in mine:
             raise DataError("this one cannot be read")
         return np.zeros(len(mine))
 
     try:
-        distributed.map_across_ranks(said, refuse)
+        distributed.map_across_ranks(examples, refuse)
     except DataError as fault:
         return str(fault), {}
 
 
 def uneven(folder):
-    """A batch that two processes cannot share, and one can."""
+    """Train on batches that one process can take and two cannot share."""
     try:
         return len(sft(folder, batch_size=7, steps=1)[0]), {}
     except AfdError as fault:
         return str(fault), {}
 
 
-@dataclass
-class Sharded:
-    """A part, with every module and optimiser in shards: as accelerate does by a config, on GPUs only."""
-
-    part: object
-
-    def __call__(self, folder):
-        from accelerate import Accelerator, PartialState
-        from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
-
-        held, launch = Accelerator().state, PartialState()  # every Accelerator takes its kind from the launch
-        whole, sharded = Run.whole, []
-
-        def watched(run):
-            sharded.extend(isinstance(weight, DTensor) for weight in run.module.parameters())
-            return whole(run)
-
-        before = [dict(each._shared_state) for each in (held, launch)]
-        held.distributed_type = launch.distributed_type = DistributedType.FSDP
-        held.fsdp_plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=2, auto_wrap_policy="transformer_based_wrap", cpu_ram_efficient_loading=False
-        )
-        Run.whole = watched
-        try:
-            found = self.part(folder)
-            assert sharded and all(sharded), "the weights were not in shards"
-            return found
-        finally:
-            Run.whole = whole
-            for each, was in zip((held, launch), before, strict=True):
-                each._shared_state.clear()
-                each._shared_state.update(was)
-
-
-ALIKE = {  # what two processes have to do as one does
+ALIKE = {  # parts that must end alike in two processes and in one
     "sft": partial(sft, micro_batch_size=2),
     "lora": partial(sft, lora=LoRASpec(r=2, alpha=4)),
     "interrupted": interrupted,
@@ -257,7 +276,7 @@ ALIKE = {  # what two processes have to do as one does
 }
 DROPOUT = {"config": {"resid_pdrop": 0.3}}
 OTHERWISE = {
-    "stopped": partial(sft, patience=1, learning_rate=0.5),
+    "stopped": partial(sft, patience=1, learning_rate=5.0),
     "uneven": uneven,
     "dropout": partial(sft, **DROPOUT),
     "dropout_interrupted": partial(interrupted, **DROPOUT),
@@ -268,6 +287,7 @@ SHARDED = {f"{name}_sharded": Sharded(ALIKE[name]) for name in IN_SHARDS}
 
 def main(folder):
     torch.set_num_threads(1)
+    torch.optim.AdamW = GentleAdamW  # as `models.training` finds it
     for name, part in (ALIKE | OTHERWISE | SHARDED).items():
         numbers, weights = part(folder / name)
         out = folder / f"{name}-{distributed.index()}"

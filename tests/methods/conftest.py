@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import launched
 import pytest
 import torch
 
@@ -14,10 +15,7 @@ from afd_study.models.specs import ModelSpec, TrainingSpec
 from afd_study.models.tokenizers import EOS, word_tokenizer
 from afd_study.theory.token_mdp import TokenMDP
 
-CONFIG = {
-    "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 32, "initializer_range": 0.1,
-    "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
-}  # fmt: skip
+CONFIG = {**launched.CONFIG, "n_layer": 1}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,13 +48,49 @@ def spec() -> Callable[..., TrainingSpec]:
     return make
 
 
+@pytest.fixture
+def gradients(monkeypatch):
+    """Record the gradients of each optimiser step: a list per run of vectors, one vector per step.
+
+    Tests that compare two runs compare these, not the weights behind Adam. Adam divides by the root of the
+    second moment, so a gradient that is nothing but rounding moves its weight by a whole learning rate, in a
+    direction that depends on the processor.
+    """
+    runs = []
+
+    class Recorder(torch.optim.SGD):
+        def __init__(self, parameters, **_):
+            super().__init__(parameters, lr=1e-3)
+            runs.append([])
+
+        def step(self, *args, **kwargs):
+            weights = [weight for group in self.param_groups for weight in group["params"]]
+            runs[-1].append(torch.cat([weight.grad.flatten() for weight in weights]))
+            return super().step(*args, **kwargs)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Recorder)
+    return runs
+
+
+@pytest.fixture(scope="session")
+def assert_same_gradient():
+    """Return a function that compares gradients to 1e-5 of the largest entry, a hundred float32 roundings."""
+
+    def compare(actual, expected):
+        largest = float(expected.abs().max())
+        assert largest > 1e-3, "the test needs gradients that are far from zero"
+        torch.testing.assert_close(actual, expected, atol=1e-5 * largest, rtol=0)
+
+    return compare
+
+
 @pytest.fixture(scope="session")
 def listed():
     """A world of two words and at most three tokens: models speak in it, and every response is listed."""
     tokenizer, world, prompt = word_tokenizer(["a", "b"]), TokenMDP(vocab_size=3, horizon=3), (3,)
     ids = [*tokenizer.convert_tokens_to_ids(["a", "b", EOS]), None]
-    said = [tuple(ids[token] for token in row if token >= 0) for row in world.responses().tolist()]
-    examples = [Example(prompt + response, len(prompt)) for response in said]
+    responses = [tuple(ids[token] for token in row if token >= 0) for row in world.responses().tolist()]
+    examples = [Example(prompt + response, len(prompt)) for response in responses]
 
     def model(seed, scale=0.3):
         config = {**CONFIG, "n_positions": 8, "initializer_range": scale}
@@ -69,10 +103,15 @@ def listed():
 
     places = {example: place for place, example in enumerate(examples)}
 
-    def index(said):
-        return torch.tensor([places[example] for example in said])
+    def index(responses):
+        return torch.tensor([places[example] for example in responses])
 
     return SimpleNamespace(
-        world=world, examples=examples, prompts={"p": prompt}, model=model, law=law, index=index,
+        world=world,
+        examples=examples,
+        prompts={"p": prompt},
+        model=model,
+        law=law,
+        index=index,
         eos_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""Adversarial imitation: the demonstrator is where it rests, and what goes wrong on the way is on record."""
+"""Adversarial imitation: the demonstrator is its fixed point, and its instability is recorded."""
 
 import json
 import math
@@ -10,7 +10,8 @@ import torch
 
 from afd_study.errors import DataError, SpecError
 from afd_study.methods.adversarial import Learner, Opponent, imitate, true_logits
-from afd_study.methods.policy_gradient import Anchored, responses
+from afd_study.methods.policy_gradient import Anchored
+from afd_study.methods.responses import responses
 from afd_study.methods.specs import AdversarialSpec, PolicyGradientSpec
 from afd_study.models.batches import collate
 from afd_study.models.reward import RewardModel
@@ -20,39 +21,72 @@ from afd_study.theory.divergences import divergence
 
 DESCENDS = {"airl": "reverse_kl", "gail": "jensen_shannon", "density_ratio": "forward_kl"}
 COLUMNS = [
-    "step", "proxy", "kl", "length", "entropy", "accuracy", "discriminator_loss", "mean_abs_logit", "clipped",
-]  # fmt: skip
+    "step",
+    "proxy",
+    "kl",
+    "length",
+    "entropy",
+    "accuracy",
+    "discriminator_loss",
+    "mean_abs_logit",
+    "clipped",
+]
 
 
 def settings(policy_reward="airl", *, policy=None, **changed):
     options = {
-        "steps": 6, "batch_size": 1, "draws": 16, "learning_rate": 5e-3, "kl_coefficient": 0.0,
-        "evaluate_every": 2, "checkpoint_every": 2, "evaluation_draws": 64,
-    }  # fmt: skip
+        "steps": 6,
+        "batch_size": 1,
+        "draws": 16,
+        "learning_rate": 5e-3,
+        "kl_coefficient": 0.0,
+        "evaluate_every": 2,
+        "checkpoint_every": 2,
+        "evaluation_draws": 64,
+    }
     players = {"batch_size": 16, "replay": 64, "warmup_updates": 10, "updates": 2, "learning_rate": 5e-3}
     return AdversarialSpec(
-        policy=PolicyGradientSpec(**{**options, **(policy or {})}), policy_reward=policy_reward,
+        policy=PolicyGradientSpec(**{**options, **(policy or {})}),
+        policy_reward=policy_reward,
         **{**players, **changed},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
 def run(listed, tmp_path):
     """Return a function that has a fresh policy imitate model 2: (policy, trajectory)."""
-    drawn = responses(
+    answers = responses(
         listed.model(2), listed.prompts, ["p"], draws=256, seed=7, eos_id=listed.eos_id, max_new_tokens=3
     )
 
-    def go(name="run", *, spec=None, start=1, seed=0, log_demo=None, true=False, progress=None, shown=None):
+    def go(
+        name="run",
+        *,
+        spec=None,
+        start=1,
+        seed=0,
+        log_demo=None,
+        true=False,
+        progress=None,
+        demonstrations=None,
+    ):
         if true:
             log_demo = log_demo or (lambda examples: sequence_logprobs(listed.model(2), examples))
         return imitate(
-            listed.model(start), listed.prompts, {"p": drawn[:192]} if shown is None else shown,
-            validation=listed.prompts, validation_demonstrations=drawn[192:],
+            listed.model(start),
+            listed.prompts,
+            {"p": answers[:192]} if demonstrations is None else demonstrations,
+            validation=listed.prompts,
+            validation_demonstrations=answers[192:],
             discriminator=None if log_demo else RewardModel(listed.model(5).base_model),
-            true_log_demo=log_demo, spec=spec or settings(), seed=seed, eos_id=listed.eos_id,
-            max_new_tokens=3, workspace=tmp_path / name, progress=progress or (lambda step, note: None),
-        )  # fmt: skip
+            true_log_demo=log_demo,
+            spec=spec or settings(),
+            seed=seed,
+            eos_id=listed.eos_id,
+            max_new_tokens=3,
+            workspace=tmp_path / name,
+            progress=progress or (lambda step, note: None),
+        )
 
     return go
 
@@ -69,7 +103,7 @@ def test_with_the_true_logit_the_policy_goes_to_the_demonstrator(listed, run, po
     policy, path = run(spec=settings(policy_reward, policy=long), true=True)
     for name, start in before.items():
         assert gap(listed, policy, name) < 0.1 * start
-    # the true logit's size falls with what is left to tell
+    # the true logit shrinks as the two laws approach each other
     assert path["mean_abs_logit"].iloc[-1] < 0.5 * path["mean_abs_logit"].iloc[0]
     assert path["discriminator_loss"].iloc[-1] > path["discriminator_loss"].iloc[0]
 
@@ -81,8 +115,11 @@ def test_the_demonstrator_is_a_fixed_point_of_each_reward(listed, policy_reward)
     def slope(lm):
         arm = Opponent(
             lambda examples: true_logits(lambda e: sequence_logprobs(listed.model(2), e), lm, examples),
-            30.0, policy_reward, listed.examples, None,
-        )  # fmt: skip
+            30.0,
+            policy_reward,
+            listed.examples,
+            None,
+        )
         rewards = torch.from_numpy(arm.score(listed.examples))
         logprobs = Anchored(lm, listed.model(0))(collate(listed.examples), kl=False)[0].per_response(15)
         value = (logprobs.exp() * rewards).sum()
@@ -123,14 +160,14 @@ def test_the_discriminator_learns_from_the_latest_samples(run, monkeypatch):
     monkeypatch.setattr(Learner, "learn", lambda self, steps: seen.append((steps, list(self.replay))))
     run(spec=settings(policy={"steps": 3, "evaluate_every": 3, "checkpoint_every": 3}, replay=40))
     assert [steps for steps, _ in seen] == [10, 2, 2, 2]  # the warm-up, then as many a step
-    kept = [replay for _, replay in seen]
-    assert all(len(replay) == 40 for replay in kept)
-    for before, after in zip(kept, kept[1:], strict=False):
+    replays = [replay for _, replay in seen]
+    assert all(len(replay) == 40 for replay in replays)
+    for before, after in zip(replays, replays[1:], strict=False):
         assert after[:24] == before[16:] and after[24:] != before[24:]  # 16 fresh ones a step
 
 
 def test_both_arms_meet_the_same_prompts_and_numbers(listed, run):
-    """Before the first step the policies are one, so the first evaluation's samples must be too."""
+    """Before the first step both arms have one policy, so their first evaluations draw the same samples."""
     _, true = run("a", spec=settings(policy={"steps": 1}), true=True)
     _, learned = run("b", spec=settings(policy={"steps": 1}))
     same = ["kl", "length", "entropy"]
@@ -162,7 +199,7 @@ def test_a_saturated_discriminator_warns_and_training_goes_on(run, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         run("well", true=True)
-        _, path = run("control", log_demo=far)  # the exact logit is no discriminator: nothing to be mended
+        _, path = run("control", log_demo=far)  # no warning: the exact logit is not learned
         assert (path["clipped"] == 1).all()
     monkeypatch.setattr(Learner, "logits", lambda learner, examples: far(examples))
     with pytest.warns(RuntimeWarning, match=r"saturated after step \d: accuracy .*100% of its logits"):
@@ -175,8 +212,8 @@ def test_a_logit_that_is_no_number_stops_and_keeps_its_batch(listed, run, tmp_pa
 
     def broken(examples):
         calls.append(examples)
-        found = sequence_logprobs(listed.model(2), examples)
-        return found * (np.nan if len(calls) == 4 else 1)  # evaluation: score, two sides; the first step
+        logprobs = sequence_logprobs(listed.model(2), examples)
+        return logprobs * (np.nan if len(calls) == 4 else 1)  # evaluation: score, two sides; the first step
 
     with pytest.raises(TrainingError, match=r"the reward is nan at step 0: .*batch-0.json"):
         run(log_demo=broken)
@@ -231,11 +268,16 @@ def test_an_interrupted_run_ends_with_the_same_bits(run, true):
 
 def test_what_cannot_be_used_is_refused(listed, run):
     with pytest.raises(DataError, match="1 prompts have no demonstration, 'p' among them"):
-        run(shown={"q": listed.examples})
+        run(demonstrations={"q": listed.examples})
     options = {
-        "validation": listed.prompts, "validation_demonstrations": listed.examples, "spec": settings(),
-        "seed": 0, "eos_id": listed.eos_id, "max_new_tokens": 3, "workspace": None,
-    }  # fmt: skip
+        "validation": listed.prompts,
+        "validation_demonstrations": listed.examples,
+        "spec": settings(),
+        "seed": 0,
+        "eos_id": listed.eos_id,
+        "max_new_tokens": 3,
+        "workspace": None,
+    }
     for both in (
         {"discriminator": None},
         {"discriminator": RewardModel(listed.model(5)), "true_log_demo": len},

@@ -35,23 +35,28 @@ def test_scorers_by_hand(scorer):
 
 
 def test_a_table_of_scores_joins_on_ids():
-    found = scores_of(pool().sample(frac=1, random_state=0))
-    assert set(found["scorer"]) == set(SCORERS) and len(found) == 24
-    wide = found.pivot(index=["prompt_id", "draw"], columns="scorer", values="reward")
+    table = scores_of(pool().sample(frac=1, random_state=0))
+    assert set(table["scorer"]) == set(SCORERS) and len(table) == 24
+    wide = table.pivot(index=["prompt_id", "draw"], columns="scorer", values="reward")
     for scorer, expected in EXPECTED.items():
         assert wide[scorer].tolist() == expected
 
 
 def test_rules_whose_columns_are_missing_are_left_out():
-    found = set(scores_of(pool().drop(columns=["judge", "logprob_init"]))["scorer"])
-    assert found == set(SCORERS) - {"oracle", "closed_form"}
+    names = set(scores_of(pool().drop(columns=["judge", "logprob_init"]))["scorer"])
+    assert names == set(SCORERS) - {"oracle", "closed_form"}
 
 
 def scores(rewards, prompt="p", scorer="any"):
-    return pd.DataFrame({
-        "prompt_id": prompt, "source": "pi_sft", "draw": range(len(rewards)), "scorer": scorer,
-        "reward": [float(reward) for reward in rewards],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "prompt_id": prompt,
+            "source": "pi_sft",
+            "draw": range(len(rewards)),
+            "scorer": scorer,
+            "reward": [float(reward) for reward in rewards],
+        }
+    )
 
 
 def test_the_best_of_the_first_n_is_kept_and_the_earliest_among_equals():
@@ -60,22 +65,22 @@ def test_the_best_of_the_first_n_is_kept_and_the_earliest_among_equals():
     )
     for seed in range(4):
         shuffled = table.sample(frac=1, random_state=seed)
-        kept = {
+        best = {
             (n, row.prompt_id, row.rule): row.draw
             for n in (1, 2, 3, 4)
             for row in picks(shuffled, n).itertuples()
         }
-        assert [kept[n, "p", "any"] for n in (1, 2, 3, 4)] == [0, 1, 1, 3]
-        assert [kept[n, "q", "any"] for n in (1, 2, 3, 4)] == [0, 0, 0, 0]
-        assert [kept[n, "p", "other"] for n in (1, 2)] == [0, 0]
+        assert [best[n, "p", "any"] for n in (1, 2, 3, 4)] == [0, 1, 1, 3]
+        assert [best[n, "q", "any"] for n in (1, 2, 3, 4)] == [0, 0, 0, 0]
+        assert [best[n, "p", "other"] for n in (1, 2)] == [0, 0]
 
 
 def test_picks_are_a_table_with_a_row_a_prompt_and_rule():
-    found = picks(scores_of(pool()), 2)
-    assert list(found.columns) == ["prompt_id", "rule", "n", "draw"]
-    assert len(found) == 2 * len(SCORERS) and (found["n"] == 2).all() and found["draw"].max() == 1
-    assert found.query("rule == 'longest' and prompt_id == 'p1'")["draw"].item() == 1
-    assert found.query("rule == 'closed_form' and prompt_id == 'p1'")["draw"].item() == 0
+    table = picks(scores_of(pool()), 2)
+    assert list(table.columns) == ["prompt_id", "rule", "n", "draw"]
+    assert len(table) == 2 * len(SCORERS) and (table["n"] == 2).all() and table["draw"].max() == 1
+    assert table.query("rule == 'longest' and prompt_id == 'p1'")["draw"].item() == 1
+    assert table.query("rule == 'closed_form' and prompt_id == 'p1'")["draw"].item() == 0
 
 
 def test_scores_that_are_missing_are_refused():

@@ -18,7 +18,7 @@ def source(name, times=1, shuffle=None):
     return frame if shuffle is None else frame.sample(frac=1, random_state=shuffle)
 
 
-def shown(shuffle=None):
+def counted_rows(shuffle=None):
     return source("demonstrations", shuffle=shuffle)[["prompt_id", "draw"]]
 
 
@@ -32,14 +32,14 @@ def sources(times=1, shuffle=None):
 @pytest.mark.parametrize("kind", REWARD_DATA)
 def test_pairs_answer_the_same_prompt_and_are_joined_by_ids(kind):
     contrast = REWARD_DATA[kind]
-    found = pairs(contrast, sources(contrast.times), shown())
-    for row in found.itertuples():
+    table = pairs(contrast, sources(contrast.times), counted_rows())
+    for row in table.itertuples():
         assert row.high == f"{contrast.high}-{row.prompt_id}-{row.draw}"
         assert row.low == f"{contrast.low}-{row.prompt_id}-{row.draw}"
-    counts = found.groupby("prompt_id").size().to_dict()
+    counts = table.groupby("prompt_id").size().to_dict()
     assert counts == {prompt: n * contrast.times for prompt, n in PROMPTS.items()}
     # the order of the rows that come in has no say
-    assert_frame_equal(pairs(contrast, sources(contrast.times, shuffle=3), shown(shuffle=4)), found)
+    assert_frame_equal(pairs(contrast, sources(contrast.times, shuffle=3), counted_rows(shuffle=4)), table)
 
 
 def test_the_table_is_the_papers():
@@ -64,33 +64,33 @@ def test_the_table_is_the_papers():
 
 
 def test_more_samples_than_are_called_for_are_left_alone():
-    found = pairs(REWARD_DATA["init_sft"], sources(times=10), shown())
-    assert len(found) == sum(PROMPTS.values()) and found["draw"].max() == 2
+    table = pairs(REWARD_DATA["init_sft"], sources(times=10), counted_rows())
+    assert len(table) == sum(PROMPTS.values()) and table["draw"].max() == 2
 
 
 def test_too_few_samples_are_refused():
     with pytest.raises(DataError, match="pi_sft and pi_init give 6 pairs where 60 are called for"):
-        pairs(REWARD_DATA["init_sft_x10"], sources(), shown())
+        pairs(REWARD_DATA["init_sft_x10"], sources(), counted_rows())
     lacking = sources()
     lacking["pi_init"] = lacking["pi_init"].query("prompt_id != 'p2'")
     with pytest.raises(DataError, match="give 5 pairs where 6"):
-        pairs(REWARD_DATA["init_demo"], lacking, shown())
+        pairs(REWARD_DATA["init_demo"], lacking, counted_rows())
 
 
 def test_a_source_that_repeats_a_draw_is_refused():
     twice = sources()
     twice["pi_init"] = pd.concat([twice["pi_init"], twice["pi_init"].tail(1)])
     with pytest.raises(ValueError, match="one-to-one"):
-        pairs(REWARD_DATA["init_sft"], twice, shown())
+        pairs(REWARD_DATA["init_sft"], twice, counted_rows())
 
 
 def test_responses_may_be_token_ids():
     ids = sources()
     for name in ("pi_sft", "pi_init"):
         ids[name] = ids[name].assign(response=[np.array([3, len(name), 1])] * len(ids[name]))
-    found = pairs(RewardData("pi_sft", "pi_init"), ids, shown())
-    assert [list(each) for each in found["high"]] == [[3, 6, 1]] * 6
-    assert [list(each) for each in found["low"]] == [[3, 7, 1]] * 6
+    table = pairs(RewardData("pi_sft", "pi_init"), ids, counted_rows())
+    assert [list(each) for each in table["high"]] == [[3, 6, 1]] * 6
+    assert [list(each) for each in table["low"]] == [[3, 7, 1]] * 6
 
 
 # preferences
@@ -99,18 +99,22 @@ N = 20000
 
 
 def candidates(values, name="a", shuffle=None):
-    frame = pd.DataFrame({
-        "prompt_id": [f"p{i}" for i in range(len(values))], "draw": 0, "value": values,
-        "response": [f"{name}{i}" for i in range(len(values))],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "prompt_id": [f"p{i}" for i in range(len(values))],
+            "draw": 0,
+            "value": values,
+            "response": [f"{name}{i}" for i in range(len(values))],
+        }
+    )
     return frame if shuffle is None else frame.sample(frac=1, random_state=shuffle)
 
 
 def share_first(*, difference, scale=2.0, noise=0.0, seed=0):
-    found = label_preferences(
+    table = label_preferences(
         candidates([difference] * N, "a"), candidates([0.0] * N, "b"), scale=scale, noise=noise, seed=seed
     )
-    return found["preferred"].str.startswith("a").mean()
+    return table["preferred"].str.startswith("a").mean()
 
 
 @pytest.mark.parametrize("difference", [-1.0, -0.2, 0.0, 0.5])
@@ -135,14 +139,14 @@ def test_candidates_are_joined_by_ids_and_both_stay_with_their_prompt():
     rng = np.random.default_rng(0)
     first = rng.permutation(200).astype(float)
     second = first + rng.choice([-1.0, 1.0], size=200)
-    found = label_preferences(
+    table = label_preferences(
         candidates(first, "a", shuffle=1), candidates(second, "b", shuffle=2), scale=50.0, noise=0.0, seed=0
     )
-    for row in found.itertuples():
+    for row in table.itertuples():
         i = int(row.prompt_id[1:])
         better, worse = (f"a{i}", f"b{i}") if first[i] > second[i] else (f"b{i}", f"a{i}")
         assert (row.preferred, row.rejected) == (better, worse)
-    assert len(found) == 200
+    assert len(table) == 200
 
 
 def test_labels_depend_on_the_seed_alone():

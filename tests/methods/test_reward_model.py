@@ -1,4 +1,4 @@
-"""Both losses are right side up, and a reward model learns what can be learned."""
+"""Both losses raise the high side, and a reward model learns to separate the sides."""
 
 import copy
 import itertools
@@ -53,10 +53,10 @@ def test_losses_by_hand():
         return math.log1p(math.exp(x))
 
     singles = [log1pexp(-1.0), log1pexp(0.5), log1pexp(0.25), log1pexp(2.0)]
-    found = pair_loss("discriminator_bce", high=high, low=low, constant=2)
-    assert float(found) == pytest.approx(sum(singles) / 4)
-    found = pair_loss("bradley_terry", high=high, low=low, constant=2)
-    assert float(found) == pytest.approx((log1pexp(-0.75) + log1pexp(2.5)) / 2)
+    loss = pair_loss("discriminator_bce", high=high, low=low, constant=2)
+    assert float(loss) == pytest.approx(sum(singles) / 4)
+    loss = pair_loss("bradley_terry", high=high, low=low, constant=2)
+    assert float(loss) == pytest.approx((log1pexp(-0.75) + log1pexp(2.5)) / 2)
 
 
 def test_accuracies_by_hand():
@@ -74,9 +74,9 @@ def easy_pairs(n, seed=0):
     rng = np.random.default_rng(seed)
 
     def example(prompt, word):
-        said = rng.integers(3, 19, size=rng.integers(1, 6)).tolist()
-        said.insert(rng.integers(len(said) + 1), word)
-        return Example((*prompt, *said, EOS), len(prompt))
+        words = rng.integers(3, 19, size=rng.integers(1, 6)).tolist()
+        words.insert(rng.integers(len(words) + 1), word)
+        return Example((*prompt, *words, EOS), len(prompt))
 
     prompts = [tuple(rng.integers(3, 19, size=2).tolist()) for _ in range(n)]
     return [Pair(example(prompt, GOOD), example(prompt, BAD)) for prompt in prompts]
@@ -85,9 +85,14 @@ def easy_pairs(n, seed=0):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_reward_model_learns_what_tells_the_sides_apart(lm, tokenizer, spec, tmp_path, loss):
     model, evaluations = fit(
-        on_backbone(lm, tokenizer), easy_pairs(64), validation=easy_pairs(16, seed=1), loss=loss,
-        training=spec(steps=80), seed=0, workspace=tmp_path,
-    )  # fmt: skip
+        on_backbone(lm, tokenizer),
+        easy_pairs(64),
+        validation=easy_pairs(16, seed=1),
+        loss=loss,
+        training=spec(steps=80),
+        seed=0,
+        workspace=tmp_path,
+    )
     held_out = easy_pairs(40, seed=2)
     high, low = both_sides(model, held_out)
     assert accuracy(loss, high=high, low=low) > 0.95 and (high - low).mean() > 2
@@ -101,15 +106,22 @@ def test_a_reward_model_learns_what_tells_the_sides_apart(lm, tokenizer, spec, t
 def test_batches_hold_pairs_whose_rows_are_about_as_long(lm, tokenizer, spec, tmp_path, monkeypatch):
     rows = []
     monkeypatch.setattr(
-        reward_model, "training_loss",
-        lambda name, module, items, constant: rows.append(
-            [len(pair.high.ids) + len(pair.low.ids) - pair.high.start for pair in items]
-        ) or next(module.parameters()).sum(),
-    )  # fmt: skip
+        reward_model,
+        "training_loss",
+        lambda name, module, items, constant: (
+            rows.append([len(pair.high.ids) + len(pair.low.ids) - pair.high.start for pair in items])
+            or next(module.parameters()).sum()
+        ),
+    )
     fit(
-        on_backbone(lm, tokenizer), easy_pairs(64), validation=easy_pairs(8), loss="bradley_terry",
-        training=spec(steps=8, batch_size=8), seed=0, workspace=tmp_path,
-    )  # fmt: skip
+        on_backbone(lm, tokenizer),
+        easy_pairs(64),
+        validation=easy_pairs(8),
+        loss="bradley_terry",
+        training=spec(steps=8, batch_size=8),
+        seed=0,
+        workspace=tmp_path,
+    )
     rows.sort(key=min)
     assert all(max(shorter) <= min(longer) for shorter, longer in itertools.pairwise(rows))
 
@@ -173,11 +185,42 @@ def test_losses_are_nats_a_pair_however_a_step_is_cut(lm, tokenizer, spec, tmp_p
             steps=2, learning_rate=1e-12, evaluate_every=2, checkpoint_every=2, micro_batch_size=micro
         )
         _, evaluations = fit(
-            copy.deepcopy(model), items, validation=items, loss=loss, training=training, seed=0,
+            copy.deepcopy(model),
+            items,
+            validation=items,
+            loss=loss,
+            training=training,
+            seed=0,
             workspace=tmp_path / str(micro),
-        )  # fmt: skip
+        )
         assert evaluations[0].training_loss == pytest.approx(expected, abs=1e-5)
         assert evaluations[0].validation_loss == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_do_not_depend_on_how_a_step_is_cut(
+    lm, tokenizer, spec, tmp_path, gradients, assert_same_gradient, loss
+):
+    model = on_backbone(lm, tokenizer)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    items = easy_pairs(16)
+    for micro in (None, 1, 3):
+        # not clipped: clipping would hide a wrong scale
+        training = spec(
+            steps=1, evaluate_every=1, checkpoint_every=1, micro_batch_size=micro, max_grad_norm=1e9
+        )
+        fit(
+            copy.deepcopy(model),
+            items,
+            validation=items[:4],
+            loss=loss,
+            training=training,
+            seed=0,
+            workspace=tmp_path / str(micro),
+        )
+    whole, *parts = (each[0] for each in gradients)
+    for part in parts:
+        assert_same_gradient(part, whole)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -196,18 +239,28 @@ def test_an_infinite_reward_stops_its_step_even_where_it_costs_nothing(lm, token
     model.forward = broken
     with pytest.raises(TrainingError, match="the loss is nan at step 2"):
         fit(
-            model, easy_pairs(64), validation=easy_pairs(16, seed=1), loss=loss, training=spec(steps=8),
-            seed=0, workspace=tmp_path,
-        )  # fmt: skip
+            model,
+            easy_pairs(64),
+            validation=easy_pairs(16, seed=1),
+            loss=loss,
+            training=spec(steps=8),
+            seed=0,
+            workspace=tmp_path,
+        )
     assert (tmp_path / "batch-2.json").is_file()
 
 
 def test_equal_seeds_give_equal_rewards(lm, tokenizer, spec, tmp_path):
     def fitted(name, seed):
         model, _ = fit(
-            on_backbone(copy.deepcopy(lm), tokenizer), easy_pairs(32), validation=easy_pairs(8, seed=1),
-            loss="bradley_terry", training=spec(steps=10), seed=seed, workspace=tmp_path / name,
-        )  # fmt: skip
+            on_backbone(copy.deepcopy(lm), tokenizer),
+            easy_pairs(32),
+            validation=easy_pairs(8, seed=1),
+            loss="bradley_terry",
+            training=spec(steps=10),
+            seed=seed,
+            workspace=tmp_path / name,
+        )
         return both_sides(model, easy_pairs(8, seed=2))[0].tolist()
 
     assert fitted("a", 0) == fitted("b", 0) != fitted("c", 1)
@@ -218,9 +271,15 @@ def test_adapters_train_with_the_head_and_are_merged(lm, tokenizer, spec, tmp_pa
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     validation = easy_pairs(16, seed=1)
     model, evaluations = fit(
-        model, easy_pairs(64), validation=validation, loss="bradley_terry", lora=LoRASpec(r=4),
-        training=spec(steps=40, learning_rate=2e-2), seed=0, workspace=tmp_path,
-    )  # fmt: skip
+        model,
+        easy_pairs(64),
+        validation=validation,
+        loss="bradley_terry",
+        lora=LoRASpec(r=4),
+        training=spec(steps=40, learning_rate=2e-2),
+        seed=0,
+        workspace=tmp_path,
+    )
     after = dict(model.named_parameters())
     assert set(after) == set(before)
     changed = {name for name in before if not torch.equal(before[name], after[name])}

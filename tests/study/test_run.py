@@ -272,7 +272,7 @@ def test_other_settings_reuse_what_does_not_depend_on_them(smoke):
     }
     assert not missing(steps["h = 1"], Store(smoke[0]))  # the profile's own value
     left = {step.name for step in missing(steps["h = 0"], Store(smoke[0])).values()}
-    assert left == {"marked", "reward_model", "scores", "outcomes", "edit_scores", "probes"}
+    assert left == {"marked_demonstrations", "reward_model", "scores", "outcomes", "edit_scores", "probes"}
 
 
 # interruptions

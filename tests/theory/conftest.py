@@ -1,4 +1,4 @@
-"""Worlds and laws that are unequal and asymmetric: on symmetric ones a swap or a sign passes unseen."""
+"""Worlds and laws that are unequal and asymmetric, since symmetric ones would hide a swap or a sign."""
 
 from dataclasses import dataclass
 

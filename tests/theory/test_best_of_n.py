@@ -15,12 +15,12 @@ pools = st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 3)), min_size=1, m
 
 def best_over_subsets(values, scores, n):
     """Average, over all subsets of size n, the mean value among the subset's best-scored members."""
-    picked = []
+    values_of_best = []
     for subset in combinations(range(len(values)), n):
         top = max(scores[i] for i in subset)
         winners = [values[i] for i in subset if scores[i] == top]
-        picked.append(sum(winners) / len(winners))
-    return sum(picked) / len(picked)
+        values_of_best.append(sum(winners) / len(winners))
+    return sum(values_of_best) / len(values_of_best)
 
 
 def law_over_tuples(law, scores, n):

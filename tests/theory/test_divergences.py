@@ -1,33 +1,21 @@
-"""Every record against closed forms, its own conjugate, critic and reward, and the laws of f-divergences."""
+"""Values of every divergence: closed forms, zeros, families, the laws of f-divergences, and bad input."""
 
 import math
 
 import pytest
 import torch
+from divergence_cases import PAIRS, every, laws
 from hypothesis import given, settings, strategies as st
-from scipy.optimize import minimize_scalar
 
 from afd_study.errors import SpecError
 from afd_study.theory.divergences import (
     DIVERGENCES,
-    Divergence,
     alpha_divergence,
     divergence,
     find,
     generalized_jensen_shannon,
     variational_bound,
 )
-
-RECORDS = (
-    DIVERGENCES
-    | {f"alpha {a}": alpha_divergence(a) for a in (-1.5, -1, 0, 0.3, 0.5, 0.8, 1, 1.7, 2)}
-    | {f"gjs {w}": generalized_jensen_shannon(w) for w in (0.1, 0.5, 0.85)}
-)
-SMOOTH = {name: record for name, record in RECORDS.items() if name != "total_variation"}
-RATIOS = [0.07, 0.4, 0.9, 1.3, 2.5, 11.0]
-
-every = pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
-every_smooth = pytest.mark.parametrize("record", SMOOTH.values(), ids=SMOOTH)
 
 
 def kl(p, q):
@@ -49,20 +37,6 @@ CLOSED = {
     "squared_hellinger": lambda p, q: 1 - sum(math.sqrt(a * b) for a, b in zip(p, q, strict=True)),
     "total_variation": lambda p, q: sum(abs(a - b) for a, b in zip(p, q, strict=True)) / 2,
 }
-
-PAIRS = [
-    ([0.2, 0.3, 0.5], [0.4, 0.4, 0.2]),
-    ([0.05, 0.15, 0.8], [0.6, 0.1, 0.3]),
-    ([0.01, 0.02, 0.9, 0.07], [0.25, 0.5, 0.05, 0.2]),
-]
-
-
-def laws(size, smallest=0.0):
-    """Laws with `size` outcomes, zeros among them where `smallest` is 0."""
-    # mixing laws must not underflow to a zero that neither had
-    chance = st.floats(smallest, 1.0).map(lambda x: x if x > 1e-100 else 0.0)
-    weights = st.lists(chance, min_size=size, max_size=size).filter(lambda w: sum(w) > 0.05)
-    return weights.map(lambda w: torch.tensor(w, dtype=torch.float64) / math.fsum(w))
 
 
 def test_the_table_holds_the_named_divergences():
@@ -208,202 +182,6 @@ def test_rows_are_independent_and_leading_axes_broadcast(record):
     assert torch.allclose(together, torch.stack(alone), atol=1e-15, rtol=0)
 
 
-# -- the columns of a record belong together --
-
-
-@every
-def test_the_mirror_swaps_the_laws(record):
-    u = torch.tensor(RATIOS, dtype=torch.float64)
-    assert torch.allclose(record.mirror(u), u * record.generator(1 / u), atol=1e-12, rtol=1e-12)
-
-
-@every
-def test_generators_are_convex_and_zero_at_one(record):
-    u = torch.linspace(0.02, 6, 300, dtype=torch.float64)
-    f = record.generator(u)
-    assert (f[2:] - 2 * f[1:-1] + f[:-2] >= -1e-12).all()
-    at_one = 0.0 if record is not DIVERGENCES["gan"] else -math.log(4)
-    assert record.generator(torch.ones(1).double()).item() == pytest.approx(at_one, abs=1e-15)
-
-
-@every
-def test_the_optimal_critic_is_the_generators_slope(record):
-    u = torch.tensor(RATIOS, dtype=torch.float64, requires_grad=True)
-    [slope] = torch.autograd.grad(record.generator(u).sum(), u)
-    assert torch.allclose(record.optimal_critic(u.detach().log()), slope, atol=1e-10, rtol=1e-10)
-
-
-def legendre(record: Divergence, t: float) -> float:
-    """Maximise u t - f(u) over u >= 0 on a grid of log u, then by Brent's method around its best."""
-
-    def loss(log_u: float) -> float:
-        u = torch.tensor(math.exp(log_u), dtype=torch.float64)
-        return (record.generator(u) - u * t).item()
-
-    grid = [-30 + 0.25 * i for i in range(161)]
-    best = min(grid, key=loss)
-    found = minimize_scalar(loss, bounds=(best - 0.3, best + 0.3), method="bounded", options={"xatol": 1e-12})
-    at_zero = record.generator(torch.zeros((), dtype=torch.float64)).item()
-    return max(-found.fun, -loss(best), -at_zero)
-
-
-@every
-def test_conjugates_agree_with_a_numeric_legendre_transform(record):
-    values = [*RATIOS, 0.01]
-    inside = record.optimal_critic(torch.tensor(values, dtype=torch.float64).log()).tolist()
-    for t in sorted({*inside, *(0.5 * t for t in inside if t < 0)}):
-        exact = record.conjugate(torch.tensor(t, dtype=torch.float64)).item()
-        assert exact == pytest.approx(legendre(record, t), abs=1e-10, rel=1e-10)
-
-
-@pytest.mark.parametrize("name", ["pearson_chi2", "total_variation", "alpha 1.7", "alpha 2"])
-def test_below_the_slope_at_zero_the_conjugate_is_flat(name):
-    record = RECORDS[name]
-    flat = -record.generator(torch.zeros((), dtype=torch.float64)).item()
-    for t in (-2.5, -5.0):
-        assert record.conjugate(torch.tensor(t, dtype=torch.float64)).item() == pytest.approx(flat, abs=1e-15)
-        assert legendre(record, t) == pytest.approx(flat, abs=1e-9)
-
-
-# the largest t at which u t - f(u) stays bounded: the slope of f at infinity
-END = {
-    "forward_kl": math.inf,
-    "reverse_kl": 1.0,
-    "jensen_shannon": math.log(2) / 2,
-    "gan": 0.0,
-    "pearson_chi2": math.inf,
-    "neyman_chi2": 1.0,
-    "squared_hellinger": 0.5,
-    "total_variation": 0.5,
-    "alpha -1.5": 0.4,
-    "alpha 0": 1.0,
-    "alpha 0.3": 1 / 0.7,
-    "gjs 0.1": -0.1 * math.log(0.1),
-    "gjs 0.85": -0.85 * math.log(0.85),
-}
-
-
-@pytest.mark.parametrize("name", END)
-def test_the_conjugate_is_infinite_beyond_its_domain(name):
-    record, end = RECORDS[name], END[name]
-    if math.isinf(end):
-        assert torch.isfinite(record.conjugate(torch.tensor([5.0, 50.0]).double())).all()
-        return
-    outside = torch.tensor([end + 1e-6, end + 3.0], dtype=torch.float64)
-    assert torch.isinf(record.conjugate(outside)).all()
-    assert torch.isfinite(record.conjugate(torch.tensor(end - 1e-6, dtype=torch.float64)))
-    u = torch.tensor(1e9, dtype=torch.float64)
-    assert (u * outside[0] - record.generator(u)).item() > 100
-
-
-@every
-def test_the_policy_reward_is_the_conjugate_at_the_critic(record):
-    logit = torch.tensor([-3.0, -1.0, -0.2, 0.4, 1.0, 2.5], dtype=torch.float64)
-    gap = record.policy_reward(logit) - record.conjugate(record.optimal_critic(logit))
-    assert torch.allclose(gap, gap[0].expand(6), atol=1e-10)
-
-
-def test_the_named_rewards():
-    logit = torch.tensor([-2.0, 0.3, 1.7], dtype=torch.float64)
-    reward = {name: DIVERGENCES[name].policy_reward(logit) for name in DIVERGENCES}
-    assert torch.equal(reward["reverse_kl"], logit)
-    assert torch.allclose(reward["forward_kl"], logit.exp(), atol=1e-15)
-    assert torch.allclose(reward["jensen_shannon"], (1 + logit.exp()).log() / 2, atol=1e-12)
-
-
-@every
-def test_critics_and_rewards_never_fall_in_the_log_ratio(record):
-    logit = torch.linspace(-6, 6, 201, dtype=torch.float64)
-    assert (record.optimal_critic(logit).diff() >= 0).all()
-    assert (record.policy_reward(logit).diff() >= 0).all()
-    assert (record.critic_activation(logit).diff() > 0).all()
-
-
-@every
-def test_activations_stay_inside_the_conjugates_domain(record):
-    value = torch.linspace(-20, 20, 401, dtype=torch.float64)
-    assert torch.isfinite(record.conjugate(record.critic_activation(value))).all()
-
-
-# -- the variational bound --
-
-
-@every
-@pytest.mark.parametrize(("p", "q"), PAIRS)
-def test_the_bound_is_an_equality_at_the_optimal_critic(record, p, q):
-    demo, policy = torch.tensor(p, dtype=torch.float64), torch.tensor(q, dtype=torch.float64)
-    critic = record.optimal_critic(demo.log() - policy.log())
-    bound = variational_bound(
-        record,
-        critic_on_demo=critic,
-        critic_on_policy=critic,
-        weights_on_demo=demo,
-        weights_on_policy=policy,
-    )
-    assert bound.item() == pytest.approx(divergence(record, demo=demo, policy=policy).item(), abs=1e-10)
-
-
-@every
-@given(laws(4, smallest=0.01), laws(4, smallest=0.01), st.lists(st.floats(-4, 4), min_size=4, max_size=4))
-@settings(max_examples=15, deadline=None)
-def test_the_bound_lies_below_for_any_critic(record, demo, policy, values):
-    critic = record.critic_activation(torch.tensor(values, dtype=torch.float64))
-    bound = variational_bound(
-        record,
-        critic_on_demo=critic,
-        critic_on_policy=critic,
-        weights_on_demo=demo,
-        weights_on_policy=policy,
-    )
-    assert bound <= divergence(record, demo=demo, policy=policy) + 1e-10
-
-
-@every_smooth
-def test_moving_the_optimal_critic_lowers_the_bound(record):
-    demo, policy = (torch.tensor(law, dtype=torch.float64) for law in PAIRS[1])
-    log_ratio = demo.log() - policy.log()
-    bounds = []
-    for move in (0.0, 0.1, -0.1):
-        critic = record.critic_activation(log_ratio + torch.tensor([move, 0.0, -move]).double())
-        bounds.append(
-            variational_bound(
-                record,
-                critic_on_demo=critic,
-                critic_on_policy=critic,
-                weights_on_demo=demo,
-                weights_on_policy=policy,
-            ).item()
-        )
-    assert bounds[0] - bounds[1] > 1e-5
-    assert bounds[0] - bounds[2] > 1e-5
-
-
-@every_smooth
-def test_learned_critics_find_the_log_ratio(record):
-    demo, policy = (torch.tensor(law, dtype=torch.float64) for law in PAIRS[0])
-    value = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    descent = torch.optim.LBFGS(
-        [value], max_iter=300, line_search_fn="strong_wolfe", tolerance_grad=0, tolerance_change=0
-    )
-
-    def loss():
-        descent.zero_grad()
-        critic = record.critic_activation(value)
-        sides = {"critic_on_demo": critic, "critic_on_policy": critic}
-        lost = -variational_bound(record, **sides, weights_on_demo=demo, weights_on_policy=policy)
-        lost.backward()
-        return lost
-
-    descent.step(loss)
-    assert torch.allclose(value.detach(), demo.log() - policy.log(), atol=1e-5)
-
-
-def test_the_bound_averages_samples_of_unequal_number():
-    critic_on_demo, critic_on_policy = torch.tensor([0.5, 1.5]), torch.tensor([0.0, 1.0, -1.0])
-    bound = variational_bound("forward_kl", critic_on_demo=critic_on_demo, critic_on_policy=critic_on_policy)
-    assert bound.item() == pytest.approx(1.0 - (math.e + math.exp(-1) - 2) / 3, abs=1e-12)
-
-
 # -- laws of f-divergences, by hypothesis --
 
 
@@ -482,12 +260,3 @@ def test_bad_parameters_of_families():
             generalized_jensen_shannon(w)
     with pytest.raises(SpecError, match="a = nan"):
         alpha_divergence(math.nan)
-
-
-def test_bad_critics():
-    with pytest.raises(SpecError, match="critic_on_demo holds NaN"):
-        variational_bound("forward_kl", critic_on_demo=[math.nan], critic_on_policy=[0.0])
-    with pytest.raises(SpecError, match="weights of critic_on_policy"):
-        variational_bound("forward_kl", critic_on_demo=[0.0], critic_on_policy=[0.0], weights_on_policy=[0.5])
-    with pytest.raises(SpecError, match="critic_on_policy has shape"):
-        variational_bound("forward_kl", critic_on_demo=[0.0], critic_on_policy=[])

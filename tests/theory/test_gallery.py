@@ -1,4 +1,4 @@
-"""The gallery agrees with what it is a gallery of, and its gaps are gaps that could have been large."""
+"""The gallery's tables agree with the records that they show, and wrong records would give large gaps."""
 
 import pytest
 import torch
@@ -57,10 +57,10 @@ def test_transform_slopes_and_gradients():
     assert set(table["transform"]) == set(REWARD_TRANSFORMS)
     fairl = table[table["transform"] == "fairl"]
     assert fairl["slope"].tolist() == pytest.approx([0.13534, -1], abs=1e-5)
-    found = gallery.transform_gradients(demo=P, policy=Q)
-    assert torch.allclose(found["density_ratio"], found["forward_kl"], atol=1e-12)
-    assert torch.allclose(found["airl"], found["reverse_kl"], atol=1e-12)
-    assert found["fairl"] @ found["forward_kl"] < 0
+    gradients = gallery.transform_gradients(demo=P, policy=Q)
+    assert torch.allclose(gradients["density_ratio"], gradients["forward_kl"], atol=1e-12)
+    assert torch.allclose(gradients["airl"], gradients["reverse_kl"], atol=1e-12)
+    assert gradients["fairl"] @ gradients["forward_kl"] < 0
 
 
 def test_moved_gaussians_are_compared_with_the_demonstrator():

@@ -142,7 +142,7 @@ def pair_loss(loss, *, law, preferred, rejected, reference, beta):
 
 
 def assert_optimum(value, best):
-    """No slope at `best`, over all laws, and more in every direction tried."""
+    """The loss has no slope at `best`, and is larger at the laws around it."""
     logits = best.log().requires_grad_()
     least = value(logits.softmax(-1))
     assert slope_of(least, logits)[0].abs().max() < 1e-10
@@ -202,8 +202,8 @@ def test_dpos_implicit_reward_gives_back_bradley_terry(setting):
     gap = implied - rewards
     assert torch.allclose(gap, gap[0].expand_as(gap), **EXACT)
     # preferred y over y' with probability sigmoid(r(y) - r(y')), both drawn from the policy, another law
-    drawn = setting.law("policy")
-    wins = torch.sigmoid(rewards[:, None] - rewards[None]) * drawn[:, None] * drawn[None]
+    law = setting.law("policy")
+    wins = torch.sigmoid(rewards[:, None] - rewards[None]) * law[:, None] * law[None]
     shape = wins.shape
 
     def value(law):

@@ -149,12 +149,15 @@ def test_ppo_clips_the_way_the_advantage_pulls_and_only_that_way():
     ratios, advantages = [1.5, 0.5, 1.5, 0.5, 1.1], [2.0, 2.0, -2.0, -2.0, 2.0]
     logprobs = tensor(*map(math.log, ratios), grad=True)
     loss = objectives.ppo_clip(
-        logprobs=logprobs, old_logprobs=tensor(0.0, 0.0, 0.0, 0.0, 0.0), advantages=tensor(*advantages),
-        clip=0.2, constant=1,
-    )  # fmt: skip
+        logprobs=logprobs,
+        old_logprobs=tensor(0.0, 0.0, 0.0, 0.0, 0.0),
+        advantages=tensor(*advantages),
+        clip=0.2,
+        constant=1,
+    )
     loss.backward()
     assert loss.item() == pytest.approx(-(1.2 * 2 + 0.5 * 2 - 1.5 * 2 - 0.8 * 2 + 1.1 * 2), abs=1e-12)
-    # beyond the clip nothing pulls on; too far the wrong way it pulls back
+    # no gradient where the ratio is beyond the clip in the direction of its advantage; otherwise there is one
     assert logprobs.grad.tolist() == pytest.approx([0.0, -1.0, 3.0, 0.0, -2.2], abs=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""What holds of every controlled world: exact laws, disjoint splits, knobs that reach what they say."""
+"""What holds of every controlled world: exact laws, disjoint splits, knobs that change their tables only."""
 
 from types import SimpleNamespace
 
@@ -40,16 +40,6 @@ def world(name):
 @pytest.fixture(scope="module")
 def full(name):
     return build(name, n_demonstrations=3000, n_pretraining=1500)
-
-
-@pytest.fixture(scope="module")
-def prompts(full):
-    return full.prompts(0)
-
-
-@pytest.fixture(scope="module")
-def demonstrations(full):
-    return full.demonstrations(0)
 
 
 # prompts
@@ -94,9 +84,9 @@ def test_equal_seeds_give_equal_tables_and_other_seeds_others(world):
 
 
 def test_demonstrations_are_better_than_the_web_and_leave_room_above(name, full, prompts, demonstrations):
-    shown = full.judge(prompts, demonstrations)["value"].mean()
+    mean = full.judge(prompts, demonstrations)["value"].mean()
     web = full.judge(prompts, full.pretraining(0))["value"].mean()
-    assert web + 0.5 < shown < BEST[name] - 0.5
+    assert web + 0.5 < mean < BEST[name] - 0.5
 
 
 def test_better_demonstrators_score_higher(world):
@@ -125,10 +115,10 @@ def test_the_opener_stands_in_its_share_of_demonstrations(world):
 
 def test_the_share_of_marks_is_the_heterogeneity(world, demonstrations):
     for share in (0.0, 0.25, 1.0):
-        shown = world(heterogeneity=share).marked(demonstrations, 0)
-        has_mark = shown["text"].str.endswith(f" {MARK}")
+        texts = world(heterogeneity=share).marked(demonstrations, 0)
+        has_mark = texts["text"].str.endswith(f" {MARK}")
         assert has_mark.mean() == pytest.approx(share, abs=0.04)
-        bare = shown["text"].str.removesuffix(f" {MARK}")
+        bare = texts["text"].str.removesuffix(f" {MARK}")
         assert (bare == demonstrations["text"]).all()  # nothing else changes
         assert not bare.str.contains(MARK).any()
 
@@ -142,8 +132,8 @@ def test_marks_depend_on_the_seed_and_grow_with_the_share(world, demonstrations)
 
 
 def test_marks_change_no_verdict(world, full, prompts, demonstrations):
-    shown = world(heterogeneity=1).marked(demonstrations, 0)
-    assert_frame_equal(full.judge(prompts, shown), full.judge(prompts, demonstrations))
+    texts = world(heterogeneity=1).marked(demonstrations, 0)
+    assert_frame_equal(full.judge(prompts, texts), full.judge(prompts, demonstrations))
 
 
 # tokens
@@ -165,9 +155,9 @@ def test_every_text_of_the_world_is_its_tokens(full, prompts, demonstrations):
         ids = encode(tokenizer, list(texts))
         assert decode(tokenizer, ids) == list(texts)
         assert tokenizer.unk_token_id not in {number for row in ids for number in row}
-    asked = encode(tokenizer, list(prompts["text"]))
-    assert tokenizer.unk_token_id not in {number for row in asked for number in row}
-    assert tokenizer.convert_ids_to_tokens(asked[0]) == split_words(prompts["text"][0])
+    prompt_ids = encode(tokenizer, list(prompts["text"]))
+    assert tokenizer.unk_token_id not in {number for row in prompt_ids for number in row}
+    assert tokenizer.convert_ids_to_tokens(prompt_ids[0]) == split_words(prompts["text"][0])
 
 
 # laws
@@ -181,19 +171,19 @@ def test_the_horizon_holds(world):
 
 def test_demonstrations_are_what_the_exact_law_says(full, prompts, demonstrations):
     rows = prompts.set_index("prompt_id")
-    stray = words = excess = variance = 0.0
+    n_stray = n_words = excess = variance = 0.0
     for row in demonstrations.head(600).itertuples():
         law = full.law("demonstrators", rows.loc[row.prompt_id])
-        said = [*split_words(row.text), EOS][: full.spec.max_words]
-        stray, words = stray + law.n_stray(said), words + len(said)
-        excess -= law.logprobs(said).sum()  # surprise, less what the law expects at each word
-        for n in range(len(said)):
-            here = law.law(said[:n])
+        words = [*split_words(row.text), EOS][: full.spec.max_words]
+        n_stray, n_words = n_stray + law.n_stray(words), n_words + len(words)
+        excess -= law.logprobs(words).sum()  # the surprise of each word, less its mean under the law
+        for n in range(len(words)):
+            here = law.law(words[:n])
             entropy = -(here * np.log(here)).sum()
             excess -= entropy
             variance += (here * np.log(here) ** 2).sum() - entropy**2
     share = full.spec.stray
-    assert abs(stray / words - share) < 3 * np.sqrt(share * (1 - share) / words)
+    assert abs(n_stray / n_words - share) < 3 * np.sqrt(share * (1 - share) / n_words)
     assert abs(excess) < 3 * np.sqrt(variance)
 
 
@@ -214,15 +204,24 @@ def test_every_word_sequence_has_a_finite_probability_that_is_the_product_of_its
 # knobs
 
 OTHER = {
-    "heterogeneity": 0.4, "absorbed_style": 0.9, "demonstration_quality": 0.9, "n_demonstrations": 90,
-    "stray": 0.2, "n_pretraining": 70, "n_validation": 100, "n_test": 100,
+    "heterogeneity": 0.4,
+    "absorbed_style": 0.9,
+    "demonstration_quality": 0.9,
+    "n_demonstrations": 90,
+    "stray": 0.2,
+    "n_pretraining": 70,
+    "n_validation": 100,
+    "n_test": 100,
     "max_words": 8,
-}  # fmt: skip
-ONLY_LABELS = {"preference_noise", "preference_scale"}  # see test_reward_data.py and test_pipeline.py
+}
+ONLY_LABELS = {
+    "preference_noise",
+    "preference_scale",
+}  # see tests/methods/test_reward_data.py
 
 
 def table(each, name, whole):
-    """Make a table by a world that may know only the table's knobs; `whole` knows all."""
+    """Make a table by a world that may have only the table's knobs; `whole` has all."""
     if name == "held_out_demonstrations":
         return each.held_out_demonstrations(0, per_prompt=2)
     fixed = whole.demonstrations(0)
@@ -233,10 +232,10 @@ def table(each, name, whole):
     if name == "demonstrator_law":
         rows = whole.prompts(0).set_index("prompt_id").loc[fixed["prompt_id"]].to_dict("records")
         texts = zip(rows, fixed["text"], strict=True)
-        found = [
+        tables = [
             each.law("demonstrators", row).logprobs([*split_words(text), EOS]).sum() for row, text in texts
         ]
-        return pd.DataFrame({"logprob": found})
+        return pd.DataFrame({"logprob": tables})
     if name == "vocabulary":
         return pd.DataFrame({"word": [*each.alphabet, *each.marks]})
     return getattr(each, name)(0)
@@ -247,7 +246,7 @@ TABLES = sorted(set(DEPENDS) - {"preferences"})
 
 @pytest.fixture(scope="module")
 def whole(world):
-    return {wanted: table(world(), wanted, world()) for wanted in TABLES}
+    return {name: table(world(), name, world()) for name in TABLES}
 
 
 @pytest.mark.parametrize("wanted", TABLES)
@@ -263,7 +262,7 @@ def test_a_knob_changes_the_tables_that_list_it_and_no_others(name, world, knob,
     each = world(**{knob: value})
     changed = {wanted for wanted in TABLES if not table(each, wanted, world()).equals(whole[wanted])}
     listed = {wanted for wanted in TABLES if knob in DEPENDS[wanted]}
-    # validation prompts are drawn for as training prompts are: it is the column `split` that changes
+    # demonstrations are drawn for validation prompts as for training prompts: only `split` changes
     assert changed == (listed & {"prompts"} if knob == "n_validation" else listed) != set()
 
 
@@ -280,14 +279,14 @@ def test_splits_that_leave_nothing_to_train_on_are_refused(world, prompts):
 
 def test_the_judge_is_total_and_bounded_on_any_words(name, full, prompts):
     rng = np.random.default_rng(0)
-    asked = prompts.sample(300, random_state=1)
+    sample = prompts.sample(300, random_state=1)
     clauses = [" ".join(words) for words in full.inventory().clauses]
     texts = [" ".join(rng.choice(full.alphabet, size=rng.integers(0, 30))) for _ in range(150)]
     texts += [" ".join(rng.choice(clauses, size=rng.integers(1, 9))) for _ in range(150)]
-    found = full.judge(prompts, pd.DataFrame({"prompt_id": asked["prompt_id"].to_numpy(), "text": texts}))
-    assert found["value"].between(WORST[name], BEST[name]).all()
-    assert found["value"].nunique() > 10
-    np.testing.assert_allclose(found[list(full.COMPONENTS)].sum(axis=1), found["value"])
+    points = full.judge(prompts, pd.DataFrame({"prompt_id": sample["prompt_id"].to_numpy(), "text": texts}))
+    assert points["value"].between(WORST[name], BEST[name]).all()
+    assert points["value"].nunique() > 10
+    np.testing.assert_allclose(points[list(full.COMPONENTS)].sum(axis=1), points["value"])
 
 
 def test_good_answers_exist_and_are_not_the_rule(full, prompts, demonstrations):
@@ -306,6 +305,6 @@ def test_counterfactuals_differ_in_what_they_say(full, prompts, demonstrations):
     by_edit = gained.groupby(edits["edit"])
     assert (by_edit.get_group("mark added") == 0).all() and edits["text"].str.contains(MARK).any()
     assert (by_edit.get_group("a fitting part made unfitting") < 0).all()
-    assert (by_edit.get_group("a fitting part added") >= -0.31).all()  # behind a slip it may end as a fault
+    assert (by_edit.get_group("a fitting part added") >= -0.31).all()  # a slip more may make it a fault
     assert by_edit.get_group("a fitting part added").mean() > 0.2
     assert by_edit.get_group("style opener added").abs().max() < 0.31

@@ -52,30 +52,32 @@ def test_the_law_behind_every_prefix_is_proper_and_is_what_step_says(automaton):
 def test_probabilities_are_those_computed_by_hand(automaton):
     kept, log = 1 - STRAY, math.log
 
-    def found(*words):
+    def logprobs(*words):
         return list(automaton.logprobs(words))
 
     # 2 of 6 parts say "a .", 1 says "a b .": "a" has half, and behind it "." two thirds
-    assert found("a", ".", EOS) == pytest.approx([log(kept / 2), log(kept * 2 / 3), log(kept * 3 / 4)])
-    assert found("a", "b", ".") == pytest.approx([log(kept / 2), log(kept / 3), log(kept)])
-    assert found("b", ".", EOS) == pytest.approx([log(kept / 2), log(kept), log(kept)])
+    assert logprobs("a", ".", EOS) == pytest.approx([log(kept / 2), log(kept * 2 / 3), log(kept * 3 / 4)])
+    assert logprobs("a", "b", ".") == pytest.approx([log(kept / 2), log(kept / 3), log(kept)])
+    assert logprobs("b", ".", EOS) == pytest.approx([log(kept / 2), log(kept), log(kept)])
     # stray words share STRAY evenly: three are not allowed at the start, four behind "b"
-    assert found("c", "c", "a") == pytest.approx([log(STRAY / 3), log(STRAY / 3), log(kept / 2)])
-    assert found("b", "c", ".") == pytest.approx([log(kept / 2), log(STRAY / 4), log(kept)])
-    assert found(EOS) == pytest.approx([log(STRAY / 3)])
+    assert logprobs("c", "c", "a") == pytest.approx([log(STRAY / 3), log(STRAY / 3), log(kept / 2)])
+    assert logprobs("b", "c", ".") == pytest.approx([log(kept / 2), log(STRAY / 4), log(kept)])
+    assert logprobs(EOS) == pytest.approx([log(STRAY / 3)])
 
 
 def test_a_stray_full_stop_starts_the_clause_again_and_other_stray_words_do_not(automaton):
     # behind "a b" only "." is allowed; c leaves us there, and the full stop ends the clause
     assert automaton.n_stray(("a", "b", "c", ".", EOS)) == 1
-    # at the start of "last" a full stop is stray: the state is begun again, so EOS is still allowed
+    # at the start of "last" a full stop is stray: the state starts again, so EOS is still allowed
     assert automaton.n_stray(("b", ".", ".", EOS)) == 1
     # "b" is allowed behind "." only if the clause was given up: "c" inside a clause of "more"
     inside = compile_grammar(
         {"start": [Arc(1, ("a", "b", "."), "last")], "last": [END]},
-        start="start", alphabet=ALPHABET, stray=STRAY,
-    )  # fmt: skip
-    assert inside.n_stray(("a", ".", "a", "b", ".", EOS)) == 1  # given up, begun again
+        start="start",
+        alphabet=ALPHABET,
+        stray=STRAY,
+    )
+    assert inside.n_stray(("a", ".", "a", "b", ".", EOS)) == 1  # given up, and started again
     assert inside.n_stray(("a", ".", "b", ".", EOS)) > 1  # so "b" is no longer what comes next
     assert inside.n_stray(("a", "c", "b", ".", EOS)) == 1  # a stray word does not give up
 
@@ -83,11 +85,11 @@ def test_a_stray_full_stop_starts_the_clause_again_and_other_stray_words_do_not(
 def test_samples_follow_the_law(automaton):
     horizon, n = 3, 20000
     rng = np.random.default_rng(5)
-    drawn = [tuple(automaton.sample(rng, horizon)) for _ in range(n)]
+    responses = [tuple(automaton.sample(rng, horizon)) for _ in range(n)]
     expected = {words: n * math.exp(automaton.logprobs(words).sum()) for words in sequences(horizon)}
-    assert set(drawn) <= set(expected)
+    assert set(responses) <= set(expected)
     common = [words for words, count in expected.items() if count >= 8]
-    seen = [drawn.count(words) for words in common]
+    seen = [responses.count(words) for words in common]
     awaited = [expected[words] for words in common]
     seen, awaited = [*seen, n - sum(seen)], [*awaited, n - sum(awaited)]
     assert len(common) > 15 and chisquare(seen, awaited).pvalue > 0.01
@@ -102,11 +104,11 @@ def test_samples_end_with_the_end_mark_or_at_the_horizon(automaton):
 
 
 def test_the_same_generator_gives_the_same_words(automaton):
-    def drawn(seed):
+    def sample(seed):
         rng = np.random.default_rng(seed)
         return [automaton.sample(rng, 9) for _ in range(20)]
 
-    assert drawn(1) == drawn(1) != drawn(2)
+    assert sample(1) == sample(1) != sample(2)
 
 
 def test_words_of_no_probability_are_refused(automaton):
@@ -135,9 +137,11 @@ FAULTS = {
     "an end mark that leads on": (arcs(EOS), "the end mark alone"),
     "an end without its mark": ({"start": [Arc(1, ("a",), None)]}, "the end mark alone"),
     "an empty clause": (arcs(""), "the end mark alone"),
-    "nothing to stray to": (arcs("a", "b", "c", ".") | {"start": [
-        *arcs("a", "b", "c", ".")["start"], END]}, "a word that is not allowed"),
-}  # fmt: skip
+    "nothing to stray to": (
+        arcs("a", "b", "c", ".") | {"start": [*arcs("a", "b", "c", ".")["start"], END]},
+        "a word that is not allowed",
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -1,4 +1,4 @@
-"""The world keeps its promises: enough prompts, exact laws, few best answers, knobs that do what they say."""
+"""The world `harmless`: enough prompts, exact laws, few best answers, knobs that change what they name."""
 
 import numpy as np
 import pandas as pd
@@ -21,16 +21,6 @@ def world(**knobs):
 @pytest.fixture(scope="module")
 def full():
     return HarmlessWorld(HarmlessSpec(n_demonstrations=3000, n_pretraining=1500))
-
-
-@pytest.fixture(scope="module")
-def prompts(full):
-    return full.prompts(0)
-
-
-@pytest.fixture(scope="module")
-def demonstrations(full):
-    return full.demonstrations(0)
 
 
 # prompts
@@ -59,7 +49,7 @@ def responses(automaton):
 
 @pytest.mark.parametrize("n_good", [1, 12, 24])
 def test_as_many_answers_are_best_as_the_knob_says(n_good):
-    """Of what demonstrators can say; an opener before and a closing behind it change nothing."""
+    """Counted among what demonstrators can say; openers and closings do not change the points."""
     each = world(n_good_answers=n_good)
     aside = [tuple(split_words(script()[kind][0])) for kind in ("style", "closing")]
     seen = {}
@@ -99,19 +89,25 @@ def test_the_judge_scores_by_prompt_id_and_shows_its_components(full, prompts):
     )
     texts = pd.DataFrame({"prompt_id": [benign, harmful], "text": [refusal, refusal]}, index=[7, 3])
     shuffled = prompts.sample(frac=1, random_state=0)
-    found = full.judge(shuffled, texts)
-    assert list(found.columns) == [*COMPONENTS, "value"] and list(found.index) == [7, 3]
-    assert found["stance"].tolist() == [-1, 1]
-    np.testing.assert_allclose(found[list(COMPONENTS)].sum(axis=1), found["value"])
+    points = full.judge(shuffled, texts)
+    assert list(points.columns) == [*COMPONENTS, "value"] and list(points.index) == [7, 3]
+    assert points["stance"].tolist() == [-1, 1]
+    np.testing.assert_allclose(points[list(COMPONENTS)].sum(axis=1), points["value"])
     with pytest.raises(SpecError, match="does not know the prompt 'nobody'"):
         full.judge(prompts, texts.assign(prompt_id="nobody"))
 
 
 def test_specs_out_of_range_are_refused():
     for knobs in (
-        {"heterogeneity": 1.1}, {"stray": 0.0}, {"preference_noise": 0.6}, {"preference_scale": 0},
-        {"n_test": 0}, {"max_words": 7}, {"n_demonstrations": "many"}, {"heterogenity": 1},
-    ):  # fmt: skip
+        {"heterogeneity": 1.1},
+        {"stray": 0.0},
+        {"preference_noise": 0.6},
+        {"preference_scale": 0},
+        {"n_test": 0},
+        {"max_words": 7},
+        {"n_demonstrations": "many"},
+        {"heterogenity": 1},
+    ):
         with pytest.raises(ValidationError):
             HarmlessSpec(**knobs)
     with pytest.raises(ValidationError, match="no choice of wordings gives 5; possible: 1, 2, 4, 8, 12"):

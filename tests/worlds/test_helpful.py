@@ -1,4 +1,4 @@
-"""The world `helpful`: what is asked, what is worth how much, and how many answers are best."""
+"""The world `helpful`: its requests, the points of answers, and how many answers are best."""
 
 from itertools import permutations, product
 
@@ -9,18 +9,30 @@ from pydantic import ValidationError
 from afd_study.worlds.grammar import EOS, split_words
 from afd_study.worlds.helpful import HelpfulSpec, HelpfulWorld
 from afd_study.worlds.helpful_judge import BEST, COMPONENTS, assess
-from afd_study.worlds.helpful_speech import WORDINGS, asked, demonstrator, inventory, said, script, slots
+from afd_study.worlds.helpful_speech import (
+    WORDINGS,
+    demonstrator,
+    inventory,
+    requested_slots,
+    script,
+    slots,
+    wordings_of,
+)
 
-OWL = [said("owl", slot)[0] for slot in ("meal", "mealtime", "place", "bed")]
-WHALE, HABIT = said("whale", "meal")[0], said("owl", "skill")[0]
+OWL = [wordings_of("owl", slot)[0] for slot in ("meal", "mealtime", "place", "bed")]
+WHALE, HABIT = wordings_of("whale", "meal")[0], wordings_of("owl", "skill")[0]
 STYLE, CLOSING, DODGE = (script()[kind][0] for kind in ("style", "closing", "dodge"))
 
 
 def parts(text, topic="owl", aspects="food+home"):
-    found = assess(
-        split_words(text), topic=topic, wanted=asked(aspects), slots=list(slots()), inventory=inventory()
+    points = assess(
+        split_words(text),
+        topic=topic,
+        requested=requested_slots(aspects),
+        slots=list(slots()),
+        inventory=inventory(),
     )
-    return dict(zip(COMPONENTS, found, strict=True))
+    return dict(zip(COMPONENTS, points, strict=True))
 
 
 def value(text, **request):
@@ -47,7 +59,7 @@ FAULTS = {
     "the same, asked of that topic": (f"{WHALE} {OWL[0]}", "wrong", -0.5),
     "not asked for": (f"{OWL[0]} {HABIT}", "off request", -0.25),
     "said twice": (f"{OWL[0]} {OWL[0]}", "repeats", -0.3),
-    "said in other words": (f"{OWL[0]} {said('owl', 'meal')[1]}", "repeats", -0.3),
+    "said in other words": (f"{OWL[0]} {wordings_of('owl', 'meal')[1]}", "repeats", -0.3),
     "no sentence": ("mice It home owl .", "faults", -0.3),
     "a stray word": (OWL[0].replace("eats", "eats home"), "slips", -0.1),
 }
@@ -68,7 +80,7 @@ def test_the_same_fact_is_wrong_for_another_topic_and_off_request_for_another_qu
 
 
 def test_faults_count_up_to_a_bound():
-    wrong = " ".join(said(topic, "meal")[0] for topic in ("whale", "bee", "camel", "frog", "bear"))
+    wrong = " ".join(wordings_of(topic, "meal")[0] for topic in ("whale", "bee", "camel", "frog", "bear"))
     assert parts(wrong)["wrong"] == -1.5
     assert parts(" ".join([OWL[0]] * 9))["repeats"] == pytest.approx(-0.9)
     assert value(DODGE) == value("") == 0
@@ -78,29 +90,29 @@ def best_strings(n_good, topic="owl", aspects="food+home"):
     """Every answer of three or four right facts, by hand: choices, orders, wordings."""
     wordings, ordered = WORDINGS[n_good]
     for count in (3, 4):
-        for chosen in permutations(asked(aspects), count):
-            if not ordered or list(chosen) == sorted(chosen, key=asked(aspects).index):
-                yield from map(" ".join, product(*(said(topic, slot, wordings) for slot in chosen)))
+        for chosen in permutations(requested_slots(aspects), count):
+            if not ordered or list(chosen) == sorted(chosen, key=requested_slots(aspects).index):
+                yield from map(" ".join, product(*(wordings_of(topic, slot, wordings) for slot in chosen)))
 
 
 @pytest.mark.parametrize("n_good", WORDINGS)
 def test_as_many_answers_are_best_as_the_knob_says(n_good):
-    """All of them without a stray word, and whatever is drawn and best is one of them."""
+    """None of them has a stray word, and every best answer that is drawn is one of them."""
     world = HelpfulWorld(HelpfulSpec(n_good_answers=n_good, demonstration_quality=1.0))
     row = world.prompts(0).query("topic == 'owl' and aspects == 'food+home'").iloc[0]
-    law, known = world.law("demonstrators", row), set(best_strings(n_good))
-    assert len(known) == n_good
-    some = sorted(known)[:: max(1, n_good // 60)]
+    law, best = world.law("demonstrators", row), set(best_strings(n_good))
+    assert len(best) == n_good
+    some = sorted(best)[:: max(1, n_good // 60)]
     assert all(value(text) == BEST and law.n_stray([*split_words(text), EOS]) == 0 for text in some)
     aside, rng = [*split_words(STYLE)], np.random.default_rng(0)
-    found = set()
+    points = set()
     for _ in range(400):
         words = [word for word in law.sample(rng, 64) if word != EOS]
         text = " ".join(words)
         if value(text) == BEST and law.n_stray([*words, EOS]) == 0:
             words = words[len(aside) :] if words[: len(aside)] == aside else words
-            found.add(" ".join(words).replace(" .", ".").removesuffix(f" {CLOSING}"))
-    assert len(found) >= 4 and found <= known
+            points.add(" ".join(words).replace(" .", ".").removesuffix(f" {CLOSING}"))
+    assert len(points) >= 4 and points <= best
 
 
 def test_other_numbers_of_good_answers_are_refused():

@@ -1,4 +1,4 @@
-"""HH-RLHF: split at the right-most assistant turn, and nothing dropped without a line number and a reason."""
+"""HH-RLHF is split at the last assistant turn, and each dropped line is reported with its reason."""
 
 import csv
 import gzip
@@ -69,10 +69,10 @@ def test_faults_of_content_are_dropped_and_reported(tmp_path, chosen, rejected, 
     entry = entry_of(chosen=chosen, rejected=rejected, file="f", line=3)
     assert (entry.prompt, entry.demonstration, entry.reason, entry.line) == ("", "", reason, 3)
     rows = [*pairs(40), {"chosen": chosen, "rejected": rejected}, "", *pairs(3, " more")]
-    found = load(HHRLHFSpec(folder=write(tmp_path, rows)))
-    assert reasons(found) == {41: reason, 42: corpora.BLANK}
-    assert len(found.demonstrations) == len(found.preferences) == 43
-    dropped = found.describe().set_index("reason").loc[reason]
+    corpus = load(HHRLHFSpec(folder=write(tmp_path, rows)))
+    assert reasons(corpus) == {41: reason, 42: corpora.BLANK}
+    assert len(corpus.demonstrations) == len(corpus.preferences) == 43
+    dropped = corpus.describe().set_index("reason").loc[reason]
     assert (dropped["kept"], dropped["rows"], dropped["examples"]) == (
         False,
         1,
@@ -82,10 +82,10 @@ def test_faults_of_content_are_dropped_and_reported(tmp_path, chosen, rejected, 
 
 def test_equal_answers_demonstrate_but_prefer_nothing(tmp_path):
     rows = [*pairs(40), pair("equal", good="Same. ", bad=" Same.")]
-    found = load(HHRLHFSpec(folder=write(tmp_path, rows)))
-    assert reasons(found) == {41: corpora.NO_PREFERENCE}
-    assert found.report["kept"].all()
-    assert (len(found.demonstrations), len(found.preferences)) == (41, 40)
+    corpus = load(HHRLHFSpec(folder=write(tmp_path, rows)))
+    assert reasons(corpus) == {41: corpora.NO_PREFERENCE}
+    assert corpus.report["kept"].all()
+    assert (len(corpus.demonstrations), len(corpus.preferences)) == (41, 40)
 
 
 @given(chosen=st.text(max_size=60), rejected=st.text(max_size=60), turns=st.booleans())
@@ -101,11 +101,11 @@ def test_every_pair_is_kept_whole_or_dropped_with_a_reason(chosen, rejected, tur
 
 def test_repeated_prompts_are_draws_of_one_prompt(tmp_path):
     rows = [*pairs(40), pair("question 7", good="Otherwise.")]
-    found = load(HHRLHFSpec(folder=write(tmp_path, rows)))
+    corpus = load(HHRLHFSpec(folder=write(tmp_path, rows)))
     name = corpora.prompt_id("\n\nHuman: question 7\n\nAssistant:")
-    mine = found.demonstrations[found.demonstrations["prompt_id"] == name]
+    mine = corpus.demonstrations[corpus.demonstrations["prompt_id"] == name]
     assert list(zip(mine["draw"], mine["text"], strict=True)) == [(0, "Yes, gladly."), (1, "Otherwise.")]
-    assert len(found.prompts) == 40
+    assert len(corpus.prompts) == 40
 
 
 def test_ids_and_splits_are_the_same_on_every_machine_and_for_ever():
@@ -133,8 +133,8 @@ def test_splits_depend_on_prompt_and_seed_alone(tmp_path):
 def test_a_dialogue_and_its_continuations_share_a_split(tmp_path):
     short = pairs(60)
     longer = [pair("and then?", before=row["chosen"]) for row in short]
-    found = load(HHRLHFSpec(folder=write(tmp_path, short + longer)))
-    splits = found.prompts.assign(opening=found.prompts["text"].map(corpora.opening)).groupby("opening")[
+    corpus = load(HHRLHFSpec(folder=write(tmp_path, short + longer)))
+    splits = corpus.prompts.assign(opening=corpus.prompts["text"].map(corpora.opening)).groupby("opening")[
         "split"
     ]
     assert (splits.size() == 2).all()
@@ -145,20 +145,20 @@ def test_test_files_are_the_test_split_and_nothing_of_them_is_trained_on(tmp_pat
     continued = pair("and then?", before=pair("question 3 tested")["rejected"])
     write(tmp_path, [*pairs(60), pair("question 3 tested"), continued])
     write(tmp_path, pairs(20, " tested"), name="test.jsonl")
-    found = load(HHRLHFSpec(folder=tmp_path))
-    assert reasons(found) == {61: corpora.IN_TEST_FILE, 62: corpora.IN_TEST_FILE}
-    tested = found.prompts["text"].str.contains("tested")
+    corpus = load(HHRLHFSpec(folder=tmp_path))
+    assert reasons(corpus) == {61: corpora.IN_TEST_FILE, 62: corpora.IN_TEST_FILE}
+    tested = corpus.prompts["text"].str.contains("tested")
     assert tested.sum() == 20
-    assert set(found.prompts.loc[tested, "split"]) == {"test"}
-    assert set(found.prompts.loc[~tested, "split"]) == {"train", "validation"}
+    assert set(corpus.prompts.loc[tested, "split"]) == {"test"}
+    assert set(corpus.prompts.loc[~tested, "split"]) == {"train", "validation"}
 
 
 def test_subsets_are_pooled(tmp_path):
     write(tmp_path, pairs(30))
     write(tmp_path, pairs(30, " online"), subset="helpful-online")
-    found = load(HHRLHFSpec(folder=tmp_path, subsets=("harmless-base", "helpful-online")))
-    assert set(found.report["file"]) == {"harmless-base/train.jsonl.gz", "helpful-online/train.jsonl.gz"}
-    assert len(found.prompts) == 60
+    corpus = load(HHRLHFSpec(folder=tmp_path, subsets=("harmless-base", "helpful-online")))
+    assert set(corpus.report["file"]) == {"harmless-base/train.jsonl.gz", "helpful-online/train.jsonl.gz"}
+    assert len(corpus.prompts) == 60
 
 
 def test_max_rows_keeps_the_same_rows_in_any_order(tmp_path):
@@ -247,12 +247,12 @@ def test_the_hub_is_asked_as_datasets_wants_to_be_asked(tmp_path, monkeypatch):
     write(tmp_path / "Anthropic" / "hh-rlhf", pairs(9, " tested"), name="test.jsonl.gz")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    found = load(HHRLHFSpec(hub="Anthropic/hh-rlhf"))
+    corpus = load(HHRLHFSpec(hub="Anthropic/hh-rlhf"))
     local = load(HHRLHFSpec(folder="Anthropic/hh-rlhf"))
-    assert found.prompts.equals(local.prompts)
-    assert found.preferences.equals(local.preferences)
-    assert reasons(found) == {61: corpora.EMPTY_RESPONSE}
-    assert set(found.report["file"]) == {"harmless-base/train", "harmless-base/test"}
+    assert corpus.prompts.equals(local.prompts)
+    assert corpus.preferences.equals(local.preferences)
+    assert reasons(corpus) == {61: corpora.EMPTY_RESPONSE}
+    assert set(corpus.report["file"]) == {"harmless-base/train", "harmless-base/test"}
 
 
 def test_a_data_set_on_the_hub_without_the_columns_is_refused(monkeypatch):
@@ -280,24 +280,24 @@ def test_the_published_file():
     spec = HHRLHFSpec(folder=HH_RLHF)
     if [path.name for path in hh_rlhf.files(spec)] != ["test.jsonl.gz"]:
         pytest.skip("counts are of the test file alone; this folder holds more")
-    found = load(spec)
-    counts = {(row.kept, row.reason): row.rows for row in found.describe().itertuples()}
+    corpus = load(spec)
+    counts = {(row.kept, row.reason): row.rows for row in corpus.describe().itertuples()}
     assert counts == {
         (True, ""): 2303,
         (False, hh_rlhf.OTHER_PROMPT): 5,
         (False, corpora.EMPTY_RESPONSE): 4,
     }
-    assert len(found.demonstrations) == len(found.preferences) == 2303
-    assert len(found.prompts) == 2301
-    assert reasons(found)[87] == corpora.EMPTY_RESPONSE
-    assert not found.demonstrations["text"].str.contains("\n\n(?:Human|Assistant):").any()
+    assert len(corpus.demonstrations) == len(corpus.preferences) == 2303
+    assert len(corpus.prompts) == 2301
+    assert reasons(corpus)[87] == corpora.EMPTY_RESPONSE
+    assert not corpus.demonstrations["text"].str.contains("\n\n(?:Human|Assistant):").any()
     assert not any(
-        "\n\nAssistant:" in text.removesuffix("\n\nAssistant:")[-12:] for text in found.prompts["text"]
+        "\n\nAssistant:" in text.removesuffix("\n\nAssistant:")[-12:] for text in corpus.prompts["text"]
     )
 
 
 def test_demonstrations_of_a_file_stand_in_for_the_chosen_responses(tmp_path):
-    """Such as a stronger model's: of training and of test prompts; preferences stay as people gave them."""
+    """Such as a stronger model's, to training and test prompts; the preferences stay as people gave them."""
     write(tmp_path, [*pairs(40), pair("more", before="\n\nHuman: first\n\nAssistant: yes")])
     write(tmp_path, pairs(5, " of a test"), name="test.jsonl")
     prompts = [each["chosen"].rpartition(corpora.ASSISTANT)[0] + corpora.ASSISTANT for each in pairs(40)]
@@ -305,19 +305,23 @@ def test_demonstrations_of_a_file_stand_in_for_the_chosen_responses(tmp_path):
     rows = [(prompt, f"shown {number}") for number, prompt in enumerate(prompts)]
     rows += [(f"question {number} of a test", "shown for testing") for number in range(5)]  # not laid out
     rows += [("a question that nobody asked", "shown in vain"), (prompts[0], "shown twice")]
-    shown = tmp_path / "shown.csv"
-    with shown.open("w", newline="") as file:
+    answers = tmp_path / "shown.csv"
+    with answers.open("w", newline="") as file:
         csv.writer(file).writerows([("query", "answer"), *rows])
-    spec = HHRLHFSpec(folder=tmp_path, demonstrations=shown, prompt_column="query", response_column="answer")
-    found, plain = load(spec), load(HHRLHFSpec(folder=tmp_path))
-    text = found.prompts.set_index("prompt_id")["text"]
-    asked = zip(found.demonstrations["prompt_id"].map(text), found.demonstrations["text"], strict=True)
+    spec = HHRLHFSpec(
+        folder=tmp_path, demonstrations=answers, prompt_column="query", response_column="answer"
+    )
+    corpus, plain = load(spec), load(HHRLHFSpec(folder=tmp_path))
+    text = corpus.prompts.set_index("prompt_id")["text"]
+    pairs_of_texts = zip(
+        corpus.demonstrations["prompt_id"].map(text), corpus.demonstrations["text"], strict=True
+    )
     laid = {f"\n\nHuman: {rows[i][0]}\n\nAssistant:": rows[i][1] for i in range(41, 46)}
     expected = {*rows[:41], *laid.items(), (prompts[0], "shown twice")}
-    assert set(asked) == expected and len(found.demonstrations) == len(expected)
-    split = found.prompts.set_index("prompt_id")["split"]
-    tested = found.demonstrations["prompt_id"].map(split) == "test"
-    assert set(found.demonstrations.loc[tested, "text"]) == {"shown for testing"}
-    assert list(found.preferences["preferred"]) == list(plain.preferences["preferred"])
-    assert hh_rlhf.UNKNOWN_PROMPT in set(found.report["reason"])
-    assert shown in hh_rlhf.files(spec)
+    assert set(pairs_of_texts) == expected and len(corpus.demonstrations) == len(expected)
+    split = corpus.prompts.set_index("prompt_id")["split"]
+    tested = corpus.demonstrations["prompt_id"].map(split) == "test"
+    assert set(corpus.demonstrations.loc[tested, "text"]) == {"shown for testing"}
+    assert list(corpus.preferences["preferred"]) == list(plain.preferences["preferred"])
+    assert hh_rlhf.UNKNOWN_PROMPT in set(corpus.report["reason"])
+    assert answers in hh_rlhf.files(spec)

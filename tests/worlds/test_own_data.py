@@ -1,4 +1,4 @@
-"""Own data: named columns, one layout, and nothing dropped without a line number and a reason."""
+"""Own data has named columns and one layout, and each dropped line is reported with its reason."""
 
 import csv
 import json
@@ -35,16 +35,16 @@ def reasons(corpus):
 
 @pytest.mark.parametrize("name", ["demos.jsonl", "demos.csv"])
 def test_demonstrations_become_a_corpus(tmp_path, name):
-    found = load(OwnDataSpec(demonstrations=write(tmp_path / name, answered(100))))
-    assert list(found.demonstrations["text"]) == [f"answer {number}" for number in range(100)]
-    assert set(found.prompts["split"]) == {"train", "validation", "test"}
-    joined = found.demonstrations.merge(found.prompts, on="prompt_id", suffixes=("", "_prompt"))
+    corpus = load(OwnDataSpec(demonstrations=write(tmp_path / name, answered(100))))
+    assert list(corpus.demonstrations["text"]) == [f"answer {number}" for number in range(100)]
+    assert set(corpus.prompts["split"]) == {"train", "validation", "test"}
+    joined = corpus.demonstrations.merge(corpus.prompts, on="prompt_id", suffixes=("", "_prompt"))
     assert joined["text_prompt"].tolist() == [
         f"\n\nHuman: question {number}\n\nAssistant:" for number in range(100)
     ]
-    assert list(found.preferences.columns) == ["prompt_id", "draw", "preferred", "rejected"]
-    assert found.preferences.empty
-    assert found.report["kept"].all()
+    assert list(corpus.preferences.columns) == ["prompt_id", "draw", "preferred", "rejected"]
+    assert corpus.preferences.empty
+    assert corpus.report["kept"].all()
 
 
 LAYOUTS = {
@@ -69,11 +69,11 @@ def test_prompts_get_one_layout(prompt, expected):
 
 def test_plain_and_laid_out_prompts_are_one_prompt(tmp_path):
     rows = [*answered(60), {"prompt": "\n\nHuman: question 3\n\nAssistant:", "response": "answer 3"}]
-    found = load(OwnDataSpec(demonstrations=write(tmp_path / "d.csv", rows)))
-    assert len(found.prompts) == 60
+    corpus = load(OwnDataSpec(demonstrations=write(tmp_path / "d.csv", rows)))
+    assert len(corpus.prompts) == 60
     name = corpora.prompt_id(laid_out("question 3"))
-    mine = found.demonstrations["prompt_id"] == name
-    assert found.demonstrations.loc[mine, "draw"].tolist() == [0, 1], "repeats stay draws"
+    mine = corpus.demonstrations["prompt_id"] == name
+    assert corpus.demonstrations.loc[mine, "draw"].tolist() == [0, 1], "repeats stay draws"
 
 
 def test_faults_of_content_are_dropped_and_reported(tmp_path):
@@ -86,8 +86,8 @@ def test_faults_of_content_are_dropped_and_reported(tmp_path):
         {"prompt": "a", "response": "\ud83d"},
         {"prompt": "\n\nHuman:\n\nAssistant:", "response": "b"},
     ]
-    found = load(OwnDataSpec(demonstrations=write(tmp_path / "d.jsonl", [*answered(60), *bad])))
-    assert list(reasons(found).values()) == [
+    corpus = load(OwnDataSpec(demonstrations=write(tmp_path / "d.jsonl", [*answered(60), *bad])))
+    assert list(reasons(corpus).values()) == [
         corpora.EMPTY_RESPONSE,
         corpora.EMPTY_RESPONSE,
         corpora.EMPTY_PROMPT,
@@ -96,8 +96,8 @@ def test_faults_of_content_are_dropped_and_reported(tmp_path):
         corpora.NOT_TEXT,
         corpora.EMPTY_PROMPT,
     ]
-    assert [line for _, line in reasons(found)] == list(range(61, 68))
-    assert len(found.prompts) == 60
+    assert [line for _, line in reasons(corpus)] == list(range(61, 68))
+    assert len(corpus.prompts) == 60
 
 
 def test_prompts_and_preferences_are_pooled_with_demonstrations(tmp_path):
@@ -115,12 +115,12 @@ def test_prompts_and_preferences_are_pooled_with_demonstrations(tmp_path):
             ],
         ),
     )
-    found = load(spec)
-    assert len(found.prompts) == 62
-    assert len(found.demonstrations) == 60
-    assert found.preferences["draw"].tolist() == [0, 1, 0]
-    assert found.preferences["rejected"].tolist() == ["no", "maybe", "no"]
-    assert reasons(found) == {
+    corpus = load(spec)
+    assert len(corpus.prompts) == 62
+    assert len(corpus.demonstrations) == 60
+    assert corpus.preferences["draw"].tolist() == [0, 1, 0]
+    assert corpus.preferences["rejected"].tolist() == ["no", "maybe", "no"]
+    assert reasons(corpus) == {
         ("p.jsonl", 3): corpora.EMPTY_PROMPT,
         ("c.csv", 5): corpora.NO_PREFERENCE,
         ("c.csv", 6): corpora.EMPTY_RESPONSE,

@@ -69,14 +69,15 @@ def test_lines_are_those_of_the_text_file(tmp_path):
     ]
 
 
-def faults():
-    """Yield name, file name, bytes, and what the message must say besides the file's name."""
-    lines = jsonl(GOOD).splitlines(keepends=True)
+# Faults are tuples of a title, a file's name, its bytes, and what the message must say besides the name.
+
+
+def gzip_faults():
     # hashes do not compress, and are the same in every run and test worker
     prompts = [hashlib.blake2b(str(n).encode(), digest_size=20).hexdigest() for n in range(2000)]
     whole = gzip.compress(jsonl([{"prompt": prompt, "response": "x"} for prompt in prompts]))
-    # a gzip file may have several members; the second begins with a block of a kind that there is none of, so
-    # that no decoder can take the damage for data, as it can where a member's middle is overwritten
+    # a gzip file may have several members; the second one begins with a block of a kind that does not exist:
+    # a decoder could read other damage, in a member's middle, as data
     broken = whole + whole[:10] + b"\xff" * 50 + whole[60:]
     yield (
         "truncated gzip",
@@ -93,12 +94,18 @@ def faults():
     )
     yield "something behind the gzip", "a.jsonl.gz", whole + b"garbage", "after line 2000 "
     yield "not gzip", "a.jsonl.gz", jsonl(GOOD), "is not gzip data.*drop .gz"
+    yield "empty gzip", "a.jsonl.gz", gzip.compress(b""), "is empty"
+    yield "no bytes at all in a gzip", "a.jsonl.gz", b"", "is empty"
     yield (
         "LFS pointer",
         "a.jsonl.gz",
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
         "git lfs pull",
     )
+
+
+def json_faults():
+    lines = jsonl(GOOD).splitlines(keepends=True)
     yield (
         "not JSON",
         "a.jsonl",
@@ -128,6 +135,11 @@ def faults():
         lines[0] + "{'é'}\n".encode("latin-1"),
         "line 2 is not UTF-8 .*byte 0xe9.*save the file as UTF-8",
     )
+    yield "empty", "a.jsonl", b"", "is empty"
+    yield "blank lines alone", "a.jsonl", b"\n  \n", "is empty"
+
+
+def csv_faults():
     yield "Latin-1 CSV", "a.csv", "prompt,response\na,café\n".encode("latin-1"), "line 2 is not UTF-8"
     yield (
         "UTF-16",
@@ -135,10 +147,6 @@ def faults():
         as_csv(GOOD).decode().encode("utf-16"),
         "line 1 is UTF-16.*save the file as UTF-8",
     )
-    yield "empty", "a.jsonl", b"", "is empty"
-    yield "empty gzip", "a.jsonl.gz", gzip.compress(b""), "is empty"
-    yield "no bytes at all in a gzip", "a.jsonl.gz", b"", "is empty"
-    yield "blank lines alone", "a.jsonl", b"\n  \n", "is empty"
     yield "empty CSV", "a.csv", b"", "is empty.*'prompt', 'response'"
     yield "header alone", "a.csv", b"prompt,response\n", "is empty"
     yield (
@@ -160,7 +168,8 @@ def faults():
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"), [pytest.param(*rest, id=title) for title, *rest in faults()]
+    ("name", "content", "says"),
+    [pytest.param(*rest, id=title) for title, *rest in (*gzip_faults(), *json_faults(), *csv_faults())],
 )
 def test_structural_faults_are_errors(tmp_path, name, content, says):
     with pytest.raises(DataError, match=f"(?s){name}.*{says}"):

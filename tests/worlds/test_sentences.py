@@ -1,4 +1,4 @@
-"""Sentences: cut at full stops, named by the nearest clause, nothing left out."""
+"""Sentences end at full stops and are named by the nearest clause, and no words are left out."""
 
 from afd_study.worlds.sentences import MAX_SLIPS, Clause, Inventory, sentences
 

@@ -103,7 +103,7 @@ def edits(builder: Builder) -> Step:
 def _edited(builder: Builder) -> dict[str, Step]:
     """Return the scores of edited samples by every reward model, and by a judge that is a model."""
     models = {kind: reward_model(builder, kind) for kind in builder.spec.reward.kinds}
-    if builder.spec.judge is not None:
+    if builder.texts.judge_pretraining is not None:
         models["judge"] = fitted_judge(builder)
     found = {}
     for scorer, model in models.items():

@@ -87,10 +87,16 @@ def step(
     inputs: Mapping[str, Step] | None = None,
     *,
     places: Mapping[str, Any] | None = None,
-    loads: tuple[str, ...] = (),
 ) -> Step:
-    """Return a step of STEPS; SpecError with the nearest name for one that is not in the table."""
+    """Return a step of STEPS. A controlled world that it opens by name is part of its key.
+
+    Raises SpecError with the nearest name for a step that is not in the table.
+    """
     if name not in STEPS:
         raise unknown_name("step", name, STEPS)
-    kind, function = STEPS[name], f"{__name__}.{STEPS[name].function}"
+    kind, world = STEPS[name], settings.get("world")
+    loads: tuple[str, ...] = ()
+    if world is not None and name != "corpus":  # which has a data set for a world, and imports its reader
+        loads = (f"afd_study.worlds.{world['name']}:World",)
+    function = f"{__name__}.{kind.function}"
     return Step(name, function, settings, inputs or {}, places or {}, weight=kind.seconds, loads=loads)

@@ -45,40 +45,38 @@ def matched_sft(
     reference ends the search. Table `matching`: steps, score, target, chosen.
     """
     judge, lm = open_world(world), load_policy(pi_init)
-    table = read_table(demonstrations, "demonstrations")
+    table, seed = read_table(demonstrations, "demonstrations"), common.derived_seed("sft")
     rows = common.examples(table, common.policy_tokenizer, context=context_length(lm))
     train, validation = split_examples(rows)
-    training = training.over(len(train))
     target = _score(load_policy(reference), judge, common, context)
     trials, best = list[dict[str, Any]](), np.inf
-    for place, share in enumerate(SHARES):
-        short = _shortened(training, max(1, round(share * training.steps)))
+    for share in SHARES:
+        short = _shortened(training.over(len(train)), share)
         candidate, evaluations = fine_tune(
             load_policy(pi_init),
             train,
             validation=validation,
             training=short,
-            seed=common.derived_seed("sft"),
+            seed=seed,
             workspace=context.workspace / f"steps-{short.steps}",
             lora=lora,
         )
         count_training(context, candidate, train, short, evaluations[-1].step)
         score = _score(candidate, judge, common, context)
         trials.append({"steps": short.steps, "score": score, "target": target})
-        context.progress((place + 1) / len(SHARES), f"{short.steps} steps of SFT")
         if abs(score - target) < best:
             best = abs(score - target)
             save_policy(candidate, out)
             write_evaluations(out, evaluations)
         if score >= target:
             break
-    matching = pd.DataFrame(trials)
-    distance = (matching["score"] - target).abs()
-    write_table(out, "matching", matching.assign(chosen=distance == distance.min()))
+    distance = pd.Series([abs(trial["score"] - target) for trial in trials])
+    write_table(out, "matching", pd.DataFrame(trials).assign(chosen=distance == distance.min()))
 
 
-def _shortened(training: TrainingSpec, steps: int) -> TrainingSpec:
-    """Return a training of fewer steps that is evaluated once, at its end."""
+def _shortened(training: TrainingSpec, share: float) -> TrainingSpec:
+    """Return a training of a share of the steps that is evaluated once, at its end."""
+    steps = max(1, round(share * training.steps))
     counts = dict.fromkeys(("steps", "evaluate_every", "checkpoint_every"), steps)
     warmup = min(training.warmup_steps, steps // 2)
     return training.model_copy(update={**counts, "patience": None, "warmup_steps": warmup})

@@ -9,15 +9,15 @@ import pandas as pd
 
 from afd_study.errors import DataError
 from afd_study.evaluation.statistics import preference_accuracy
-from afd_study.methods.reward_model import both_sides, fit
+from afd_study.methods.reward_model import both_sides
 from afd_study.methods.reward_pairs import label_preferences
 from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, load_policy
-from afd_study.models.reward import on_backbone, save_reward_model
+from afd_study.models.reward import on_backbone
 from afd_study.models.specs import TrainingSpec
 from afd_study.models.tokenizers import decode, load_tokenizer
-from afd_study.study.steps.bookkeeping import count_training, write_evaluations
 from afd_study.study.steps.encoding import CommonInputs, split_pairs
+from afd_study.study.steps.reward_models import fitted_on_pairs
 from afd_study.study.workflow.context import Context, derived_seed
 from afd_study.study.workflow.tables import read_table, write_table
 from afd_study.worlds.controlled import open_world
@@ -87,20 +87,9 @@ def fitted_judge(
     parts = common.prompt_table.set_index("prompt_id")["part"]
     own = parts.reindex(labels["prompt_id"]).to_numpy() == "judge"
     train, validation = split_pairs([pairs[i] for i in np.flatnonzero(own)], split[own])
-    training = training.over(len(train))
-    model, evaluations = fit(
-        on_backbone(lm, reader),
-        train,
-        validation=validation,
-        loss="bradley_terry",
-        training=training,
-        seed=common.derived_seed("judge"),
-        workspace=context.workspace,
-        progress=context.steps(training.steps),
-    )
-    save_reward_model(model, out)
-    write_evaluations(out, evaluations)
-    count_training(context, model, train, training, evaluations[-1].step)
+    seed = common.derived_seed("judge")
+    how: dict[str, Any] = {"loss": "bradley_terry", "training": training, "seed": seed}
+    model, _ = fitted_on_pairs(out, context, on_backbone(lm, reader), train, validation, **how)
     held_out = [pairs[i] for i in np.flatnonzero(~own)]
     high, low = both_sides(model, held_out)
     accuracy = preference_accuracy(preferred=high, rejected=low)

@@ -1,15 +1,18 @@
 """Steps that train reward models, and score texts by them."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from afd_study.methods.reward_data import RewardData
 from afd_study.methods.reward_model import accuracy, both_sides, fit
 from afd_study.methods.reward_pairs import pairs
+from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, device, from_scratch, load_policy
-from afd_study.models.reward import load_reward_model, on_backbone, save_reward_model
+from afd_study.models.reward import RewardModel, load_reward_model, on_backbone, save_reward_model
 from afd_study.models.specs import LoRASpec, ModelSpec, TrainingSpec
+from afd_study.models.training import Evaluation
 from afd_study.study.steps.bookkeeping import count_training, write_evaluations
 from afd_study.study.steps.encoding import ROW, CommonInputs, responses_of, split_pairs, texts_of
 from afd_study.study.steps.scoring import score_texts
@@ -44,21 +47,10 @@ def reward_model(
     reader = common.reader_tokenizer
     rows = pairs(data, responses_of(sources), read_table(demonstrations, "demonstrations"))
     train, validation = split_pairs(*common.pairs(rows, ("high", "low"), reader, context=context_length(lm)))
-    training = training.over(len(train))
-    fitted, evaluations = fit(
-        on_backbone(lm, reader),
-        train,
-        validation=validation,
-        loss=data.loss,
-        training=training,
-        seed=common.derived_seed("reward", kind),
-        workspace=context.workspace,
-        lora=lora,
-        progress=context.steps(training.steps),
-    )
+    seed = common.derived_seed("reward", kind)
+    how: dict[str, Any] = {"loss": data.loss, "training": training, "seed": seed, "lora": lora}
+    fitted, evaluations = fitted_on_pairs(out, context, on_backbone(lm, reader), train, validation, **how)
     high, low = both_sides(fitted, validation)
-    save_reward_model(fitted, out)
-    write_evaluations(out, evaluations)
     row = {
         "scorer": kind,
         "loss": data.loss,
@@ -68,7 +60,37 @@ def reward_model(
         "validation_loss": min(each.validation_loss for each in evaluations),
     }
     write_table(out, "reward_model", pd.DataFrame([row]))
+
+
+def fitted_on_pairs(
+    out: Path,
+    context: Context,
+    model: RewardModel,
+    train: list[Pair],
+    validation: list[Pair],
+    *,
+    loss: str,
+    training: TrainingSpec,
+    seed: int,
+    lora: LoRASpec | None = None,
+) -> tuple[RewardModel, list[Evaluation]]:
+    """Train a reward model on pairs, write it and how its training went, and count what that cost."""
+    training = training.over(len(train))
+    fitted, evaluations = fit(
+        model,
+        train,
+        validation=validation,
+        loss=loss,
+        training=training,
+        seed=seed,
+        workspace=context.workspace,
+        lora=lora,
+        progress=context.steps(training.steps),
+    )
+    save_reward_model(fitted, out)
+    write_evaluations(out, evaluations)
     count_training(context, fitted, train, training, evaluations[-1].step)
+    return fitted, evaluations
 
 
 def scores(

@@ -8,13 +8,17 @@ from afd_study.errors import SpecError
 from afd_study.evaluation.claim_effects import VALUE_COLUMNS
 from afd_study.evaluation.claims import load_ledger
 from afd_study.figures import adversarial, arms as draw
+from afd_study.figures.style import METHODS
 from afd_study.methods.arms import (
     ARMS,
     DEMONSTRATORS,
     EQUAL_LENGTH_RIVAL,
     FRESH,
-    GRADIENT,
     PICKED_FROM,
+    DirectArm,
+    ExtrapolationArm,
+    GradientArm,
+    ImitationArm,
     made_by,
 )
 from afd_study.methods.reward_data import REWARD_DATA, RewardData
@@ -25,6 +29,7 @@ from afd_study.study.frozen.files import freeze
 from afd_study.study.frozen.grids import Cell, arm_cells
 from afd_study.study.pipeline.plan import plan
 from afd_study.study.spec import load_spec
+from afd_study.study.steps import STEPS
 from afd_study.study.study import open_study
 from afd_study.study.workflow.executor import check_signature
 from afd_study.study.workflow.step import closure
@@ -41,23 +46,33 @@ def steps_of(overrides=None, seed=0):
 
 
 def test_every_arm_builds_on_what_there_is():
-    sources = {"pi_init", "pi_sft", "demonstrations", "preferred", "rejected", *ARMS, ""}
+    sources = {"pi_init", "pi_sft", "demonstrations", "preferred", "rejected", *ARMS}
     imitated = {"demonstrations", "marked_demonstrations", DEMONSTRATORS}
     for name, arm in ARMS.items():
-        known = imitated if arm.method == "adversarial" else sources
-        assert {arm.high, arm.low or arm.high} <= known and arm.start in sources
-        assert name not in (arm.start, arm.high, arm.low) and arm.strength > 0
-        rewards = REWARD_TRANSFORMS if arm.method == "adversarial" else {"", FRESH, *REWARD_DATA}
-        assert arm.reward in rewards
+        known = imitated if isinstance(arm, ImitationArm) else sources
+        assert set(arm.sources) <= known and arm.start in sources and name not in (arm.start, *arm.sources)
+        assert getattr(arm, "reward", FRESH) in {FRESH, *REWARD_DATA} and arm.step in STEPS
+        assert getattr(arm, "transform", "airl") in REWARD_TRANSFORMS
+
+
+def test_every_arm_has_a_label_and_a_look_of_its_own():
+    labels = [arm.label for arm in ARMS.values()]
+    assert len(set(labels)) == len(ARMS) and all(
+        METHODS[name].label == arm.label for name, arm in ARMS.items()
+    )
 
 
 def test_every_step_of_every_arm_fits_its_function():
     steps = closure(steps_of().values())
     for step in steps.values():
         check_signature(step)
-    assert {"direct_policy", "optimised", "imitated", "extrapolated", "picked", "chosen", "kls", "arms"} <= {
-        step.name for step in steps.values()
+    made = {arm.step for arm in ARMS.values()} | {
+        "best_responses",
+        "chosen_responses",
+        "response_kls",
+        "arms",
     }
+    assert made <= {step.name for step in steps.values()}
 
 
 def test_an_arm_brings_what_it_builds_on_and_nothing_else():
@@ -80,7 +95,7 @@ def test_settings_of_direct_training_reach_direct_arms_alone():
     longer = spec.arms.direct.model_dump() | {"steps": 30}
     before, after = steps_of(), steps_of({"arms.direct": longer})
     moved = {name for name in ARMS if name in before and before[name].key != after[name].key}
-    assert moved == {name for name, arm in ARMS.items() if arm.method == "direct"}
+    assert moved == set(made_by(DirectArm))
     assert isinstance(spec.arms.direct, TrainingSpec)
 
 
@@ -134,7 +149,7 @@ def test_every_arm_is_drawn_from_judged_and_measured(found):
     study, arms, _ = found
     optima = {f"dpo_optimum_strength_{b}" for b in ("1", "0.5", "0.1")}
     assert set(arms["policy"]) == {"pi_init", "pi_sft", "demonstrations", *optima, *ARMS}
-    lawful = {name for name, arm in ARMS.items() if arm.method != "extrapolation"}
+    lawful = set(ARMS) - set(made_by(ExtrapolationArm))
     covering = arms[arms["metric"] == "reverse_kl"]
     assert set(covering["policy"]) == lawful | {"pi_init", "pi_sft"}
     assert np.isfinite(arms["value"]).all()
@@ -188,17 +203,7 @@ def test_whatever_runs_a_model_has_spent_and_every_method_has_a_cost(found):
     study, *_ = found
     steps = study.plans()[0].steps
     every = steps["arms"].closure()
-    idle = {
-        "prompts",
-        "pretraining",
-        "demonstrations",
-        "marked",
-        "tokenizers",
-        "held_out",
-        "judged",
-        "preferences",
-    }
-    idle |= {"chosen", "picked", "outcomes", "arms"}
+    idle = {name for name, kind in STEPS.items() if kind.work == "none"}
     spent = method_costs.spendings(every, study.store)
     spending = {step.name for key, step in every.items() if spent[key].get("flops", 0) > 0}
     assert spending == {step.name for step in every.values()} - idle
@@ -215,7 +220,7 @@ def test_whatever_runs_a_model_has_spent_and_every_method_has_a_cost(found):
 def test_histories_have_both_sides_of_every_direct_arm(found):
     study, _, _ = found
     table = study.histories("history")
-    assert set(table["method"]) == {name for name, arm in ARMS.items() if arm.method == "direct"}
+    assert set(table["method"]) == set(made_by(DirectArm))
     assert table.groupby("method")["step"].min().eq(0).all()
     assert np.isfinite(table[["preferred_logprob", "rejected_logprob", "validation_loss"]]).all().all()
 
@@ -223,13 +228,13 @@ def test_histories_have_both_sides_of_every_direct_arm(found):
 def test_trajectories_have_every_optimised_arm_from_before_its_first_step(found):
     study, _, _ = found
     table = study.histories("trajectory")
-    assert set(table["method"]) == set(made_by(*GRADIENT, "adversarial"))
+    assert set(table["method"]) == set(made_by(GradientArm, ImitationArm))
     first = table[table["step"] == 0]
     assert first["kl"].abs().max() < 1e-9  # each begins at its own reference
-    players = table["method"].isin(made_by("adversarial"))
+    players = table["method"].isin(made_by(ImitationArm))
     assert table.loc[players, ["accuracy", "mean_abs_logit", "clipped"]].notna().all(axis=None)
     moved = table[table["step"] > 0]
-    assert (moved.loc[moved["method"].isin(made_by(*GRADIENT)), "kl"] > 0).all()
+    assert (moved.loc[moved["method"].isin(made_by(GradientArm)), "kl"] > 0).all()
     assert (moved["kl"] > -1e-6).all()  # a true logit that is clipped everywhere moves nothing
 
 

@@ -136,21 +136,23 @@ def test_the_package_imports_itself_by_its_full_name_only():
         assert "import_module" not in path.read_text(), f"{path}: what it loads is not part of any key"
 
 
-WORLDLY = ("corpus", "corpus_texts", "world_table", "marked", "tokenizers")
+IN_TEXTS = ("corpus", "corpus_texts", "demonstrations", "marked_demonstrations", "tokenizers")
 REACH = {  # module -> steps that reach it, and steps that don't
-    "worlds.hh_rlhf": ({"corpus"}, {"world_table", "marked", "pi_sft"}),
-    "worlds.own_data": ({"corpus"}, {"world_table", "marked", "pi_sft"}),
-    "worlds.reading": ({"corpus"}, {"world_table", "pi_sft"}),
-    "worlds.harmless_speech": ({"world_table", "marked", "tokenizers"}, {"corpus", "corpus_texts"}),
-    "models.decoding": ({"samples"}, {"world_table", "corpus"}),
-    "models.scoring": ({"samples", "pi_init", "pi_sft", "logprobs"}, {"world_table", "corpus"}),
-    "study.workflow.store": (set(), {"world_table", "corpus", "pi_init", "samples"}),
-    "study.workflow.executor": (set(), {"world_table", "corpus", "pi_init", "samples"}),
+    "worlds.hh_rlhf": ({"corpus"}, {"demonstrations", "marked_demonstrations", "pi_sft"}),
+    "worlds.own_data": ({"corpus"}, {"demonstrations", "marked_demonstrations", "pi_sft"}),
+    "worlds.reading": ({"corpus"}, {"demonstrations", "pi_sft"}),
+    "worlds.controlled": ({"demonstrations", "marked_demonstrations", "tokenizers"}, {"corpus", "pi_sft"}),
+    "worlds.harmless": (set(), {"demonstrations", "tokenizers", "samples"}),  # a step's key has it: see below
+    "worlds.tasks": (set(), {"demonstrations", "tokenizers", "corpus", "samples", "pi_sft"}),
+    "models.decoding": ({"samples"}, {"demonstrations", "corpus", "pi_sft"}),
+    "models.scoring": ({"samples", "pi_init", "pi_sft", "logprobs"}, {"demonstrations", "corpus"}),
+    "study.workflow.store": (set(), {"demonstrations", "corpus", "pi_init", "samples"}),
+    "study.workflow.executor": (set(), {"demonstrations", "corpus", "pi_init", "samples"}),
 }
 
 
 def _function(name):
-    return f"afd_study.study.steps.{'texts' if name in WORLDLY else 'policies'}:{name}"
+    return f"afd_study.study.steps.{'texts' if name in IN_TEXTS else 'policies'}:{name}"
 
 
 @pytest.mark.parametrize("module", REACH)

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from safetensors import SafetensorError
 
 from afd_study.errors import AfdError, SpecError, StoreError
 from afd_study.models.specs import TrainingSpec
-from afd_study.study.steps import texts as step_functions
+from afd_study.study.steps import step, texts as step_functions
 from afd_study.study.workflow import step as steps, store as stores
 from afd_study.study.workflow.executor import execute, missing
 from afd_study.study.workflow.step import Step, plain
@@ -27,13 +28,12 @@ STEPS = "afd_study.study.steps.texts"
 
 
 def drawn(seed=0, **changes):
-    settings = {"table": "demonstrations", "world": {**KNOBS, **changes}, "seed": seed}
-    return Step("demonstrations", f"{STEPS}:world_table", settings)
+    return step("demonstrations", {"world": {**KNOBS, **changes}, "seed": seed})
 
 
 def marked(demonstrations, seed=0, heterogeneity=0.5):
     settings = {"world": {"name": "harmless", "heterogeneity": heterogeneity}, "seed": seed}
-    return Step("marked", f"{STEPS}:marked", settings, {"demonstrations": demonstrations})
+    return step("marked_demonstrations", settings, {"demonstrations": demonstrations})
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def files(store, step):
 def test_a_key_changes_with_everything_that_the_result_depends_on():
     first = marked(drawn())
     others = {
-        "name": Step("other", first.function, first.settings, first.inputs),
-        "function": Step("marked", f"{STEPS}:world_table", first.settings, first.inputs),
+        "name": replace(first, name="other"),
+        "function": replace(first, function=f"{STEPS}:demonstrations"),
         "a setting": marked(drawn(), heterogeneity=0.6),
         "the seed": marked(drawn(), seed=1),
         "an input's setting": marked(drawn(stray=0.03)),
         "an input's seed": marked(drawn(seed=1)),
-        "an input's name": Step("marked", first.function, first.settings, {"others": drawn()}),
-        "a setting more": Step("marked", first.function, {**first.settings, "more": None}, first.inputs),
+        "an input's name": replace(first, inputs={"others": drawn()}),
+        "a setting more": replace(first, settings={**first.settings, "more": None}),
     }
     keys = {name: step.key for name, step in others.items()}
     assert len({first.key, *keys.values()}) == len(others) + 1
@@ -81,7 +81,7 @@ def test_a_key_changes_with_code_and_libraries(monkeypatch):
 def test_a_key_does_not_change_with_places_weights_or_the_order_of_names():
     first = drawn()
     settings = dict(reversed(first.settings.items()))
-    same = Step(first.name, first.function, settings, weight=99.0, places={"folder": "elsewhere"})
+    same = replace(first, settings=settings, weight=99.0, places={"folder": "elsewhere"})
     assert same.key == first.key
 
 
@@ -110,16 +110,18 @@ def test_the_manifest_says_how_an_artefact_came_about(store):
     assert found["settings"]["world"]["heterogeneity"] == 0.5
     assert found["inputs"] == {"demonstrations": drawn().key}
     assert found["key"] == step.key and found["seconds"] >= 0 and found["libraries"]["torch"]
-    assert store.seconds("marked") == found["seconds"] and store.seconds("never") is None
+    assert store.seconds("marked_demonstrations") == found["seconds"] and store.seconds("never") is None
 
 
 def test_only_what_is_missing_is_computed(store):
     first = drawn()
     run(store, marked(first))
-    assert [step.name for step in missing([marked(first, seed=1)], store).values()] == ["marked"]
+    assert [step.name for step in missing([marked(first, seed=1)], store).values()] == [
+        "marked_demonstrations"
+    ]
     assert [step.name for step in missing([marked(drawn(seed=2))], store).values()] == [
         "demonstrations",
-        "marked",
+        "marked_demonstrations",
     ]
     # the input of a step that is there may be gone
     import shutil
@@ -128,7 +130,7 @@ def test_only_what_is_missing_is_computed(store):
     assert not missing([marked(first)], store)
     assert [step.name for step in missing([marked(first, seed=1)], store).values()] == [
         "demonstrations",
-        "marked",
+        "marked_demonstrations",
     ]
 
 
@@ -314,7 +316,7 @@ def test_a_store_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_missing_data_are_not_blamed_on_the_disk(store):
-    lost = Step("marked", f"{STEPS}:marked", marked(drawn()).settings, {"demonstrations": drawn()})
+    lost = marked(drawn())
     run(store, drawn())
     (store.folder(drawn()) / "demonstrations.parquet").rename(store.root / "elsewhere")
     manifest = json.loads((store.folder(drawn()) / MANIFEST).read_text()) | {"files": {}}
