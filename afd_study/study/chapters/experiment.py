@@ -5,6 +5,7 @@ Generators have fixed seeds, so that the same studies give the same intervals.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -91,7 +92,7 @@ def verdicts(studies: Studies, comparisons: Sequence[Comparison] = PAPER_ORDERIN
     outcomes, n = compare(studies, "outcomes"), _kept(studies)
     methods = set(outcomes["method"])
     chosen = [each for each in comparisons if {each.method, each.than} <= methods]
-    chosen = [Comparison(each.claim, each.method, each.than, each.kind, each.margin, n) for each in chosen]
+    chosen = [replace(each, n=n) for each in chosen]
     return orderings(outcomes, chosen, generator=np.random.default_rng(0), by=("setting", "task", "judge"))
 
 
