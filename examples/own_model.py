@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, folder: Path) -> tuple[pd.DataFrame, pd.DataFr
 
     # 4. The reward model, on pi_SFT's body: of each pair the sample of pi_SFT is to score high.
     choice, common["workspace"] = reward_data.REWARD_DATA["init_sft"], folder / "reward"
-    rows = reward_pairs.pairs(choice, samples, data.demonstrations)
+    rows = reward_pairs.paired_responses(choice, samples, data.demonstrations)
     pairs, split = paired_examples(rows, ("high", "low"), *texts, context=context)
     fit_on, held_out = ([pairs[i] for i in (split == name).nonzero()[0]] for name in ("train", "validation"))
     model = reward.on_backbone(lm, tokenizer)

@@ -29,7 +29,7 @@ def coordinates(setting: str) -> tuple[float, float, bool]:
     return float(match[1]), float(match[2]), bool(match[3])
 
 
-def atlas(values: pd.DataFrame, *, n: int = 16, level: float = 0.95) -> pd.DataFrame:
+def map_intervals(values: pd.DataFrame, *, n: int = 16, level: float = 0.95) -> pd.DataFrame:
     """Return what every cell shows, with t-intervals over seeds.
 
     Columns task, h, a, matched, quantity, method, mean, low, high, n_seeds. Quantities: share (of the way

@@ -22,7 +22,7 @@ ROUNDING = 1e-9  # nats: the KL of a way's first point is 0 but for rounding
 WIDEST = 4  # a pool gives the KL of Best-of-n for n up to a fourth of its draws (best_of_n.kl_of_pool)
 
 
-def best_of_n(
+def best_of_n_path(
     scores: pd.DataFrame, *, task: str, seed: int, judge: str, scorer: str, n: Sequence[int]
 ) -> pd.DataFrame:
     """Return table `drift` of Best-of-n by `scorer` on pi_SFT's pool, its KL from the pool's own score law.

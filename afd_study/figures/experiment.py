@@ -116,7 +116,7 @@ def _n_axis(axes: Axes, largest: int) -> None:
 def levels(intervals: pd.DataFrame, *, facet: str | None = None, unit: str = "points") -> Plate:
     """Draw the judge's mean of the initial policy, the SFT policy and the demonstrations, with intervals.
 
-    `intervals`: method, mean, low, high (statistics.interval of evaluation.outcomes.levels), and the
+    `intervals`: method, mean, low, high (statistics.interval of evaluation.best_of_n.levels), and the
     facet's column.
     """
     need(intervals, ("method", *INTERVAL), what="levels")

@@ -41,7 +41,7 @@ def task_looks(tasks: Iterable[str]) -> dict[str, Look]:
 def map_of(cells: pd.DataFrame, quantity: str, method: str) -> Plate:
     """Draw one quantity of every cell, a panel a task: h downwards, a across, the mean with its interval.
 
-    `cells`: evaluation.heterogeneity_map.atlas. A lead is bold where its interval leaves out zero.
+    `cells`: evaluation.heterogeneity_map.map_intervals. A lead is bold where its interval leaves out zero.
 
     Raises SpecError for an unknown quantity, DataError where the table holds no such quantity of the method.
     """

@@ -14,7 +14,7 @@ This is the paper's method (arXiv 2405.15624) with pi_SFT as the policy. It has 
 
        E[best of n] = sum over i of  C(i - 1, n - 1) / C(N, n)  v_(i),
 
-   and draws of equal score share their chances equally. `evaluation.outcomes` makes the curves with it.
+   and draws of equal score share their chances equally. `evaluation.best_of_n` makes the curves with it.
 """
 
 from collections.abc import Callable

@@ -18,7 +18,7 @@ from afd_study.records import checked
 PAIR = ["prompt_id", "draw"]
 
 
-def pairs(
+def paired_responses(
     data: RewardData, sources: Mapping[str, pd.DataFrame], demonstrations: pd.DataFrame
 ) -> pd.DataFrame:
     """Join the two sides of `data`: columns prompt_id, draw, high and low (what `response` held).

@@ -71,9 +71,13 @@ class AdversarialSpec(Settings):
     def discriminator(self) -> TrainingSpec:
         """Return the settings of the discriminator's optimiser; its rate is constant."""
         return TrainingSpec(
-            steps=1, batch_size=self.batch_size, learning_rate=self.learning_rate, schedule="constant",
-            weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm,
-        )  # fmt: skip
+            steps=1,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            schedule="constant",
+            weight_decay=self.weight_decay,
+            max_grad_norm=self.max_grad_norm,
+        )
 
 
 class ArmsSpec(Settings):

@@ -20,9 +20,12 @@ from afd_study.study.study import Study, open_settings, open_study
 from afd_study.study.workflow.executor import execute
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Alignment from demonstrations: run the study, resume it, print its tables.",
-)  # fmt: skip
+)
 UsageFault: type[Exception] = typer.BadParameter.__mro__[1]  # of whichever click this typer brings
 COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"]
 
@@ -37,14 +40,20 @@ Jobs = Annotated[int, typer.Option(help="Steps at once; 0: one a core.", min=0)]
 
 @app.command()
 def run(
-    task: Task = "harmless", profile: Profile = "cpu", seed: Seed = 0, jobs: Jobs = 0, settings: Set = None,
+    task: Task = "harmless",
+    profile: Profile = "cpu",
+    seed: Seed = 0,
+    jobs: Jobs = 0,
+    settings: Set = None,
+    model: Annotated[str | None, typer.Option(help="Your policy: a Hugging Face folder, or a name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome table as JSON records.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take; run nothing.")] = False,
     device: Annotated[str, typer.Option(help="Of a dry run's estimates: H100 or H200.")] = "H100",
     price: Annotated[float | None, typer.Option(help="Of the device: dollars an hour.")] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Compute one seed of a study and print its outcome table; what the store holds is not computed again."""
-    study = open_study(task, profile, seed, 1, overrides=_overrides(settings or []), jobs=_processes(jobs))
+    overrides = _overrides(settings or []) | ({"policy.name_or_path": model} if model else {})
+    study = open_study(task, profile, seed, 1, overrides=overrides, jobs=_processes(jobs))
     if dry_run:
         from afd_study.study.forecast.dry_run import (
             report,  # waits for transformers, as nothing else here does
@@ -69,9 +78,11 @@ def run(
 
 @app.command()
 def prepare(
-    profile: Profile = "cpu", seed: Seed = 0, jobs: Jobs = 0,
+    profile: Profile = "cpu",
+    seed: Seed = 0,
+    jobs: Jobs = 0,
     hh_rlhf: Annotated[Path | None, typer.Option(help="Folder with Anthropic's HH-RLHF files.")] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Compute everything that the book's chapters open: all tasks, settings and seeds of a profile."""
     studies: list[Study] = []
     for task in task_names(profile):
@@ -92,7 +103,7 @@ def prepare(
 @app.command()
 def claims(
     as_json: Annotated[bool, typer.Option("--json", help="Print the ledger as JSON records.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Print the ledger of claims: each one's rule, effect with its interval over seeds, and verdict."""
     results = ledger.claims()
     if as_json:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from afd_study.errors import SpecError, StoreError
 from afd_study.evaluation.claims import check_methods, load_ledger
-from afd_study.evaluation.heterogeneity_map import atlas
+from afd_study.evaluation.heterogeneity_map import map_intervals
 from afd_study.models import distributed
 from afd_study.study.chapters.ablations import effects_of
 from afd_study.study.chapters.chapter import freeze_chapter
@@ -43,7 +43,7 @@ def freeze_ledger(*, jobs: int) -> None:
 
 def freeze_map(*, jobs: int) -> None:
     """Compute the map's values in every cell and freeze them, with each cell's intervals."""
-    _freeze_values("map", map_cells(), jobs, lambda values: {"cells": atlas(values)})
+    _freeze_values("map", map_cells(), jobs, lambda values: {"cells": map_intervals(values)})
 
 
 def freeze_arms(*, jobs: int) -> None:

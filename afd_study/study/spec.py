@@ -142,7 +142,8 @@ def load_spec(task: str, profile: str, overrides: Mapping[str, Any] | None = Non
     """Return the settings of a task in a profile, with single values replaced.
 
     `overrides` maps dotted keys to values: {"world.heterogeneity": 0.5, "sft.steps": 200}; a value given
-    as text is read as YAML.
+    as text is read as YAML. A policy that is named (`policy.name_or_path`) has its own shape and is not
+    pretrained again, unless `policy.config` or `pretraining` are overridden too.
 
     Raises SpecError for an unknown profile, task or key (with the nearest known one) and for a value of the
     wrong type or out of range.
@@ -151,8 +152,15 @@ def load_spec(task: str, profile: str, overrides: Mapping[str, Any] | None = Non
     if task not in tasks:
         raise unknown_name("task", task, tasks)
     values = yaml.safe_load(yaml.safe_dump(tasks[task]))  # a copy that may be changed
-    for key, value in (overrides or {}).items():
-        _put(values, key, _read(key, value) if isinstance(value, str) else value)
+    changes = {
+        key: _read(key, value) if isinstance(value, str) else value
+        for key, value in (overrides or {}).items()
+    }
+    if changes.get("policy.name_or_path"):  # such a model has a shape of its own, and is pretrained
+        values["policy"].pop("config", None)
+        values["pretraining"] = None
+    for key, value in changes.items():
+        _put(values, key, value)
     try:
         return StudySpec.model_validate(values)
     except ValidationError as fault:

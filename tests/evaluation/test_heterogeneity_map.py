@@ -7,8 +7,8 @@ import pytest
 from afd_study.errors import DataError
 from afd_study.evaluation.claim_effects import VALUE_COLUMNS
 from afd_study.evaluation.heterogeneity_map import (
-    atlas,
     coordinates,
+    map_intervals,
     matched_rows,
     measured,
     predicted,
@@ -49,7 +49,7 @@ def whole_map(task="harmless"):
 
 @pytest.fixture(scope="module")
 def cells():
-    return atlas(whole_map())
+    return map_intervals(whole_map())
 
 
 def one(cells, quantity, method, h=1.0, a=0.1, matched=False):
@@ -122,7 +122,7 @@ def test_prediction_is_a_rank_correlation_over_cells(cells):
 @pytest.mark.parametrize("table", [winners, measured, matched_rows, predicted])
 def test_a_task_of_any_name_has_its_own_rows(cells, table):
     tasks = ("harmless", "honest", "brief")
-    both = table(atlas(pd.concat([whole_map(task) for task in tasks])))
+    both = table(map_intervals(pd.concat([whole_map(task) for task in tasks])))
     alone = table(cells).drop(columns="task")
     for task in tasks:
         rows = both[both["task"] == task].drop(columns="task").reset_index(drop=True)

@@ -27,7 +27,9 @@ def scores(rng, prompts=2, draws=16, **scorers):
 
 def test_best_of_n_has_its_curve_s_values_and_its_pool_s_kl():
     table = scores(np.random.default_rng(0), init_sft=lambda judge: -judge)
-    result = score_vs_kl.best_of_n(table, scorer="init_sft", n=[1, 4], **IDS).set_index(["prompt_id", "at"])
+    result = score_vs_kl.best_of_n_path(table, scorer="init_sft", n=[1, 4], **IDS).set_index(
+        ["prompt_id", "at"]
+    )
     pool = table[(table["prompt_id"] == "p0") & (table["scorer"] == "judge")]["reward"]
     assert result.loc[("p0", 1), "judge"] == pytest.approx(pool.mean())
     assert result.loc[("p0", 1), "kl"] == pytest.approx(0, abs=1e-12)
@@ -41,9 +43,9 @@ def test_best_of_n_has_its_curve_s_values_and_its_pool_s_kl():
 def test_a_pool_too_small_for_its_kl_is_refused():
     table = scores(np.random.default_rng(0), init_sft=lambda judge: judge)
     with pytest.raises(DataError, match="best of 8 needs 32 draws.*has 16"):
-        score_vs_kl.best_of_n(table, scorer="init_sft", n=[2, 8], **IDS)
+        score_vs_kl.best_of_n_path(table, scorer="init_sft", n=[2, 8], **IDS)
     with pytest.raises(SpecError, match="did you mean 'init_sft'"):
-        score_vs_kl.best_of_n(table, scorer="init_sfd", n=[2], **IDS)
+        score_vs_kl.best_of_n_path(table, scorer="init_sfd", n=[2], **IDS)
 
 
 def test_the_extrapolated_law_by_its_weights():

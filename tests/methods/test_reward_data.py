@@ -7,7 +7,7 @@ from pandas.testing import assert_frame_equal
 
 from afd_study.errors import DataError
 from afd_study.methods.reward_data import REWARD_DATA, RewardData
-from afd_study.methods.reward_pairs import label_preferences, pairs
+from afd_study.methods.reward_pairs import label_preferences, paired_responses
 
 PROMPTS = {"p1": 2, "p2": 1, "p3": 3}
 
@@ -32,14 +32,16 @@ def sources(times=1, shuffle=None):
 @pytest.mark.parametrize("kind", REWARD_DATA)
 def test_pairs_answer_the_same_prompt_and_are_joined_by_ids(kind):
     contrast = REWARD_DATA[kind]
-    table = pairs(contrast, sources(contrast.times), counted_rows())
+    table = paired_responses(contrast, sources(contrast.times), counted_rows())
     for row in table.itertuples():
         assert row.high == f"{contrast.high}-{row.prompt_id}-{row.draw}"
         assert row.low == f"{contrast.low}-{row.prompt_id}-{row.draw}"
     counts = table.groupby("prompt_id").size().to_dict()
     assert counts == {prompt: n * contrast.times for prompt, n in PROMPTS.items()}
     # the order of the rows that come in has no say
-    assert_frame_equal(pairs(contrast, sources(contrast.times, shuffle=3), counted_rows(shuffle=4)), table)
+    assert_frame_equal(
+        paired_responses(contrast, sources(contrast.times, shuffle=3), counted_rows(shuffle=4)), table
+    )
 
 
 def test_the_table_is_the_papers():
@@ -64,31 +66,31 @@ def test_the_table_is_the_papers():
 
 
 def test_more_samples_than_are_called_for_are_left_alone():
-    table = pairs(REWARD_DATA["init_sft"], sources(times=10), counted_rows())
+    table = paired_responses(REWARD_DATA["init_sft"], sources(times=10), counted_rows())
     assert len(table) == sum(PROMPTS.values()) and table["draw"].max() == 2
 
 
 def test_too_few_samples_are_refused():
     with pytest.raises(DataError, match="pi_sft and pi_init give 6 pairs where 60 are called for"):
-        pairs(REWARD_DATA["init_sft_x10"], sources(), counted_rows())
+        paired_responses(REWARD_DATA["init_sft_x10"], sources(), counted_rows())
     lacking = sources()
     lacking["pi_init"] = lacking["pi_init"].query("prompt_id != 'p2'")
     with pytest.raises(DataError, match="give 5 pairs where 6"):
-        pairs(REWARD_DATA["init_demo"], lacking, counted_rows())
+        paired_responses(REWARD_DATA["init_demo"], lacking, counted_rows())
 
 
 def test_a_source_that_repeats_a_draw_is_refused():
     twice = sources()
     twice["pi_init"] = pd.concat([twice["pi_init"], twice["pi_init"].tail(1)])
     with pytest.raises(ValueError, match="one-to-one"):
-        pairs(REWARD_DATA["init_sft"], twice, counted_rows())
+        paired_responses(REWARD_DATA["init_sft"], twice, counted_rows())
 
 
 def test_responses_may_be_token_ids():
     ids = sources()
     for name in ("pi_sft", "pi_init"):
         ids[name] = ids[name].assign(response=[np.array([3, len(name), 1])] * len(ids[name]))
-    table = pairs(RewardData("pi_sft", "pi_init"), ids, counted_rows())
+    table = paired_responses(RewardData("pi_sft", "pi_init"), ids, counted_rows())
     assert [list(each) for each in table["high"]] == [[3, 6, 1]] * 6
     assert [list(each) for each in table["low"]] == [[3, 7, 1]] * 6
 

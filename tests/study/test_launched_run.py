@@ -13,9 +13,13 @@ from safetensors.torch import load_file
 from afd_study.study.workflow.store import MANIFEST
 
 SMALL = (
-    'reward.kinds=["init_sft"]', "world.n_pretraining=200", "world.n_demonstrations=120",
-    "pretraining.steps=40", "sft.steps=10", "reward.training.steps=10",
-)  # fmt: skip
+    'reward.kinds=["init_sft"]',
+    "world.n_pretraining=200",
+    "world.n_demonstrations=120",
+    "pretraining.steps=40",
+    "sft.steps=10",
+    "reward.training.steps=10",
+)
 RUN = ["run", "--task", "harmless", "--profile", "smoke", "--json"]
 RUN += [word for setting in SMALL for word in ("--set", setting)]
 
@@ -63,10 +67,12 @@ def test_it_prints_one_table_with_nearly_the_same_numbers(stores):
 
 def test_the_store_is_the_one_that_one_process_fills(stores):
     found = [
-        {path.parent.relative_to(folder): json.loads(path.read_text())["files"].keys()
-         for path in folder.glob(f"*/*/{MANIFEST}")}
+        {
+            path.parent.relative_to(folder): json.loads(path.read_text())["files"].keys()
+            for path in folder.glob(f"*/*/{MANIFEST}")
+        }
         for folder in (stores[0] / "1", stores[0] / "2")
-    ]  # fmt: skip
+    ]
     assert found[0] == found[1] and len(found[0]) > 10
     assert not any((stores[0] / "2" / "unfinished").iterdir())
 

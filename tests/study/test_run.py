@@ -24,14 +24,30 @@ from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
 
 RUN = ["run", "--task", "harmless", "--profile", "smoke", "--seed", "0"]
 SMALL = {
-    "reward.kinds": ["init_sft", "preferences"], "world.n_pretraining": 200, "world.n_demonstrations": 120,
-    "pretraining.steps": 400, "sft.steps": 10, "reward.training.steps": 10,
-}  # fmt: skip
+    "reward.kinds": ["init_sft", "preferences"],
+    "world.n_pretraining": 200,
+    "world.n_demonstrations": 120,
+    "pretraining.steps": 400,
+    "sft.steps": 10,
+    "reward.training.steps": 10,
+}
 COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"]
 METHODS = {
-    "pi_init", "pi_sft", "demonstrations", "random", "oracle", "longest", "shortest", "likelihood",
-    "closed_form", "init_sft", "init_demo", "sft_demo", "preferences", "init_sft_x10",
-}  # fmt: skip
+    "pi_init",
+    "pi_sft",
+    "demonstrations",
+    "random",
+    "oracle",
+    "longest",
+    "shortest",
+    "likelihood",
+    "closed_form",
+    "init_sft",
+    "init_demo",
+    "sft_demo",
+    "preferences",
+    "init_sft_x10",
+}
 
 
 def command(*words):
@@ -118,7 +134,7 @@ FAULTS = {
         ["run", "--task", "hh_rlhf", "--profile", "smoke", "--set", "world.folder=no-such-folder"],
         "there is no folder no-such-folder",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -157,10 +173,20 @@ def test_a_store_that_cannot_be_written_is_one_message(tmp_path):
 # tables
 
 
-@pytest.mark.parametrize("name", [
-    "prompts", "demonstrations", "held_out_demonstrations", "samples", "init_samples", "preferences",
-    "scores", "outcomes", "summary",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "prompts",
+        "demonstrations",
+        "held_out_demonstrations",
+        "samples",
+        "init_samples",
+        "preferences",
+        "scores",
+        "outcomes",
+        "summary",
+    ],
+)
 def test_tables_are_tidy(study, name):
     kind = {"held_out_demonstrations": "demonstrations", "init_samples": "samples"}.get(name, name)
     frame = checked(kind, study.table(name))
@@ -263,15 +289,15 @@ def test_training_and_cost_are_on_record(study):
 
 
 def test_other_settings_reuse_what_does_not_depend_on_them(smoke):
-    from afd_study.study.workflow.executor import missing
+    from afd_study.study.workflow.executor import steps_to_run
 
     studies = open_settings("harmless", "smoke", 0, 1, store=Store(smoke[0]), quiet=True)
     steps = {
         name: [step for plan in study.plans().values() for step in plan.steps.values()]
         for name, study in studies.items()
     }
-    assert not missing(steps["h = 1"], Store(smoke[0]))  # the profile's own value
-    left = {step.name for step in missing(steps["h = 0"], Store(smoke[0])).values()}
+    assert not steps_to_run(steps["h = 1"], Store(smoke[0]))  # the profile's own value
+    left = {step.name for step in steps_to_run(steps["h = 0"], Store(smoke[0])).values()}
     assert left == {"marked_demonstrations", "reward_model", "scores", "outcomes", "edit_scores", "probes"}
 
 
@@ -292,9 +318,11 @@ def test_a_killed_run_leaves_no_worker_and_ends_with_the_same_bits(jobs, tmp_pat
     store = tmp_path / "store"
     words = [word for key, value in SMALL.items() for word in ("--set", f"{key}={json.dumps(value)}")]
     running = subprocess.Popen(
-        command(*RUN, "--jobs", str(jobs), *words), env=environment(store),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        command(*RUN, "--jobs", str(jobs), *words),
+        env=environment(store),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:  # in the middle of pretraining, with a checkpoint written
         wait_until(lambda: list(store.glob("unfinished/pi_init-*/checkpoint/state.json")), 120)
         workers = descendants(running.pid)

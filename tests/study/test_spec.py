@@ -32,10 +32,19 @@ def test_every_task_of_every_profile_is_valid_in_every_setting(profile, task, gi
 
 
 def test_single_values_are_replaced_and_text_is_read_as_yaml():
-    spec = load_spec("harmless", "smoke", {
-        "world.heterogeneity": "0.5", "sft.steps": 7, "reward.kinds": "[init_sft, preferences]",
-        "sft.patience": "null", "reward.lora.r": "4", "policy.config.n_embd": "16", "n_seeds": "1",
-    })  # fmt: skip
+    spec = load_spec(
+        "harmless",
+        "smoke",
+        {
+            "world.heterogeneity": "0.5",
+            "sft.steps": 7,
+            "reward.kinds": "[init_sft, preferences]",
+            "sft.patience": "null",
+            "reward.lora.r": "4",
+            "policy.config.n_embd": "16",
+            "n_seeds": "1",
+        },
+    )
     assert spec.world.heterogeneity == 0.5 and spec.sft.steps == 7 and spec.sft.patience is None
     assert spec.reward.kinds == ("init_sft", "preferences") and spec.reward.lora.r == 4
     assert spec.policy.config["n_embd"] == 16 and spec.n_seeds == 1
@@ -79,7 +88,8 @@ FAULTS = {
     "no such wording": ({"world.n_good_answers": 5}, "no choice of wordings gives 5; possible: 1, 2, 4"),
     "config of a body that is there": ({"reward.config": {"n_embd": 8}}, "reward.backbone is 'pi_sft'"),
     "arms beside a sharper pool": (
-        {"arms.names": ["spin"], "sampling.temperature": 0.5}, "arms are drawn at temperature 1",
+        {"arms.names": ["spin"], "sampling.temperature": 0.5},
+        "arms are drawn at temperature 1",
     ),
     "no preferences": ({"reward.n_preferences": 0}, "'reward.n_preferences' = 0: .*greater than or equal"),
     "two lengths": ({"sft.data_epochs": 2}, "'sft' = .*either steps or data_epochs, and not both"),
@@ -88,8 +98,11 @@ FAULTS = {
     "an empty stop": ({"sampling.stop": [""]}, "stop holds an empty text"),
     "a stop where no dialogues are": ({"sampling.stop": ["Human"]}, "stop and long_prompts are of dialogues"),
     "a second judge": ({"judge_model.name_or_path": "gpt2"}, "judge_model is for a data set"),
-    "name and config": ({"policy.name_or_path": "gpt2"}, "not both"),
-}  # fmt: skip
+    "name and config": (
+        {"policy.name_or_path": "gpt2", "policy.config": {"n_embd": 8}},
+        "not both",
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -160,3 +173,10 @@ def test_every_value_of_the_paper_profile_says_where_it_is_from(root):
         code, _, comment = line.partition("#")
         if code.strip() and not code.rstrip().endswith(":") and "<<" not in code and "tasks" not in code:
             assert re.search("paper|code|ours|above", comment) or "&" in code, line
+
+
+def test_a_policy_that_is_named_brings_its_own_shape_and_is_not_pretrained_again():
+    spec = load_spec("harmless", "smoke", {"policy.name_or_path": "gpt2"})
+    assert spec.policy.config == {} and spec.pretraining is None
+    longer = {"policy.name_or_path": "gpt2", "pretraining": {"steps": 5}}
+    assert load_spec("harmless", "smoke", longer).pretraining.steps == 5

@@ -32,9 +32,13 @@ needs_slurm = pytest.mark.skipif(
 )
 EXAMPLE = sweep.SWEEPS / "example.yaml"
 SMALL = {  # the example with less to compute at a point
-    "reward.kinds": ["init_sft", "init_demo"], "world.n_pretraining": 200, "world.n_demonstrations": 120,
-    "pretraining.steps": 40, "sft.steps": 10, "reward.training.steps": 10,
-}  # fmt: skip
+    "reward.kinds": ["init_sft", "init_demo"],
+    "world.n_pretraining": 200,
+    "world.n_demonstrations": 120,
+    "pretraining.steps": 40,
+    "sft.steps": 10,
+    "reward.training.steps": 10,
+}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What chapter 7 shows of policies beyond picking: from frozen values."""
+"""What chapter 7 shows: policies beyond picking, from frozen values."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

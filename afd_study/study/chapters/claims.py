@@ -1,4 +1,4 @@
-"""The ledger of claims: judged when it is read, from frozen values."""
+"""What chapter 10 and the front page show: the ledger of claims, judged when it is read."""
 
 from collections.abc import Iterator, Mapping
 from importlib.resources import files

@@ -1,4 +1,4 @@
-"""What chapters show of studies in several settings: tables over seeds, with intervals, ready to draw.
+"""What chapters 4, 5 and 9 show: studies in several settings, as tables over seeds with intervals.
 
 Each function takes studies by the name of their setting (`open_settings`) and never merges settings.
 Generators have fixed seeds, so that the same studies give the same intervals.

@@ -1,11 +1,11 @@
-"""The map of when the method works: frozen, and its corners computed now."""
+"""What chapter 8 shows: the map of when the method works, frozen, and its corners computed now."""
 
 from typing import Any
 
 import pandas as pd
 
 from afd_study.evaluation.claims import load_ledger
-from afd_study.evaluation.heterogeneity_map import atlas, matched_rows, measured, predicted, winners
+from afd_study.evaluation.heterogeneity_map import map_intervals, matched_rows, measured, predicted, winners
 from afd_study.study.chapters import claims
 from afd_study.study.chapters.words import intervals_in_words
 from afd_study.study.frozen.files import read_frozen, read_manifest
@@ -25,11 +25,11 @@ __all__ = [
 
 
 def frozen_map() -> pd.DataFrame:
-    """Return every cell with its intervals (evaluation.heterogeneity_map.atlas), from the frozen values.
+    """Return every cell with its intervals (map_intervals), from the frozen values.
 
     Raises StoreError where they are missing or do not match their manifest.
     """
-    return atlas(narrow(read_frozen("map", "values")))
+    return map_intervals(narrow(read_frozen("map", "values")))
 
 
 def at_matched_gain() -> pd.DataFrame:
@@ -45,7 +45,7 @@ def at_matched_gain() -> pd.DataFrame:
     }
     values = claims.frozen_values()
     values = values[values["setting"].isin(list(cells))]
-    return matched_rows(atlas(values.assign(setting=values["setting"].map(cells))))
+    return matched_rows(map_intervals(values.assign(setting=values["setting"].map(cells))))
 
 
 def manifest() -> dict[str, Any]:
@@ -56,7 +56,7 @@ def manifest() -> dict[str, Any]:
 def corners(*, profile: str, seed: int, jobs: int = 1) -> pd.DataFrame:
     """Compute the four corners of the map at one seed: the columns of `frozen_map`."""
     cells = [cell._replace(seeds=(seed,)) for cell in map_cells(corners=True)]
-    return atlas(gather(cells, jobs=jobs, profile=profile))
+    return map_intervals(gather(cells, jobs=jobs, profile=profile))
 
 
 def compared(frozen: pd.DataFrame, fresh: pd.DataFrame | None, *, rival: str = "init_demo") -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What chapters show of what reward models have learned: probe tables over seeds, with intervals."""
+"""What chapters 6 and 9 show: what reward models have learned, over seeds, with intervals."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""A plan on paper: Best-of-N by a learned reward, for models and prompt counts that we have never run.
+"""What chapter 11 shows of scale: a plan on paper, for models and prompt counts that we have never run.
 
 Each stage's FLOPs, bytes and layers follow from a model's shape as in `forecast`. Its hours follow in two
 ways from a device's peaks: by assumed shares of them, as in `forecast`, and by the share of peak that the

@@ -9,7 +9,7 @@ from afd_study.study.forecast.model_shapes import constants
 from afd_study.study.forecast.step_work import device_peaks, downloads, forecast, study_sizes
 from afd_study.study.steps import STEPS
 from afd_study.study.study import Study
-from afd_study.study.workflow.executor import missing
+from afd_study.study.workflow.executor import steps_to_run
 from afd_study.study.workflow.step import Step, closure
 
 SHOWN = 12  # steps, the longest
@@ -28,7 +28,7 @@ def report(study: Study, *, device: str, price: float | None) -> Iterator[str]:
     steps = study.plans()[study.seeds[0]].steps
     roles = {step.key: name for name, step in steps.items()}
     every = closure(steps.values())
-    todo = missing(steps.values(), study.store)
+    todo = steps_to_run(steps.values(), study.store)
     named_steps = [(roles.get(key, step.name), step) for key, step in todo.items()]
     table, rest = forecast(sizes, named_steps, device=device)
     pooled = study.spec.sampling.draws * sizes.texts.tested

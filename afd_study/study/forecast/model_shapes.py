@@ -51,11 +51,15 @@ def shape_of(config: PreTrainedConfig, *, weights: str, published: str) -> Shape
     gated = any(name.endswith("gate_proj") for name, _ in lm.named_modules())
     middle = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None)
     return Shape(
-        parameters=sum(each.numel() for each in lm.parameters()), layers=text.num_hidden_layers,
-        width=text.hidden_size, inner=(middle or 4 * text.hidden_size) / text.hidden_size * (1 + gated),
-        cached=2 * text.num_hidden_layers * heads * head, vocabulary=text.vocab_size,
-        weights=weights, published=published,
-    )  # fmt: skip
+        parameters=sum(each.numel() for each in lm.parameters()),
+        layers=text.num_hidden_layers,
+        width=text.hidden_size,
+        inner=(middle or 4 * text.hidden_size) / text.hidden_size * (1 + gated),
+        cached=2 * text.num_hidden_layers * heads * head,
+        vocabulary=text.vocab_size,
+        weights=weights,
+        published=published,
+    )
 
 
 def adapters(config: PreTrainedConfig, lora: LoRASpec) -> int:
@@ -81,7 +85,7 @@ def published_config(name_or_path: str) -> tuple[PreTrainedConfig, str]:
     if published is None:
         raise SpecError(
             f"how large '{name_or_path}' is cannot be told without asking the hub: give a local folder, or "
-            "add the model's shape to afd_study/study/forecast/step_work.yaml"
+            "add the model's shape to afd_study/study/forecast/forecast.yaml"
         )
     return AutoConfig.for_model(published["architecture"], **published["config"]), str(published["weights"])
 

@@ -82,10 +82,16 @@ def _of_hub(spec: StudySpec, world: HHRLHFSpec) -> TextCounts:
     learned, tested = part * rows, part * published["test_rows"] * len(world.subsets)
     tokens = [published[side] / constants()["characters_per_token"] for side in ("prompt", "response")]
     return TextCounts(
-        demonstrations=learned * (1 - world.validation), validation=learned * world.validation,
-        tested=tested, held_out=tested, preferences=learned * (1 - world.validation), pretraining=learned,
-        prompt=tokens[0], response=tokens[1], judge=spec.judge_share * min(rows, most),
-    )  # fmt: skip
+        demonstrations=learned * (1 - world.validation),
+        validation=learned * world.validation,
+        tested=tested,
+        held_out=tested,
+        preferences=learned * (1 - world.validation),
+        pretraining=learned,
+        prompt=tokens[0],
+        response=tokens[1],
+        judge=spec.judge_share * min(rows, most),
+    )
 
 
 def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
@@ -96,9 +102,13 @@ def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
     lengths = [frame["text"].str.len().mean() for frame in (corpus.prompts, corpus.demonstrations)]
     prompt, response = (float(length) / constants()["characters_per_token"] for length in lengths)
     return TextCounts(
-        demonstrations=part * by_split.get("train", 0), validation=part * by_split.get("validation", 0),
-        tested=part * (split == "test").sum(), held_out=part * by_split.get("test", 0),
-        preferences=part * pairs.get("train", 0), pretraining=part * len(corpus.demonstrations),
-        prompt=min(prompt, spec.sampling.max_prompt_tokens or prompt), response=response,
+        demonstrations=part * by_split.get("train", 0),
+        validation=part * by_split.get("validation", 0),
+        tested=part * (split == "test").sum(),
+        held_out=part * by_split.get("test", 0),
+        preferences=part * pairs.get("train", 0),
+        pretraining=part * len(corpus.demonstrations),
+        prompt=min(prompt, spec.sampling.max_prompt_tokens or prompt),
+        response=response,
         judge=spec.judge_share * pairs.get("train", 0),
-    )  # fmt: skip
+    )

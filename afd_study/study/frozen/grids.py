@@ -1,8 +1,8 @@
 """Which studies the frozen results consist of: the cells of the ledger, of the arms and of the map.
 
 Each cell is a study of its own settings and seeds; cells share every step that does not differ. The ledger's
-tasks (claims.yaml) have ledger cells and arms, those of map.yaml a map: a further world has cells once it
-is named there.
+tasks (claims.yaml) have ledger cells and arms, those of heterogeneity_map.yaml a map: a further world has
+cells once it is named there.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ class Cell(NamedTuple):
 
 
 class MapSpec(Settings):
-    """The axes of the map, read from map.yaml."""
+    """The axes of the map, read from heterogeneity_map.yaml."""
 
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -63,7 +63,7 @@ class MapSpec(Settings):
 @cache
 def map_spec() -> MapSpec:
     """Return the axes of the map."""
-    text = files("afd_study.study.frozen").joinpath("map.yaml").read_text(encoding="utf-8")
+    text = files("afd_study.study.frozen").joinpath("heterogeneity_map.yaml").read_text(encoding="utf-8")
     return MapSpec.model_validate(yaml.safe_load(text))
 
 

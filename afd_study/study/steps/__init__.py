@@ -53,12 +53,12 @@ STEPS: Mapping[str, StepKind] = {
     ),
     "scores": StepKind("reward_models:scores", ("scores",), "scoring", seconds=5),
     # what the judge says, and how rules of selection fare
-    "verdicts": StepKind("outcomes:verdicts", ("components", "scores")),
+    "verdicts": StepKind("best_of_n:verdicts", ("components", "scores")),
     "published_verdicts": StepKind(
         "published:published_verdicts", ("scores", "judge_reading"), "judging", seconds=20
     ),
-    "outcomes": StepKind("outcomes:outcomes", _TABLES_OF_OUTCOMES, seconds=6),
-    "all_scores": StepKind("outcomes:all_scores", ("scores",)),
+    "outcomes": StepKind("best_of_n:outcomes", _TABLES_OF_OUTCOMES, seconds=6),
+    "all_scores": StepKind("best_of_n:all_scores", ("scores",)),
     # covering, seeking, and what reward models have learned
     "densities": StepKind("coverage:densities", ("densities",), "logprobs", seconds=4),
     "coverage": StepKind("coverage:coverage", ("coverage", "distinct_good"), seconds=3),

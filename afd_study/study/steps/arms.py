@@ -15,7 +15,7 @@ from afd_study.methods.best_of_n import JUDGE
 from afd_study.methods.policy_gradient import optimise
 from afd_study.methods.rejection_sampling import best_of_each
 from afd_study.methods.reward_data import RewardData
-from afd_study.methods.reward_pairs import pairs
+from afd_study.methods.reward_pairs import paired_responses
 from afd_study.methods.specs import PolicyGradientSpec
 from afd_study.models.decoding import Extrapolation
 from afd_study.models.distributed import map_across_ranks
@@ -68,7 +68,9 @@ def direct_policy(
     `demonstrations` says how many pairs a prompt gets; the responses are those of the `sources`.
     """
     lm = load_policy(policy)
-    rows = pairs(RewardData(high, low), responses_of(sources), read_table(demonstrations, "demonstrations"))
+    rows = paired_responses(
+        RewardData(high, low), responses_of(sources), read_table(demonstrations, "demonstrations")
+    )
     both = common.pairs(rows, ("high", "low"), common.policy_tokenizer, context=context_length(lm))
     train, validation = split_pairs(*both)
     training = training.over(len(train))
@@ -216,7 +218,7 @@ def arms(
     write_table(out, "arms", pd.concat(frames, ignore_index=True)[columns])
     scores = read_table(outcomes, "scores")
     ways = [
-        score_vs_kl.best_of_n(scores, judge=JUDGE, scorer=proxy, n=sizes, **common),
+        score_vs_kl.best_of_n_path(scores, judge=JUDGE, scorer=proxy, n=sizes, **common),
         score_vs_kl.sequence_extrapolation(scores, judge=JUDGE, proxy=proxy, strengths=strengths, **common),
     ]
     write_table(out, "drift", pd.concat(ways, ignore_index=True))

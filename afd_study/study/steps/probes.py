@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from afd_study.evaluation import probes as probing
+from afd_study.evaluation.best_of_n import best_of_n_outcomes
 from afd_study.evaluation.claim_effects import SIZES
 from afd_study.evaluation.counterfactual_edits import counterfactuals, edit_effects
-from afd_study.evaluation.outcomes import best_of_n_outcomes
 from afd_study.methods.reward_data import RewardData
 from afd_study.models.policy import device
 from afd_study.models.reward import load_reward_model

@@ -7,7 +7,7 @@ import pandas as pd
 
 from afd_study.methods.reward_data import RewardData
 from afd_study.methods.reward_model import accuracy, both_sides, fit
-from afd_study.methods.reward_pairs import pairs
+from afd_study.methods.reward_pairs import paired_responses
 from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, device, from_scratch, load_policy
 from afd_study.models.reward import RewardModel, load_reward_model, on_backbone, save_reward_model
@@ -45,7 +45,7 @@ def reward_model(
         assert policy is not None  # the pipeline passes the policy that `backbone` names
         lm = load_policy(policy)
     reader = common.reader_tokenizer
-    rows = pairs(data, responses_of(sources), read_table(demonstrations, "demonstrations"))
+    rows = paired_responses(data, responses_of(sources), read_table(demonstrations, "demonstrations"))
     train, validation = split_pairs(*common.pairs(rows, ("high", "low"), reader, context=context_length(lm)))
     seed = common.derived_seed("reward", kind)
     how: dict[str, Any] = {"loss": data.loss, "training": training, "seed": seed, "lora": lora}

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import queue
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from tqdm import tqdm
 
 from afd_study.errors import StoreError
 from afd_study.models import distributed
+from afd_study.study.workflow.progress import ProgressBar
 from afd_study.study.workflow.step import Step, arguments, closure
 from afd_study.study.workflow.store import Store, unwritable
 
@@ -46,12 +45,12 @@ def execute(
     """Bring every wanted step and all that it needs into the store; return how many had to be run.
 
     Progress and an estimate of what is left go to stderr: a bar on a terminal, with `lines` a line a step
-    elsewhere, nothing if `quiet`. An interruption (or the death of this process)
-    leaves finished steps in the store and unfinished ones with their last checkpoint.
+    elsewhere, nothing if `quiet`. An interruption leaves finished steps in the store, and unfinished ones with
+    their last checkpoint.
 
     Raises StoreError where the store cannot be written, or is not the same in all processes of a launch.
     """
-    todo = _todo(list(wanted), store)
+    todo = _launch_steps_to_run(list(wanted), store)
     if not todo:
         return 0
     try:  # before minutes of work, and before libraries are loaded
@@ -60,7 +59,7 @@ def execute(
         raise unwritable(store.root, fault) from fault
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    with _Bar(todo, store, quiet or not distributed.is_main(), lines) as bar:
+    with ProgressBar(todo, store, quiet or not distributed.is_main(), lines) as bar:
         if jobs <= 1 or len(todo) == 1 or distributed.launched():
             for step in todo.values():
                 _run(step, store, threads, bar.report)
@@ -70,7 +69,7 @@ def execute(
     return len(todo)
 
 
-def missing(wanted: Iterable[Step], store: Store) -> dict[str, Step]:
+def steps_to_run(wanted: Iterable[Step], store: Store) -> dict[str, Step]:
     """Return the steps that have to be run, by key, each behind those that it needs.
 
     What only serves a step that the store holds is not asked for.
@@ -91,11 +90,11 @@ def missing(wanted: Iterable[Step], store: Store) -> dict[str, Step]:
     return todo
 
 
-def _todo(wanted: Sequence[Step], store: Store) -> dict[str, Step]:
+def _launch_steps_to_run(wanted: Sequence[Step], store: Store) -> dict[str, Step]:
     """Return the steps that have to be run: under a launch those that its main process misses."""
     if not distributed.launched():
-        return missing(wanted, store)
-    steps = missing(wanted, store) if distributed.is_main() else {}
+        return steps_to_run(wanted, store)
+    steps = steps_to_run(wanted, store) if distributed.is_main() else {}
     keys, root = distributed.from_main(([*steps], store.root))
     by_key = closure(wanted) if keys else {}
     if root != store.root or not by_key.keys() >= set(keys):
@@ -178,53 +177,6 @@ def check_signature(step: Step) -> None:
     inspect.signature(function).bind(Path(), None, **arguments(function, values))
 
 
-class _Bar:
-    """One line of progress: the share of the expected seconds that is done, and what runs now."""
-
-    def __init__(self, todo: Mapping[str, Step], store: Store, quiet: bool, lines: bool) -> None:
-        self.lines = lines and not quiet and not sys.stderr.isatty()
-        self.started, self.count = time.perf_counter(), 0
-        self.expected = {key: store.seconds(step.name) or step.weight for key, step in todo.items()}
-        self.names = {key: step.name for key, step in todo.items()}
-        self.running: dict[str, tuple[float, str]] = {}
-        self.finished = 0.0
-        layout = "{percentage:3.0f}% |{bar:20}| {elapsed} gone, about {remaining} left {postfix}"
-        self.bar = tqdm(
-            total=sum(self.expected.values()), bar_format=layout, dynamic_ncols=True, mininterval=0.5,
-            smoothing=0.05, disable=True if quiet else None,  # None: shown on a terminal only
-        )  # fmt: skip
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def report(self, key: str, share: float, note: str) -> None:
-        """Show how far a step is (share of 1)."""
-        self.running[key] = (min(share, 1.0), note)
-        self._show()
-
-    def done(self, step: Step) -> None:
-        """Count a step as finished; say so in a line of its own where there is no terminal to draw on."""
-        self.running.pop(step.key, None)
-        self.finished += self.expected[step.key]
-        self.count += 1
-        self._show()
-        if self.lines:
-            gone = time.perf_counter() - self.started
-            left = gone * max(0.0, self.bar.total - self.finished) / max(self.finished, 1e-9)
-            counts = f"{self.count} of {len(self.names)} steps, {gone:.0f} s gone, about {left:.0f} s left"
-            print(f"  {step.name} done ({counts})", file=sys.stderr, flush=True)
-
-    def _show(self) -> None:
-        under_way = sum(self.expected[key] * share for key, (share, _) in self.running.items())
-        self.bar.n = min(self.finished + under_way, self.bar.total)
-        notes = [f"{self.names[key]} ({note})" for key, (_, note) in sorted(self.running.items())]
-        self.bar.set_postfix_str("; ".join(notes), refresh=False)
-        self.bar.update(0)
-
-
 _reports: Any = None
 
 
@@ -245,13 +197,13 @@ def _work(step: Step, store: Store, threads: int) -> None:
     _run(step, store, threads, lambda key, share, note: _reports.put((key, share, note)))
 
 
-def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: int, bar: _Bar) -> None:
+def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: int, bar: ProgressBar) -> None:
     """Run steps as soon as what they need is there, the most urgent first; a failure stops the others."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))  # of the workers, which start with it
     spawn = multiprocessing.get_context("spawn")
     reports = spawn.Queue()
     waiting, running = dict(todo), dict[Future[None], Step]()
-    urgency = _urgency(todo, bar.expected)
+    urgent = urgency(todo, bar.expected)
     with ProcessPoolExecutor(jobs, spawn, _start_worker, (reports, os.getpid())) as pool:
         try:
             while waiting or running:
@@ -259,7 +211,7 @@ def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: in
                 ready = [
                     s for s in waiting.values() if not any(i.key in unfinished for i in s.inputs.values())
                 ]
-                ready.sort(key=lambda step: -urgency[step.key])
+                ready.sort(key=lambda step: -urgent[step.key])
                 for step in ready[: jobs - len(running)]:
                     running[pool.submit(_work, waiting.pop(step.key), store, threads)] = step
                 finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -276,20 +228,20 @@ def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: in
             raise
 
 
-def _urgency(todo: Mapping[str, Step], expected: Mapping[str, float]) -> dict[str, float]:
+def urgency(todo: Mapping[str, Step], expected: Mapping[str, float]) -> dict[str, float]:
     """Return for each step the seconds from its start to the end of the longest chain that waits for it.
 
     By that order few processes are left without work at the end: what is short comes last.
     """
-    urgency = dict(expected)
+    seconds = dict(expected)
     for key, step in reversed(list(todo.items())):  # each stands behind those that it needs
         for needed in step.inputs.values():
-            if needed.key in urgency:
-                urgency[needed.key] = max(urgency[needed.key], expected[needed.key] + urgency[key])
-    return urgency
+            if needed.key in seconds:
+                seconds[needed.key] = max(seconds[needed.key], expected[needed.key] + seconds[key])
+    return seconds
 
 
-def _drain(reports: Any, bar: _Bar) -> None:
+def _drain(reports: Any, bar: ProgressBar) -> None:
     while True:
         try:
             bar.report(*reports.get_nowait())

@@ -3,7 +3,8 @@
 A key covers the step's name, its code's version, the libraries' versions, every setting it receives and
 the keys of its inputs. An artefact is written in a workspace beside its place and renamed when its
 manifest (checksums, versions, commit, seconds, cost) is in; a workspace that an interruption left is taken
-up again.
+up again. What has to be computed is decided in `executor.steps_to_run`: every step whose key (`Step.key`) has
+no whole artefact here.
 """
 
 import hashlib
@@ -102,12 +103,19 @@ class Store:
             str(path.relative_to(out)): _checksum(path) for path in sorted(out.rglob("*")) if path.is_file()
         }
         manifest = {
-            "name": step.name, "key": step.key, "files": files, "settings": plain(step.settings),
-            "inputs": {name: item.key for name, item in step.inputs.items()}, "cost": dict(cost),
-            "code": code_version(step.function), "libraries": library_versions(), "commit": commit(),
+            "name": step.name,
+            "key": step.key,
+            "files": files,
+            "settings": plain(step.settings),
+            "inputs": {name: item.key for name, item in step.inputs.items()},
+            "cost": dict(cost),
+            "code": code_version(step.function),
+            "libraries": library_versions(),
+            "commit": commit(),
             "on_gpu": distributed.on_gpu(),
-            "seconds": round(seconds, 3), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }  # fmt: skip
+            "seconds": round(seconds, 3),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
         folder = self.folder(step)
         try:
             (out / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")

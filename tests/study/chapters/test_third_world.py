@@ -124,7 +124,9 @@ def test_a_task_of_the_ledger_has_cells_beside_the_old_ones(toy, request):
         cells = cells_of(make)
         assert [cell for cell in cells if cell[0] != TOY] == old
         assert [cell[1:] for cell in cells if cell[0] == TOY] == [c[1:] for c in old if c[0] == COPIED]
-    assert {cell.task for cell in grids.map_cells()} == set(grids.map_spec().tasks), "map.yaml says which"
+    assert {cell.task for cell in grids.map_cells()} == set(grids.map_spec().tasks), (
+        "heterogeneity_map.yaml says which"
+    )
 
 
 def cells_in(row):

@@ -34,8 +34,10 @@ def texts(*rows):
 def test_texts_end_with_the_end_mark_and_are_joined_to_their_prompt():
     found = examples(texts(("p2", 1, "w7 w8"), ("p1", 0, ""), ("p2", 0, "w9")))
     assert found["example"].tolist() == [
-        Example((6, 10, 11, EOS), 1), Example((3, 4, 5, EOS), 3), Example((6, 12, EOS), 1),
-    ]  # fmt: skip
+        Example((6, 10, 11, EOS), 1),
+        Example((3, 4, 5, EOS), 3),
+        Example((6, 12, EOS), 1),
+    ]
     assert found["split"].tolist() == ["validation", "train", "validation"]
     assert found[["prompt_id", "draw"]].to_numpy().tolist() == [["p2", 1], ["p1", 0], ["p2", 0]]
 
@@ -52,9 +54,14 @@ def test_a_text_of_the_horizon_has_no_room_for_its_end():
 
 
 def test_samples_keep_the_ids_that_were_drawn():
-    table = pd.DataFrame({
-        "prompt_id": ["p1", "p3"], "draw": 0, "token_ids": [[9, EOS], [9, 9, 9, 9]], "text": "something else",
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "prompt_id": ["p1", "p3"],
+            "draw": 0,
+            "token_ids": [[9, EOS], [9, 9, 9, 9]],
+            "text": "something else",
+        }
+    )
     found = examples(table)["example"].tolist()
     assert found == [Example((3, 4, 5, 9, EOS), 3), Example((7, 8, 9, 9, 9, 9), 2)]
 

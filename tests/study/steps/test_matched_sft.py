@@ -9,9 +9,14 @@ from afd_study.study.workflow.tables import read_table
 
 def test_the_steps_tried_end_where_the_reference_is_passed_and_the_nearest_is_kept(tmp_path):
     study = open_study(
-        "helpful", "smoke", 0, 1, store=Store(tmp_path), quiet=True,
+        "helpful",
+        "smoke",
+        0,
+        1,
+        store=Store(tmp_path),
+        quiet=True,
         overrides={"matched_style": 0.9, "pretraining.steps": 60},
-    )  # fmt: skip
+    )
     found = read_table(study.folder("pi_sft"), "matching")
     assert found["steps"].is_monotonic_increasing and found["steps"].iloc[-1] <= study.spec.sft.steps
     assert found["target"].nunique() == 1 and found["chosen"].sum() >= 1

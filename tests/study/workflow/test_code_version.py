@@ -71,30 +71,36 @@ def package(tmp_path, monkeypatch):
     clear()
 
 
-@pytest.mark.parametrize("file, old, new", [
-    ("steps.py", '    """A step."""\n', ""),
-    ("steps.py", '"""A step."""', '"""Another sentence."""'),
-    ("steps.py", '"""Steps."""', '"""All steps."""'),
-    ("steps.py", "# a comment", "# another"),
-    ("steps.py", "own(x) + LIMIT", "own( x )  +  LIMIT"),
-    ("steps.py", "UNUSED = 4", "UNUSED = 5"),
-    ("steps.py", "return far.go(x)", "return 2 * far.go(x)"),
-    ("far.py", "return x", "return 2 * x"),
-    ("alone.py", "return 1", "return 2"),
-    ("deep.py", "def value", "\n\n\n# where it all ends\ndef value"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "file, old, new",
+    [
+        ("steps.py", '    """A step."""\n', ""),
+        ("steps.py", '"""A step."""', '"""Another sentence."""'),
+        ("steps.py", '"""Steps."""', '"""All steps."""'),
+        ("steps.py", "# a comment", "# another"),
+        ("steps.py", "own(x) + LIMIT", "own( x )  +  LIMIT"),
+        ("steps.py", "UNUSED = 4", "UNUSED = 5"),
+        ("steps.py", "return far.go(x)", "return 2 * far.go(x)"),
+        ("far.py", "return x", "return 2 * x"),
+        ("alone.py", "return 1", "return 2"),
+        ("deep.py", "def value", "\n\n\n# where it all ends\ndef value"),
+    ],
+)
 def test_what_a_step_does_not_run_leaves_its_version(package, file, old, new):
     assert package(file=file, old=old, new=new) == package()
 
 
-@pytest.mark.parametrize("file, old, new", [
-    ("steps.py", "own(x) + LIMIT", "own(x) - LIMIT"),
-    ("steps.py", "LIMIT = 3", "LIMIT = 4"),
-    ("steps.py", "return help_(x)", "return help_(x) + 1"),
-    ("near.py", "deep.value(x)", "deep.value(x) + 1"),
-    ("near.py", "return 1", "return 2"),  # of a module that is reached, all counts
-    ("deep.py", "return x", "return -x"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "file, old, new",
+    [
+        ("steps.py", "own(x) + LIMIT", "own(x) - LIMIT"),
+        ("steps.py", "LIMIT = 3", "LIMIT = 4"),
+        ("steps.py", "return help_(x)", "return help_(x) + 1"),
+        ("near.py", "deep.value(x)", "deep.value(x) + 1"),
+        ("near.py", "return 1", "return 2"),  # of a module that is reached, all counts
+        ("deep.py", "return x", "return -x"),
+    ],
+)
 def test_what_a_step_runs_changes_its_version(package, file, old, new):
     assert package(file=file, old=old, new=new) != package()
 

@@ -1,6 +1,6 @@
 """Which step comes next."""
 
-from afd_study.study.workflow.executor import _urgency
+from afd_study.study.workflow.executor import urgency
 from afd_study.study.workflow.step import Step
 
 
@@ -13,7 +13,11 @@ def test_urgent_is_what_the_longest_chain_waits_for():
     table = Step("table", "m:f", {"seed": 5}, {"scores": scores, "policy": policy, "texts": here_already})
     todo = {step.key: step for step in (note, policy, reward, scores, table)}
     expected = {each.key: seconds for each, seconds in zip(todo.values(), (1, 60, 10, 2, 4), strict=True)}
-    found = _urgency(todo, expected)
+    found = urgency(todo, expected)
     assert {step.name: found[key] for key, step in todo.items()} == {
-        "policy": 76, "reward": 16, "note": 7, "scores": 6, "table": 4
-    }  # fmt: skip
+        "policy": 76,
+        "reward": 16,
+        "note": 7,
+        "scores": 6,
+        "table": 4,
+    }

@@ -17,13 +17,20 @@ from afd_study.errors import AfdError, SpecError, StoreError
 from afd_study.models.specs import TrainingSpec
 from afd_study.study.steps import step, texts as step_functions
 from afd_study.study.workflow import step as steps, store as stores
-from afd_study.study.workflow.executor import execute, missing
+from afd_study.study.workflow.executor import execute, steps_to_run
 from afd_study.study.workflow.step import Step, plain
 from afd_study.study.workflow.store import CLAIM, MANIFEST, Store, default_store
 
 WORLD = {"name": "harmless", "n_validation": 20, "n_test": 10}
-KNOBS = {**WORLD, "stray": 0.02, "n_good_answers": 4, "max_words": 24, "demonstration_quality": 0.5,
-         "absorbed_style": 0.1, "n_demonstrations": 30}  # fmt: skip
+KNOBS = {
+    **WORLD,
+    "stray": 0.02,
+    "n_good_answers": 4,
+    "max_words": 24,
+    "demonstration_quality": 0.5,
+    "absorbed_style": 0.1,
+    "n_demonstrations": 30,
+}
 STEPS = "afd_study.study.steps.texts"
 
 
@@ -116,10 +123,10 @@ def test_the_manifest_says_how_an_artefact_came_about(store):
 def test_only_what_is_missing_is_computed(store):
     first = drawn()
     run(store, marked(first))
-    assert [step.name for step in missing([marked(first, seed=1)], store).values()] == [
+    assert [step.name for step in steps_to_run([marked(first, seed=1)], store).values()] == [
         "marked_demonstrations"
     ]
-    assert [step.name for step in missing([marked(drawn(seed=2))], store).values()] == [
+    assert [step.name for step in steps_to_run([marked(drawn(seed=2))], store).values()] == [
         "demonstrations",
         "marked_demonstrations",
     ]
@@ -127,8 +134,8 @@ def test_only_what_is_missing_is_computed(store):
     import shutil
 
     shutil.rmtree(store.folder(first))
-    assert not missing([marked(first)], store)
-    assert [step.name for step in missing([marked(first, seed=1)], store).values()] == [
+    assert not steps_to_run([marked(first)], store)
+    assert [step.name for step in steps_to_run([marked(first, seed=1)], store).values()] == [
         "demonstrations",
         "marked_demonstrations",
     ]

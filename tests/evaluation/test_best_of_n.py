@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from afd_study.errors import DataError, SpecError
-from afd_study.evaluation import outcomes as oc
+from afd_study.evaluation import best_of_n as oc
 from afd_study.evaluation.pools import SCORE_COLUMNS
 from afd_study.records import TABLES
 
