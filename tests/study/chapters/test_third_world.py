@@ -32,6 +32,8 @@ from afd_study.study.frozen.method_costs import cost_table
 from afd_study.study.frozen.seed_means import narrow
 from afd_study.study.spec import load_spec
 from afd_study.study.study import Study
+from afd_study.study.workflow import step
+from afd_study.study.workflow.code_version import code_version
 from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
 from afd_study.worlds.tasks import CONTROLLED
 
@@ -49,9 +51,15 @@ class ToyWorld(HarmlessWorld):
 
 @pytest.fixture
 def toy(monkeypatch):
-    """The toy world among the controlled ones, as a module of its name; no ledger and no map names it."""
+    """The toy world among the controlled ones, as a module of its name; no ledger and no map names it.
+
+    The module has no file, whose code a step's key would hold: the copied world's stands in for it.
+    """
     monkeypatch.setitem(CONTROLLED, TOY, ToyWorld)
     monkeypatch.setitem(sys.modules, f"afd_study.worlds.{TOY}", SimpleNamespace(World=ToyWorld))
+    monkeypatch.setattr(
+        step, "code_version", lambda name: code_version(name.replace(f".{TOY}:", f".{COPIED}:"))
+    )
 
 
 @pytest.fixture
