@@ -45,8 +45,8 @@ def execute(
     """Bring every wanted step and all that it needs into the store; return how many had to be run.
 
     Progress and an estimate of what is left go to stderr: a bar on a terminal, with `lines` a line a step
-    elsewhere, nothing if `quiet`. An interruption leaves finished steps in the store, and unfinished ones with
-    their last checkpoint.
+    elsewhere, nothing if `quiet`. An interruption leaves finished steps in the store, and unfinished ones
+    with their last checkpoint.
 
     Raises StoreError where the store cannot be written, or is not the same in all processes of a launch.
     """
