@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from floors import GROUND, MAY_IMPORT, NEVER, imports_of
+from floors import GROUND, MAY_IMPORT, NEVER, STUDY_FLOORS, imports_of
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines; a function's docstring does not count
+LONGEST_TEST = 400
 # What may be longer, and why: "path" or "path::function" -> the reason.
 LONGER: dict[str, str] = {}
 
@@ -81,6 +82,44 @@ def test_what_is_allowed_is_allowed(root, source, folder):
     assert not violations(source, ["afd_study", folder], folder, MAY_IMPORT[folder], root)
 
 
+def _room(name):
+    """Return the room of study/ that a dotted name belongs to; "" for one elsewhere."""
+    parts = name.split(".")
+    return parts[2] if parts[:2] == ["afd_study", "study"] and len(parts) > 2 else ""
+
+
+def upward(source, package, room):
+    """List the imports of a source text of study/ that go to a room on its own floor or above."""
+    floor = {name: level for level, names in enumerate(STUDY_FLOORS) for name in names}
+    rooms = {_room(name) for name in imports_of(ast.parse(source), package)} - {"", room}
+    return [f"{room} imports {name}" for name in rooms if floor[name] >= floor[room]]
+
+
+def test_rooms_of_the_study_import_what_lies_below_them_alone(root):
+    found, rooms = [], set()
+    for path in sorted((root / "afd_study" / "study").rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        rooms.add(parts[2])
+        found += [f"{path.name}: {fault}" for fault in upward(path.read_text(), list(parts[:-1]), parts[2])]
+    assert not found, "\n".join(found)
+    assert rooms <= set().union(*STUDY_FLOORS)
+
+
+@pytest.mark.parametrize(
+    ("source", "room", "faults"),
+    [
+        ("from afd_study.study.frozen.grids import Cell", "pipeline", 1),
+        ("from afd_study.study.chapters import claims", "frozen", 1),
+        ("from afd_study.study.frozen.files import freeze", "forecast", 1),
+        ("from ..study import Study", "workflow", 1),
+        ("from afd_study.study.workflow.step import Step", "pipeline", 0),
+        ("from afd_study.study.pipeline.builder import Builder", "pipeline", 0),
+    ],
+)
+def test_a_step_up_inside_the_study_is_seen(source, room, faults):
+    assert len(upward(source, ["afd_study", "study", room], room)) == faults
+
+
 def test_frozen_pages_wait_for_no_models():
     """Importing transformers takes each kernel seconds, and a page from frozen tables runs no model."""
     pages = ("ablations", "arms", "claims", "costs", "heterogeneity_map")
@@ -88,6 +127,11 @@ def test_frozen_pages_wait_for_no_models():
     asked = f"import sys, {shown}; print('transformers' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
+
+
+def test_no_test_file_is_longer_than_four_hundred_lines(root):
+    lines = {path.name: len(path.read_text().splitlines()) for path in (root / "tests").rglob("*.py")}
+    assert not {name: n for name, n in lines.items() if n > LONGEST_TEST}
 
 
 def test_files_and_functions_fit_on_a_page(root):

@@ -13,6 +13,17 @@ MAY_IMPORT = {
     "study": {"theory", "worlds", "models", "methods", "evaluation"},
 }
 
+# The floors inside study/, lowest first: a room may import what stands below it, and itself.
+STUDY_FLOORS = (
+    {"workflow", "spec", "profiles", "notebook_parameters"},
+    {"steps"},
+    {"pipeline"},
+    {"study"},
+    {"forecast", "frozen"},
+    {"chapters"},
+    {"freeze", "__init__"},
+    {"__main__"},
+)
 GROUND = {"records", "errors", "settings", ""}  # "" is the package itself, for its version
 
 NOTEBOOKS_MAY_IMPORT = {"study", "figures", "theory"}

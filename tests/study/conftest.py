@@ -1,10 +1,12 @@
-"""Data sets as people would bring them, small."""
+"""What tests of studies share: small data sets as people would bring them, a store, a folder of results."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
+
+from afd_study.study.workflow.store import Store
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,3 +51,17 @@ def given(dialogues, own_file):
         "hh_rlhf": {"world.folder": str(dialogues)},
         "own_data": {"world.demonstrations": str(own_file)},
     }
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """A store of smoke studies, which several modules fill and read."""
+    return Store(tmp_path_factory.getbasetemp() / "smoke-studies")
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch, store):
+    """An empty folder of frozen results."""
+    monkeypatch.setenv("AFD_RESULTS", str(tmp_path))
+    monkeypatch.setenv("AFD_STORE", str(store.root))
+    return tmp_path

@@ -128,10 +128,10 @@ def gradient_policy(
     save_policy(lm, out)
     write_table(out, "trajectory", path)
     length = float(path["length"].mean() + np.mean([len(ids) for ids in train.values()]))
-    _count_gradient(context, training, length, n_parameters(lm))
+    count_gradient(context, training, length, n_parameters(lm))
 
 
-def _count_gradient(context: Context, training: PolicyGradientSpec, length: float, parameters: int) -> None:
+def count_gradient(context: Context, training: PolicyGradientSpec, length: float, parameters: int) -> None:
     """Count every pass over the responses, of `length` tokens with their prompts on average.
 
     A batch is drawn and scored once. Each epoch trains on it and reads the reference's laws; PPO also keeps

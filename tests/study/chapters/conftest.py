@@ -7,22 +7,6 @@ import pytest
 from afd_study.evaluation.claim_effects import SIZES, VALUE_COLUMNS
 from afd_study.evaluation.claims import load_ledger
 from afd_study.study.chapters import claims
-from afd_study.study.workflow.store import Store
-
-
-@pytest.fixture(scope="session")
-def store(tmp_path_factory):
-    """A store of smoke studies, which tests of frozen results fill too."""
-    return Store(tmp_path_factory.getbasetemp() / "smoke-studies")
-
-
-@pytest.fixture
-def elsewhere(tmp_path, monkeypatch, store):
-    """An empty folder of frozen results."""
-    monkeypatch.setenv("AFD_RESULTS", str(tmp_path))
-    monkeypatch.setenv("AFD_STORE", str(store.root))
-    return tmp_path
-
 
 WORTH = {
     "random": 0.0,

@@ -6,13 +6,11 @@ import pytest
 from afd_study.errors import StoreError
 from afd_study.figures.style import METHODS
 from afd_study.methods.arms import ARMS
-from afd_study.methods.specs import AdversarialSpec
 from afd_study.models.decoding import Drawn, Request
 from afd_study.study.frozen.method_costs import AMOUNTS, break_even, cost, methods, spendings
 from afd_study.study.pipeline.plan import plan
 from afd_study.study.spec import load_spec
 from afd_study.study.steps import step
-from afd_study.study.steps.adversarial import count_players
 from afd_study.study.steps.drawing import count_draws
 from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.step import closure
@@ -209,15 +207,3 @@ def test_best_of_n_pays_for_the_policy_it_draws_from_whatever_its_reward_model_s
 def test_a_step_that_the_store_lacks_is_named(real, tmp_path):
     with pytest.raises(StoreError, match="lacks pi_sft/.*compute it"):
         spendings({real["pi_sft"].key: real["pi_sft"]}, Store(tmp_path))
-
-
-@pytest.mark.parametrize("exact", [True, False])
-def test_imitation_counts_every_pass_over_its_responses(tmp_path, exact):
-    policy = {"steps": 3, "batch_size": 2, "draws": 4, "kl_coefficient": 0.0}
-    spec = AdversarialSpec(policy=policy, batch_size=8, updates=2, warmup_updates=5, replay=16)
-    context = Context(tmp_path)
-    count_players(context, spec, length=10.0, parameters=7, learned=not exact)
-    replayed, pairs = (0, 0) if exact else (16, 2 * (5 + 2 * 3) * 8)
-    # to draw, to learn from and to score; then what the discriminator scores at the end and learns from
-    assert context.cost["tokens"] == pytest.approx(10 * (3 * 24 + replayed + pairs))
-    assert context.cost["flops"] == pytest.approx(2 * 7 * 10 * (24 * (1 + 3 + 1) + replayed + 3 * pairs))
