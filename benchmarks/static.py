@@ -51,7 +51,7 @@ class Table:
             raise SpecError(
                 "other prompts than those of a table must be as many and each as long: make a new one"
             )
-        for kept, new in zip(self.prefix.held, fresh.held, strict=True):
+        for kept, new in zip(self.prefix.prompt_layers, fresh.prompt_layers, strict=True):
             kept.keys.copy_(new.keys)
             kept.values.copy_(new.values)
         self.prefix.last.copy_(fresh.last)
@@ -116,7 +116,7 @@ class _Static(SharedPrefix):
         super().__init__(lm, prompts, draws=draws, room=room)
         self.at = torch.zeros(1, dtype=torch.int64, device=lm.device)
         self.slots = torch.arange(room, device=lm.device)
-        for layer in self.held:
+        for layer in self.prompt_layers:
             layer.own_keys.zero_()
             layer.own_values.zero_()
 
@@ -124,7 +124,7 @@ class _Static(SharedPrefix):
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Write a token's keys and values at the current place, and return all the room."""
-        layer = self.held[layer_idx]
+        layer = self.prompt_layers[layer_idx]
         layer.own_keys.index_copy_(2, self.at, key_states)
         layer.own_values.index_copy_(2, self.at, value_states)
         return layer.own_keys, layer.own_values
@@ -138,15 +138,15 @@ def attend(
 
     `query` (rows, heads, 1, width), `key` and `value` (rows, key heads, room, width).
     """
-    layer = static.held[module.layer_idx]
+    layer = static.prompt_layers[module.layer_idx]
     rows, heads, _, width = query.shape
     prompts, kinds, longest = layer.keys.shape[:3]
     scale = width**-0.5 if scaling is None else scaling
     own = query.reshape(rows, kinds, heads // kinds, width) * scale
     shared = own.unflatten(0, (prompts, -1)).transpose(1, 2).flatten(2, 3)
     on_prompt = shared @ layer.keys.transpose(-1, -2)
-    if static.barred is not None:
-        on_prompt = on_prompt + static.barred
+    if static.padding_bias is not None:
+        on_prompt = on_prompt + static.padding_bias
     on_prompt = on_prompt.unflatten(2, (-1, heads // kinds)).transpose(1, 2).flatten(0, 1)
     on_own = (own @ key.transpose(-1, -2)).masked_fill(static.slots > static.at, -torch.inf)
     shares = torch.cat([on_prompt, on_own], -1).softmax(-1, dtype=torch.float32).to(value.dtype)

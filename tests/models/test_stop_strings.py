@@ -9,7 +9,7 @@ from afd_study.models.batches import Example
 from afd_study.models.decoding import Extrapolation, Request, sample
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.stop_strings import Stop
-from afd_study.models.tokenizers import _wrapped, decode
+from afd_study.models.tokenizers import fast_tokenizer, decode
 
 PROMPT = (40, 41, 42)
 
@@ -21,7 +21,7 @@ def letters():
     backend = Tokenizer(models.WordLevel({sign: place for place, sign in enumerate(signs)}, unk_token="a"))
     backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     backend.decoder = decoders.Fuse()
-    return _wrapped(backend)
+    return fast_tokenizer(backend)
 
 
 def ids(tokenizer, *signs):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from afd_study.models.kernels import switch
 from afd_study.models.kernels.cpu import has_avx512
 
 _LINEAR = torch.tensor(2 * math.sqrt(2 / math.pi))
@@ -41,6 +42,6 @@ class FastGelu(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation of each element; the library's kernel where there is a good one."""
-        if x.device.type != "cpu" or x.dtype != torch.float32 or has_avx512():
+        if x.device.type != "cpu" or x.dtype != torch.float32 or has_avx512() or not switch.enabled():
             return nn.functional.gelu(x, approximate="tanh")
         return _GeluTanh.apply(x)

@@ -5,7 +5,7 @@ from typing import Any
 from transformers.activations import GELUTanh
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
-from afd_study.models.kernels import short_attention
+from afd_study.models.kernels import short_attention, switch
 from afd_study.models.kernels.fused_mlp import FusedMLP
 from afd_study.models.kernels.gelu import FastGelu
 
@@ -15,6 +15,8 @@ def install_kernels(model: Any) -> Any:
 
     Returns the model.
     """
+    if not switch.enabled():
+        return model
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is GELUTanh:

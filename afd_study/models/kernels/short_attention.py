@@ -15,6 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from afd_study.models.kernels import switch
 from afd_study.models.kernels.cpu import has_avx512
 
 NAME = "afd_short"
@@ -29,16 +30,16 @@ def attend(
 
     `query`, `key` and `value` are (batch, heads, tokens, width). Returns (batch, tokens, heads, width).
     """
-    if dropout > 0 or query.shape != key.shape or not pays(query, key):
+    if dropout > 0 or query.shape != key.shape or not is_faster(query, key):
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
     bias = _causal(query.shape[2]) if attention_mask is None else attention_mask
     scale = query.shape[3] ** -0.5 if scaling is None else scaling
-    return plainly(query, key, value, bias, scale).transpose(1, 2), None
+    return plain_attention(query, key, value, bias, scale).transpose(1, 2), None
 
 
-def plainly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
+def plain_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: float) -> Tensor:
     """Return softmax(scale query key^T + bias) value: (batch, heads, queries, width).
 
     `bias` spreads to (batch, heads, queries, keys).
@@ -48,9 +49,9 @@ def plainly(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, scale: floa
     return logits.softmax(-1) @ value
 
 
-def pays(query: Tensor, key: Tensor) -> bool:
+def is_faster(query: Tensor, key: Tensor) -> bool:
     """Tell whether this is training on short texts, in float32 on a CPU with the slower fused kernel."""
-    trains = query.requires_grad and torch.is_grad_enabled() and not has_avx512()
+    trains = query.requires_grad and torch.is_grad_enabled() and not has_avx512() and switch.enabled()
     return trains and query.device.type == "cpu" and query.dtype == torch.float32 and key.shape[2] <= LONGEST
 
 
