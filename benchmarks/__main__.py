@@ -26,8 +26,8 @@ def _trainer(name: str, model: str, device: torch.device, **more: Any) -> timing
         from benchmarks import trainers
     except ModuleNotFoundError as fault:
         raise SpecError(f"{fault.name} is missing: pip install -e '.[bench]'") from fault
-    made: timing.Pair = getattr(trainers, name)(model, device, **more)
-    return made
+    pair: timing.Pair = getattr(trainers, name)(model, device, **more)
+    return pair
 
 
 SMALL, MORE, ON_GPU = ("1M", "10M"), ("1M", "10M", "124M"), ("124M", "gemma-2b")
@@ -58,7 +58,7 @@ def main(
 ) -> None:
     """Check that both sides do the same, time them in turns, print a table and write records.
 
-    One that fails is told, and the others go on; the exit status is then 1.
+    One that fails is reported, and the others go on; the exit status is then 1.
     """
     _refuse(name, json, freeze, model)
     if threads:
@@ -142,9 +142,15 @@ def _compare(name: str, model: str, device: torch.device, pairs: int) -> tuple[r
     ours, peer = timing.interleave(pair.ours, pair.peer, pairs=pairs, device=device)
     peak = max(before, timing.matmul_peak(device, shapes.precision(device)))
     found = records.record(
-        name=name, model=model, peer_name=pair.peer_name, ours=ours, peer=peer, flops=pair.flops,
-        tokens=pair.tokens, peak=peak,
-    )  # fmt: skip
+        name=name,
+        model=model,
+        peer_name=pair.peer_name,
+        ours=ours,
+        peer=peer,
+        flops=pair.flops,
+        tokens=pair.tokens,
+        peak=peak,
+    )
     return found, peak
 
 
@@ -175,8 +181,9 @@ def _place(name: str, device: torch.device) -> str:
 
 
 WITHOUT_PEER: dict[str, Callable[[torch.device, int, Sequence[str]], Found]] = {
-    "growth": _grow, "variants": _vary,
-}  # fmt: skip
+    "growth": _grow,
+    "variants": _vary,
+}
 
 
 if __name__ == "__main__":

@@ -138,9 +138,11 @@ def test_a_way_that_errs_or_fails_is_told_and_the_others_go_on():
 
     numbers = torch.arange(3.0)
     ways = {
-        "engine": lambda: (numbers,), "other": lambda: (numbers.flip(0),), "broken": fails,
+        "engine": lambda: (numbers,),
+        "other": lambda: (numbers.flip(0),),
+        "broken": fails,
         "same": lambda: (numbers + 1e-5,),
-    }  # fmt: skip
+    }
     rows = {name: (taken, fault) for name, taken, _, _, _, fault in variants._in_turns(ways, CPU, 1, "test")}
     assert "AssertionError" in rows["other"][1] and np.isnan(rows["other"][0])
     assert rows["broken"][1] == "RuntimeError: no kernel for this shape"

@@ -15,7 +15,7 @@ from afd_study.models.batches import Batch, Example, Forks, in_batches
 from afd_study.models.kernels import last_block, shared_prompt_scoring
 from afd_study.models.kernels.install import install_kernels
 from afd_study.models.kernels.shared_prefix import SharedPrefix
-from afd_study.models.scoring import input_embedding, last_hidden
+from afd_study.models.scoring import backbone_of, input_embedding, last_hidden
 
 
 class RewardModel(nn.Module):
@@ -44,8 +44,7 @@ def on_backbone(lm: PreTrainedModel, reader: PreTrainedTokenizerBase) -> RewardM
     These are the marks, which the policy never sees. Their embeddings start at the mean of the others, so
     that all marks start alike and nothing is drawn at random.
     """
-    backbone = lm.base_model
-    assert isinstance(backbone, PreTrainedModel)
+    backbone = backbone_of(lm)
     old = len(input_embedding(backbone).weight)
     if len(reader) > old:
         backbone.resize_token_embeddings(len(reader), mean_resizing=False)

@@ -86,7 +86,7 @@ def _at_responses(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor, Te
     """Return logits (tokens, vocabulary) where a response token is predicted, that token, and its row."""
     places = torch.arange(batch.ids.shape[1], device=batch.ids.device)
     predicts = (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
-    backbone = lm.base_model
+    backbone = backbone_of(lm)
     if last_block.supports(backbone):
         hidden = last_block.response_states(backbone, batch, predicts)
     else:
@@ -120,6 +120,13 @@ def last_hidden(backbone: nn.Module, batch: Batch | Forks) -> Tensor:
         return last_block.last_states(backbone, batch.ids, batch.lengths - 1)
     rows = torch.arange(len(batch.ids), device=batch.ids.device)
     return hidden_states(backbone, batch.ids)[rows, batch.lengths - 1]
+
+
+def backbone_of(lm: PreTrainedModel) -> PreTrainedModel:
+    """Return a model without its head."""
+    backbone = lm.base_model
+    assert isinstance(backbone, PreTrainedModel)
+    return backbone
 
 
 def input_embedding(lm: PreTrainedModel) -> nn.Embedding:

@@ -63,10 +63,15 @@ def test_the_loop_takes_the_setting(build, tmp_path):
         module = Policy(build("gpt2"))
         spec = TrainingSpec(steps=2, batch_size=2, gradient_checkpointing=wanted)
         train(
-            module, BATCH, loss=lambda net, items: -net(collate(items)).values.sum() / 6,
-            length=lambda item: len(item.ids), spec=spec, seed=0, evaluate=lambda net: 0.0,
+            module,
+            BATCH,
+            loss=lambda net, items: -net(collate(items)).values.sum() / 6,
+            length=lambda item: len(item.ids),
+            spec=spec,
+            seed=0,
+            evaluate=lambda net: 0.0,
             workspace=tmp_path / str(wanted),
-        )  # fmt: skip
+        )
         assert counted(module) == 1 + wanted
         found[wanted] = module.state_dict()
     for name, value in found[False].items():

@@ -46,9 +46,16 @@ def fit(workspace, *, net=None, seed=0, items=ITEMS, loss=squared, evaluate=erro
         "checkpoint_every": 8,
     }
     fitted, evaluations = train(
-        net or Net(), items, loss=loss, length=lambda item: 1, spec=TrainingSpec(**{**options, **settings}),
-        seed=seed, evaluate=evaluate, workspace=workspace, progress=progress or (lambda step, note: None),
-    )  # fmt: skip
+        net or Net(),
+        items,
+        loss=loss,
+        length=lambda item: 1,
+        spec=TrainingSpec(**{**options, **settings}),
+        seed=seed,
+        evaluate=evaluate,
+        workspace=workspace,
+        progress=progress or (lambda step, note: None),
+    )
     return fitted.state_dict(), evaluations
 
 
@@ -71,10 +78,15 @@ def test_training_lowers_the_loss_and_notes_it(tmp_path):
     items = [(x, float(np.sin(2 * x))) for x, _ in ITEMS]
     seen = []
     _, evaluations = fit(
-        tmp_path, net=Net(dropout=0), items=items, steps=200, evaluate_every=50, checkpoint_every=50,
+        tmp_path,
+        net=Net(dropout=0),
+        items=items,
+        steps=200,
+        evaluate_every=50,
+        checkpoint_every=50,
         evaluate=lambda net: float(squared(net, items, constant=len(items)).detach()),
         progress=lambda step, note: seen.append((step, note)),
-    )  # fmt: skip
+    )
     assert [each.step for each in evaluations] == [50, 100, 150, 200]
     assert evaluations[-1].validation_loss < 0.1 < 0.3 < np.var([y for _, y in items])
     assert evaluations[-1].training_loss == pytest.approx(evaluations[-1].validation_loss, abs=0.05)
@@ -142,9 +154,13 @@ def test_early_stopping_survives_an_interruption(tmp_path):
     assert [each.validation_loss for each in expected[1]] == losses[:7]  # five without a new best
     with pytest.raises(Killed):
         fit(
-            tmp_path / "b", evaluate=scripted(0), evaluate_every=2, checkpoint_every=2, patience=5,
+            tmp_path / "b",
+            evaluate=scripted(0),
+            evaluate_every=2,
+            checkpoint_every=2,
+            patience=5,
             progress=killed_at(9),
-        )  # fmt: skip
+        )
     again = fit(
         tmp_path / "b",
         net=Net(seed=9),
@@ -193,10 +209,17 @@ def go_down(workspace, *, tally, net=None, keep="last", progress=None):
 
     spec = TrainingSpec(steps=24, batch_size=8, learning_rate=0.05, evaluate_every=4, checkpoint_every=8)
     fitted, evaluations = descend(
-        net or Net(), batch, loss=squared, spec=spec, seed=0, evaluate=lambda net, step: error(net) + step,
-        workspace=workspace, keep=keep, beside={"tally": tally},
+        net or Net(),
+        batch,
+        loss=squared,
+        spec=spec,
+        seed=0,
+        evaluate=lambda net, step: error(net) + step,
+        workspace=workspace,
+        keep=keep,
+        beside={"tally": tally},
         progress=progress or (lambda step, note: None),
-    )  # fmt: skip
+    )
     return (fitted.state_dict(), evaluations), seen
 
 

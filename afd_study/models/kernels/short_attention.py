@@ -23,9 +23,15 @@ LONGEST = 160  # tokens; from about 200 on the fused kernel is faster (book/log.
 
 
 def attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
-    dropout: float = 0.0, scaling: float | None = None, **kwargs: Any,
-) -> tuple[Tensor, None]:  # fmt: skip
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
     """Attend causally, or as an additive `attention_mask` (batch, 1, tokens, tokens) says.
 
     `query`, `key` and `value` are (batch, heads, tokens, width). Returns (batch, tokens, heads, width).

@@ -17,9 +17,21 @@ from afd_study.study.study import open_study
 from afd_study.study.workflow.store import Store
 
 TABLES = (
-    "samples", "init_samples", "scores", "outcomes", "summary", "win_rates", "diagnostics", "coverage",
-    "regression", "rank_correlations", "calibration", "calibration_curve", "edit_effects", "remedies",
-)  # fmt: skip
+    "samples",
+    "init_samples",
+    "scores",
+    "outcomes",
+    "summary",
+    "win_rates",
+    "diagnostics",
+    "coverage",
+    "regression",
+    "rank_correlations",
+    "calibration",
+    "calibration_curve",
+    "edit_effects",
+    "remedies",
+)
 
 
 def test_the_switch_turns_all_of_them_off_and_on_again(build):

@@ -44,9 +44,13 @@ def test_other_precisions_take_the_librarys_kernel(dtype):
     assert torch.equal(FastGelu()(x), nn.functional.gelu(x, approximate="tanh"))
 
 
-@pytest.mark.parametrize(("settings", "places"), [
-    ({"activation_function": "gelu_pytorch_tanh"}, 2), ({"activation_function": "relu"}, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "places"),
+    [
+        ({"activation_function": "gelu_pytorch_tanh"}, 2),
+        ({"activation_function": "relu"}, 0),
+    ],
+)
 def test_it_stands_where_the_model_had_the_tanh_form(build, settings, places):
     lm = build("gpt2", **settings)  # models from scratch are quickened
     assert sum(isinstance(part, FastGelu) for part in lm.modules()) == places

@@ -27,10 +27,14 @@ def branches(n=12, seed=1):
     rng = np.random.default_rng(seed)
     prompts = [rng.integers(3, 27, size=rng.integers(1, 7)).tolist() for _ in range(n)]
     sides = [
-        join(prompts, [[*rng.integers(3, 27, size=rng.integers(0, 9)).tolist(), EOS] for _ in range(n)],
-             eos_id=None, context=64)
+        join(
+            prompts,
+            [[*rng.integers(3, 27, size=rng.integers(0, 9)).tolist(), EOS] for _ in range(n)],
+            eos_id=None,
+            context=64,
+        )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     return list(map(Pair, *sides))
 
 

@@ -85,4 +85,6 @@ def test_a_table_is_faster_from_a_few_responses_a_prompt(build, counts, expected
 
 
 def test_a_model_that_cannot_read_so_never_does(build):
-    assert not shared_prompt_scoring.is_faster(build("gpt2", scale_attn_by_inverse_layer_idx=True), examples())
+    assert not shared_prompt_scoring.is_faster(
+        build("gpt2", scale_attn_by_inverse_layer_idx=True), examples()
+    )

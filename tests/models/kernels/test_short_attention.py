@@ -55,9 +55,10 @@ def test_values_and_gradients_are_those_of_the_fused_kernel(mask, scaling, monke
 
 
 ELSEWHERE = {
-    "not trained": {"trained": False}, "half precision": {"dtype": torch.bfloat16},
+    "not trained": {"trained": False},
+    "half precision": {"dtype": torch.bfloat16},
     "long": {"tokens": LONGEST + 1},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", ELSEWHERE)
