@@ -49,11 +49,11 @@ def best_of_n(model: str, device: torch.device) -> Pair:
 
 def _weights(size: int, n: int) -> np.ndarray:
     """Return the chance that the draw of each rank is the best of n: each from the one above it."""
-    found = np.zeros(size)
-    found[-1] = n / size
+    weights = np.zeros(size)
+    weights[-1] = n / size
     for rank in range(size - 1, n - 1, -1):  # C(rank - 1, n - 1) = C(rank, n - 1) (rank - n + 1) / rank
-        found[rank - 1] = found[rank] * (rank - n + 1) / rank
-    return found
+        weights[rank - 1] = weights[rank] * (rank - n + 1) / rank
+    return weights
 
 
 def divergences(model: str, device: torch.device) -> Pair:

@@ -68,8 +68,8 @@ def write(records: Sequence[Record], path: Path, *, peak: float, threads: int) -
     """Write records with hardware, versions and commit."""
     about = {**provenance(), "threads": threads, "peak_gflops": round(peak / 1e9, 1)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {**about, "records": [each.model_dump() for each in records]}
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    contents = {**about, "records": [each.model_dump() for each in records]}
+    path.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
 
 
 def table(records: Sequence[Record]) -> str:

@@ -113,8 +113,8 @@ def _pair(
     def check() -> None:
         few, short = data[: size.batch], size._replace(steps=CHECKED)
         expected = _logged(make(own, few, size=short))
-        found = _losses(fit, copy.deepcopy(own), few, short, every=1)
-        np.testing.assert_allclose(found, expected, atol=slack)
+        ours = _losses(fit, copy.deepcopy(own), few, short, every=1)
+        np.testing.assert_allclose(ours, expected, atol=slack)
 
     trained = partial(_losses, fit, own, data, size)
     return Pair(peer, trained, make(own, data, size=size).train, check, flops=flops, tokens=tokens)
@@ -141,8 +141,8 @@ def _losses(
         checkpoint_every=size.steps,
     )
     with tempfile.TemporaryDirectory() as folder:
-        _, found = fit(model, data, validation=data[:1], training=spec, seed=0, workspace=Path(folder))
-    return [each.training_loss for each in found]
+        _, evaluations = fit(model, data, validation=data[:1], training=spec, seed=0, workspace=Path(folder))
+    return [each.training_loss for each in evaluations]
 
 
 def _config(kind: type[Arguments], lm: PreTrainedModel, size: Size, **more: Any) -> Arguments:

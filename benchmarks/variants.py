@@ -42,32 +42,32 @@ Way = Callable[[], tuple[Tensor, ...]]  # what has to be the engine's: numbers, 
 NEEDS_GPU = ("packed, flex", "packed, varlen", "packed, varlen, compiled", "static, CUDA graph")
 OTHER_DRAWS = ("multinomial", "Gumbel")  # of the same law, by other random numbers
 ROWS = 50  # draws of one prompt, and laws that a next token is drawn from
-FOUND = ["work", "model", "way", "seconds", "ratio", "low", "high", "fault"]
+COLUMNS = ["work", "model", "way", "seconds", "ratio", "low", "high", "fault"]
 
 
 def measure(
     models: Sequence[str], device: torch.device, repeats: int, *, without: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Return columns FOUND, a row a way: seconds are medians, `ratio` the engine's time over the way's.
+    """Return columns COLUMNS, a row a way: seconds are medians, `ratio` the engine's time over the way's.
 
     `low` and `high` are the range of that ratio over `repeats`. A way that needs another device, or fails,
     has no numbers and its `fault`. `without` leaves out ways whose name holds one of these words.
     """
-    found = []
+    rows = []
     for model in models:
         for work, make in WORKS.items():
             try:
-                made = make(model, device)
+                every = make(model, device)
             except Exception as fault:  # such as no memory for this model: the others go on
-                found.append((work, model, "engine", *[np.nan] * 4, _fault_in_words(fault)))
+                rows.append((work, model, "engine", *[np.nan] * 4, _fault_in_words(fault)))
                 continue
-            ways = {name: run for name, run in made.items() if not any(word in name for word in without)}
-            found += [(work, model, *row) for row in _in_turns(ways, device, repeats, f"{work}, {model}")]
-            del made, ways  # a GPU may have no room for them and for what is next
-    return pd.DataFrame(found, columns=FOUND)
+            ways = {name: run for name, run in every.items() if not any(word in name for word in without)}
+            rows += [(work, model, *row) for row in ways_in_turns(ways, device, repeats, f"{work}, {model}")]
+            del every, ways  # a GPU may have no room for them and for what is next
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _in_turns(
+def ways_in_turns(
     ways: Mapping[str, Way], device: torch.device, repeats: int, what: str
 ) -> Iterator[tuple[Any, ...]]:
     """Yield each way's name, seconds, ratio and its range, and fault; the first is the engine's."""
@@ -95,10 +95,10 @@ def _fault(ways: Mapping[str, Way], name: str, engine: str, device: torch.device
     if name in NEEDS_GPU and device.type != "cuda":
         return "needs a GPU"
     try:
-        found = ways[name]()
+        results = ways[name]()
         if name not in (engine, *OTHER_DRAWS):
-            for one, other in zip(found, ways[engine](), strict=True):
-                _assert_alike(one, other, 1e-3 if precision(device) == torch.float32 else 0.1)
+            for one, other in zip(results, ways[engine](), strict=True):
+                assert_alike(one, other, 1e-3 if precision(device) == torch.float32 else 0.1)
     except Exception as fault:  # kernels and compilers fail in many ways, and each is a finding
         return _fault_in_words(fault)
     return ""
@@ -108,12 +108,12 @@ def _fault_in_words(fault: Exception) -> str:
     return f"{type(fault).__name__}: {' '.join(str(fault).split())[:160]}"
 
 
-def _assert_alike(found: Tensor, expected: Tensor, slack: float) -> None:
+def assert_alike(result: Tensor, expected: Tensor, slack: float) -> None:
     """Raise AssertionError unless tokens are the same, or numbers within `slack` of how they spread."""
     if not expected.is_floating_point():
-        assert torch.equal(found, expected), "other tokens than the engine's"
+        assert torch.equal(result, expected), "other tokens than the engine's"
         return
-    error, spread = (found - expected).norm(), (expected - expected.mean()).norm()
+    error, spread = (result - expected).norm(), (expected - expected.mean()).norm()
     assert error <= slack * spread, (
         f"off by {float(error / spread):.2g} of how far the engine's numbers spread"
     )
@@ -159,10 +159,10 @@ def reward_model(model: str, device: torch.device) -> dict[str, Way]:
     pairs = _batch(data, [pair.forked for pair in data], size)
     examples = [each for pair in pairs for each in pair]
     batch, packed = collate(examples).to(device), pack(examples, device)
-    given = fork(pairs).to(device) if forks(own, pairs) else batch
+    inputs = fork(pairs).to(device) if forks(own, pairs) else batch
     rows, last = torch.arange(len(examples), device=device), packed.bounds[1:].long() - 1
     return {
-        "engine": _trained(own, own.backbone, device, lambda: own(given)),
+        "engine": _trained(own, own.backbone, device, lambda: own(inputs)),
         **_passes(
             usual,
             usual.backbone,
@@ -223,8 +223,8 @@ def sampling(model: str, device: torch.device) -> dict[str, Way]:
     In half precision only the first of each: there rounding makes other responses of the same numbers.
     """
     lm = ending(build(model, dtype=precision(device), device=device), EOS, mean_length=45).eval()
-    asked = texts.prompts(1, SHAPES[model].vocabulary, seed=3)
-    requests = [Request("0", asked[0], number) for number in range(ROWS)]
+    prompts = texts.prompts(1, SHAPES[model].vocabulary, seed=3)
+    requests = [Request("0", prompts[0], number) for number in range(ROWS)]
     length = LENGTH if precision(device) == torch.float32 else 1
     replayed: list[tuple[Table, Callable[[], None]]] = []  # captured at the warm-up, which is not timed
 
@@ -239,21 +239,21 @@ def sampling(model: str, device: torch.device) -> dict[str, Way]:
 
     @torch.no_grad()
     def static() -> tuple[Tensor, ...]:
-        table = Table(lm, asked, numbers(), EOS)
+        table = Table(lm, prompts, numbers(), EOS)
         table.run(table.step)
         return (table.tokens.cpu()[:, :length],)
 
     @torch.no_grad()
     def graph() -> tuple[Tensor, ...]:
         if not replayed:
-            table = Table(lm, asked, numbers(), EOS)
+            table = Table(lm, prompts, numbers(), EOS)
             table.run(table.step)
             expected, replay = table.tokens.clone(), captured(table)
             table.run(replay)
-            _assert_alike(table.tokens, expected, 0.0)  # whole responses: the same kernels, replayed
+            assert_alike(table.tokens, expected, 0.0)  # whole responses: the same kernels, replayed
             replayed.append((table, replay))
         table, replay = replayed[0]
-        table.read(asked, numbers())
+        table.read(prompts, numbers())
         table.run(replay)
         return (table.tokens.cpu()[:, :length],)
 

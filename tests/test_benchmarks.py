@@ -163,9 +163,9 @@ def test_every_benchmark_has_a_name_on_the_page():
 
 def test_a_gpu_runs_larger_shapes_in_half_precision():
     gpu = torch.device("cuda")  # named, not used
-    assert command._models("sft", gpu) == ("124M", "gemma-2b")
-    assert command._models("reward_model", CPU) == ("1M", "10M")
-    assert command._models("best_of_n", gpu) == tuple(evaluation.POOLS)
+    assert command.models_of("sft", gpu) == ("124M", "gemma-2b")
+    assert command.models_of("reward_model", CPU) == ("1M", "10M")
+    assert command.models_of("best_of_n", gpu) == tuple(evaluation.POOLS)
     assert shapes.precision(gpu) == shapes.weights_dtype("gemma-2b", gpu) == torch.bfloat16
     assert shapes.weights_dtype("124M", gpu) == shapes.precision(CPU) == torch.float32
     assert shapes.batch_size("124M", gpu) > shapes.batch_size("gemma-2b", gpu)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from afd_study.models.policy import from_scratch
 from afd_study.models.specs import ModelSpec
@@ -36,6 +37,24 @@ CONFIGS = {
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def gradients():
+    """Return what each optimiser step of the test was taken on: a list of gradients a step, clipped.
+
+    Tests that compare two ways of training compare these. Weights would not do: Adam divides by the square
+    root of a second moment, so where a gradient is nearly zero its rounding decides how a weight moves.
+    """
+    steps = []
+
+    def note(optimizer, args, kwargs):
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        steps.append([weight.grad.clone() for weight in weights if weight.grad is not None])
+
+    handle = register_optimizer_step_pre_hook(note)
+    yield steps
+    handle.remove()
 
 
 @pytest.fixture(scope="session")

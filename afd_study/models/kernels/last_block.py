@@ -29,11 +29,10 @@ from transformers.models.gpt2.modeling_gpt2 import GPT2MLP, GPT2Attention, GPT2B
 from transformers.pytorch_utils import Conv1D
 
 from afd_study.models.batches import Batch, Forks
-from afd_study.models.kernels import short_attention, switch
+from afd_study.models.kernels import switch
 from afd_study.models.kernels.fused_mlp import FusedMLP
 from afd_study.models.kernels.shared_prefix import SharedPrefix
 
-ATTENTIONS = ("sdpa", short_attention.NAME)
 _BLOCK_PARTS = (GPT2Block, GPT2Attention, GPT2MLP, FusedMLP, Conv1D, nn.LayerNorm)
 _PARTS = (GPT2Model, nn.ModuleList, nn.Embedding, *_BLOCK_PARTS)
 
@@ -56,7 +55,7 @@ def supports(backbone: nn.Module) -> TypeGuard[GPT2Model]:
     """
     if not switch.enabled() or type(backbone) is not GPT2Model:
         return False
-    if backbone.config._attn_implementation not in ATTENTIONS:
+    if backbone.config._attn_implementation != "sdpa":
         return False
     if torch.is_autocast_enabled(backbone.device.type) or backbone.dtype != torch.float32:
         return False
@@ -123,10 +122,7 @@ def _attend_from_responses(
     query[real] = torch.addmm(offset[:width], states[predicts], weight[:, :width])
     key, value = (states @ weight[:, width:] + offset[width:]).split(width, -1)
     query, key, value = (each.unflatten(-1, by_head).transpose(1, 2) for each in (query, key, value))
-    if short_attention.is_faster(query, key):
-        output = short_attention.plain_attention(query, key, value, bias, attention.scaling)
-    else:
-        output = scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=attention.scaling)
+    output = scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=attention.scaling)
     return output.transpose(1, 2).flatten(2)[real]
 
 

@@ -22,10 +22,10 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from afd_study.models.kernels import short_attention, switch
+from afd_study.models.kernels import switch
 
 NAME = "afd_shared_prefix"
-NAMES = ("sdpa", "eager", short_attention.NAME)  # plain attention, which `attend` can stand in for
+NAMES = ("sdpa", "eager")  # plain attention, which `attend` can stand in for
 # model, ids (rows, tokens), their positions, the cache of what stands before them -> hidden states
 Pass = Callable[[PreTrainedModel, Tensor, Tensor, Cache], Tensor]
 _reading: ContextVar["SharedPrefix"] = ContextVar("the cache that a pass reads")

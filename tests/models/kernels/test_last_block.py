@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from afd_study.models.batches import Pair, collate, fork, join
-from afd_study.models.kernels import last_block, short_attention
+from afd_study.models.kernels import last_block
 from afd_study.models.kernels.last_block import forked_states, last_states, response_states, supports
 from afd_study.models.policy import with_lora
 from afd_study.models.reward import RewardModel
@@ -76,12 +76,7 @@ def test_values_and_gradients_are_those_of_the_whole_pass(build, settings, train
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("longest", [160, 0])  # by plain products, and by the fused kernel
-def test_states_of_responses_have_the_values_and_gradients_of_the_whole_pass(
-    build, settings, longest, monkeypatch
-):
-    monkeypatch.setattr(short_attention, "LONGEST", longest)
-    monkeypatch.setattr(short_attention, "has_avx512", lambda: False)
+def test_states_of_responses_have_the_values_and_gradients_of_the_whole_pass(build, settings):
     backbone, rows = build("gpt2", **settings).base_model, batch()
     places = torch.arange(rows.ids.shape[1])
     chosen = (places >= rows.starts[:, None] - 1) & (places < rows.lengths[:, None] - 1)
