@@ -143,7 +143,8 @@ def test_a_way_that_errs_or_fails_is_told_and_the_others_go_on():
         "broken": fails,
         "same": lambda: (numbers + 1e-5,),
     }
-    rows = {name: (taken, fault) for name, taken, _, _, _, fault in variants.ways_in_turns(ways, CPU, 1, "test")}
+    timed = variants.ways_in_turns(ways, CPU, 1, "test")
+    rows = {name: (seconds, fault) for name, seconds, _, _, _, fault in timed}
     assert "AssertionError" in rows["other"][1] and np.isnan(rows["other"][0])
     assert rows["broken"][1] == "RuntimeError: no kernel for this shape"
     assert rows["same"][1] == "" and rows["same"][0] > 0
@@ -155,7 +156,7 @@ def test_a_way_that_errs_or_fails_is_told_and_the_others_go_on():
     late = {name: row for name, *row in variants.ways_in_turns({**ways, "tires": tires}, CPU, 3, "test")}
     assert np.isnan(late["tires"][0]) and late["tires"][-1].startswith("RuntimeError") and late["same"][0] > 0
     without = {"engine": fails, "other": ways["other"], "needless": ways["broken"]}
-    told = [row[-1] for row in variants.ways_in_turns(without, CPU, 1, "test")]
-    assert told[0] == "RuntimeError: no kernel for this shape" and all(told), (
+    faults = [row[-1] for row in variants.ways_in_turns(without, CPU, 1, "test")]
+    assert faults[0] == "RuntimeError: no kernel for this shape" and all(faults), (
         "there is nothing to compare with"
     )
