@@ -9,7 +9,7 @@ import torch
 
 from afd_study.errors import HubError, SpecError
 from afd_study.models.batches import Example
-from afd_study.models.policy import context_length, describe, from_scratch, pretrained, with_lora
+from afd_study.models.policy import context_length, from_scratch, n_parameters, pretrained, with_lora
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import LoRASpec, ModelSpec
 from afd_study.models.tokenizers import save_tokenizer, train_bpe
@@ -28,8 +28,8 @@ def test_the_seed_fixes_every_weight_and_leaves_the_global_state_alone(build):
 
 def test_the_vocabulary_and_the_context_are_the_models(lm, tokenizer):
     assert lm.get_input_embeddings().weight.shape[0] == lm.config.vocab_size == len(tokenizer)
-    assert context_length(lm) == 64 == describe(lm)["context"]
-    assert describe(lm)["parameters"] == sum(weight.numel() for weight in lm.parameters())
+    assert context_length(lm) == 64
+    assert n_parameters(lm) == sum(weight.numel() for weight in lm.parameters())
     assert not lm.training
 
 
