@@ -26,8 +26,8 @@ def _trainer(name: str, model: str, device: torch.device, **more: Any) -> timing
         from benchmarks import trainers
     except ModuleNotFoundError as fault:
         raise SpecError(f"{fault.name} is missing: pip install -e '.[bench]'") from fault
-    made: timing.Pair = getattr(trainers, name)(model, device, **more)
-    return made
+    pair: timing.Pair = getattr(trainers, name)(model, device, **more)
+    return pair
 
 
 SMALL, MORE, ON_GPU = ("1M", "10M"), ("1M", "10M", "124M"), ("124M", "gemma-2b")
@@ -58,31 +58,31 @@ def main(
 ) -> None:
     """Check that both sides do the same, time them in turns, print a table and write records.
 
-    One that fails is told, and the others go on; the exit status is then 1.
+    One that fails is reported, and the others go on; the exit status is then 1.
     """
     _refuse(name, json, freeze, model)
     if threads:
         torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name in WITHOUT_PEER:
-        shown = ON_GPU if device.type == "cuda" else SMALL
-        tables, about = WITHOUT_PEER[name](device, pairs, [model] if model else shown)
+        shapes_here = ON_GPU if device.type == "cuda" else SMALL
+        tables, about = WITHOUT_PEER[name](device, pairs, [model] if model else shapes_here)
         if freeze:
             _freeze(name, device, tables, repeats=pairs, **about)
         return
     names = [each for each in BENCHMARKS if model is None or _of_models(each)] if name == "all" else [name]
-    jobs = [(each, shape) for each in names for shape in ([model] if model else _models(each, device))]
-    found, peak, failed = _compare_all(jobs, device, pairs)
-    print(records.table(found))
+    jobs = [(each, shape) for each in names for shape in ([model] if model else models_of(each, device))]
+    comparisons, peak, failed = _compare_all(jobs, device, pairs)
+    print(records.table(comparisons))
     if json is not None:
-        records.write(found, json, peak=peak, threads=torch.get_num_threads())
-    kept = freeze and bool(failed) and files.is_frozen(_place("benchmarks", device))
-    if freeze and found and not kept:
-        table = pd.DataFrame([each.model_dump() for each in found])
+        records.write(comparisons, json, peak=peak, threads=torch.get_num_threads())
+    keep_old = freeze and bool(failed) and files.is_frozen(_place("benchmarks", device))
+    if freeze and comparisons and not keep_old:
+        table = pd.DataFrame([each.model_dump() for each in comparisons])
         about = {"peak_gflops": round(peak / 1e9, 1), "failed": failed}
         _freeze("benchmarks", device, {"records": table}, **about)
     if failed:
-        raise SystemExit(f"failed: {', '.join(failed)}" + " (what was frozen before is kept)" * kept)
+        raise SystemExit(f"failed: {', '.join(failed)}" + " (what was frozen before is kept)" * keep_old)
 
 
 def _refuse(name: str, json: Path | None, freeze: bool, model: str | None) -> None:
@@ -105,7 +105,7 @@ def _compare_all(
     jobs: Sequence[tuple[str, str]], device: torch.device, pairs: int
 ) -> tuple[list[records.Record], float, list[str]]:
     """Return the records of benchmarks and models, the highest peak probed (FLOP/s), and what failed."""
-    found, peak, failed = [], 0.0, []
+    comparisons, peak, failed = [], 0.0, []
     for name, model in jobs:
         try:
             record, probed = _compare(name, model, device, pairs)
@@ -116,12 +116,12 @@ def _compare_all(
             failed.append(f"{name}, {model}")
             continue
         print(records.table([record]), flush=True)
-        found.append(record)
+        comparisons.append(record)
         peak = max(peak, probed)
-    return found, peak, failed
+    return comparisons, peak, failed
 
 
-def _models(name: str, device: torch.device) -> tuple[str, ...]:
+def models_of(name: str, device: torch.device) -> tuple[str, ...]:
     """Return the models that a benchmark runs with where it is run."""
     return ON_GPU if _of_models(name) and device.type == "cuda" else BENCHMARKS[name][1]
 
@@ -141,28 +141,34 @@ def _compare(name: str, model: str, device: torch.device, pairs: int) -> tuple[r
     before = timing.matmul_peak(device, shapes.precision(device))
     ours, peer = timing.interleave(pair.ours, pair.peer, pairs=pairs, device=device)
     peak = max(before, timing.matmul_peak(device, shapes.precision(device)))
-    found = records.record(
-        name=name, model=model, peer_name=pair.peer_name, ours=ours, peer=peer, flops=pair.flops,
-        tokens=pair.tokens, peak=peak,
-    )  # fmt: skip
-    return found, peak
+    record = records.record(
+        name=name,
+        model=model,
+        peer_name=pair.peer_name,
+        ours=ours,
+        peer=peer,
+        flops=pair.flops,
+        tokens=pair.tokens,
+        peak=peak,
+    )
+    return record, peak
 
 
-Found = tuple[dict[str, pd.DataFrame], dict[str, Any]]  # tables by name, and more about them
+Tables = tuple[dict[str, pd.DataFrame], dict[str, Any]]  # tables by name, and more about them
 
 
-def _grow(device: torch.device, repeats: int, models: Sequence[str]) -> Found:
+def _grow(device: torch.device, repeats: int, models: Sequence[str]) -> Tables:
     """Time work along axes; its models are its own."""
     measured = growth.measure(device, repeats)
-    found = growth.exponents(measured)
-    print(found.round(2).to_string(index=False))
-    return {"growth": measured, "exponents": found}, {"base": growth.BASE._asdict()}
+    exponents = growth.exponents(measured)
+    print(exponents.round(2).to_string(index=False))
+    return {"growth": measured, "exponents": exponents}, {"base": growth.BASE._asdict()}
 
 
-def _vary(device: torch.device, repeats: int, models: Sequence[str]) -> Found:
-    found = variants.measure(models, device, repeats)
-    print(found.round(4).to_string(index=False))
-    return {"variants": found}, {}
+def _vary(device: torch.device, repeats: int, models: Sequence[str]) -> Tables:
+    table = variants.measure(models, device, repeats)
+    print(table.round(4).to_string(index=False))
+    return {"variants": table}, {}
 
 
 def _freeze(name: str, device: torch.device, tables: Mapping[str, pd.DataFrame], **about: Any) -> None:
@@ -174,9 +180,10 @@ def _place(name: str, device: torch.device) -> str:
     return f"gpu/{name}" if device.type == "cuda" else name
 
 
-WITHOUT_PEER: dict[str, Callable[[torch.device, int, Sequence[str]], Found]] = {
-    "growth": _grow, "variants": _vary,
-}  # fmt: skip
+WITHOUT_PEER: dict[str, Callable[[torch.device, int, Sequence[str]], Tables]] = {
+    "growth": _grow,
+    "variants": _vary,
+}
 
 
 if __name__ == "__main__":

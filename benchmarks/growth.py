@@ -2,25 +2,27 @@
 
 The points of an axis are timed in turns, so that a machine that slows down does so for all of them. Where a
 cost has a part that does not grow (a call, a prompt that is read once), the exponent of the whole axis lies
-below that of its last step, which is told beside it.
+below that of its last step, which is reported beside it.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from afd_study.methods.sft import fine_tune
 from afd_study.models.batches import Example
 from afd_study.models.decoding import Request, sample
 from afd_study.models.reward import RewardModel, rewards
+from afd_study.models.scoring import backbone_of
 from afd_study.models.specs import TrainingSpec
 from benchmarks import shapes
 from benchmarks.timing import seconds
@@ -40,9 +42,12 @@ class Point(NamedTuple):
 
 BASE = Point()
 AXES: dict[str, tuple[int, ...]] = {
-    "width": (64, 128, 256, 384), "tokens": (32, 64, 128, 256), "draws": (4, 16, 64, 128),
-    "prompts": (4, 16, 64, 128), "vocabulary": (1024, 4096, 16_384, 32_768),
-}  # fmt: skip
+    "width": (64, 128, 256, 384),
+    "tokens": (32, 64, 128, 256),
+    "draws": (4, 16, 64, 128),
+    "prompts": (4, 16, 64, 128),
+    "vocabulary": (1024, 4096, 16_384, 32_768),
+}
 GROWS = {  # which work an axis makes grow
     "training": ("width", "tokens", "vocabulary"),
     "sampling": ("width", "tokens", "draws", "prompts", "vocabulary"),
@@ -59,15 +64,14 @@ def measure(device: torch.device, repeats: int) -> pd.DataFrame:
     todo = [(work, axis) for work, axes in GROWS.items() for axis in axes]
     for work, axis in tqdm(todo, desc="growth", unit="axis"):
         points = [BASE._replace(**{axis: value}) for value in AXES[axis]]
-        made = [WORKS[work](point, device) for point in points]
-        times = [[seconds(run, device) for _, run in made] for _ in range(repeats + 1)][
-            1:
-        ]  # the first warms up
-        for point, (parameters, _), taken in zip(points, made, np.transpose(times), strict=True):
+        runs = [WORKS[work](point, device) for point in points]
+        times = [[seconds(run, device) for _, run in runs] for _ in range(repeats + 1)]
+        taken = np.transpose(times[1:])  # the first warms up
+        for point, (parameters, _), each in zip(points, runs, taken, strict=True):
             value = parameters if axis == "width" else getattr(point, axis)
-            rows.append((work, axis, value, np.median(taken), taken.min(), taken.max()))
-    found = pd.DataFrame(rows, columns=["work", "axis", "value", "seconds", "low", "high"])
-    return found.replace({"axis": {"width": "parameters"}})
+            rows.append((work, axis, value, np.median(each), each.min(), each.max()))
+    table = pd.DataFrame(rows, columns=["work", "axis", "value", "seconds", "low", "high"])
+    return table.replace({"axis": {"width": "parameters"}})
 
 
 def exponents(measured: pd.DataFrame) -> pd.DataFrame:
@@ -100,23 +104,23 @@ def _training(point: Point, device: torch.device) -> tuple[int, Callable[[], obj
 def _sampling(point: Point, device: torch.device) -> tuple[int, Callable[[], object]]:
     lm = _model(point, device)
     prompts = [each.ids[:PROMPT] for each in _texts(point, point.prompts)]
-    asked = [Request(str(i), ids, draw) for i, ids in enumerate(prompts) for draw in range(point.draws)]
-    run = partial(sample, lm, asked, seed=0, eos_id=EOS, max_new_tokens=point.tokens)
+    requests = [Request(str(i), ids, draw) for i, ids in enumerate(prompts) for draw in range(point.draws)]
+    run = partial(sample, lm, requests, seed=0, eos_id=EOS, max_new_tokens=point.tokens)
     return shapes.matrix_parameters(lm), run
 
 
 def _scoring(point: Point, device: torch.device) -> tuple[int, Callable[[], object]]:
-    model = RewardModel(_model(point, device).base_model).to(device)
-    said = [each.ids[PROMPT:] for each in _texts(point, point.draws)]
+    model = RewardModel(backbone_of(_model(point, device))).to(device)
+    responses = [each.ids[PROMPT:] for each in _texts(point, point.draws)]
     prompts = [each.ids[:PROMPT] for each in _texts(point, point.prompts)]
-    data = [Example((*ids, *response), PROMPT) for ids in prompts for response in said]
+    data = [Example((*ids, *response), PROMPT) for ids in prompts for response in responses]
     return shapes.matrix_parameters(model.backbone), partial(rewards, model, data)
 
 
 WORKS = {"training": _training, "sampling": _sampling, "scoring": _scoring}
 
 
-def _model(point: Point, device: torch.device) -> Any:
+def _model(point: Point, device: torch.device) -> PreTrainedModel:
     config = {
         "n_embd": point.width,
         "n_layer": 4,
@@ -124,7 +128,9 @@ def _model(point: Point, device: torch.device) -> Any:
         "n_positions": 512,
         **shapes.FAST,
     }
-    return shapes.made(shapes.Shape("gpt2", point.vocabulary, config)).to(device)
+    lm = shapes.from_shape(shapes.Shape("gpt2", point.vocabulary, config))
+    torch.nn.Module.to(lm, device)
+    return lm
 
 
 def _texts(point: Point, n: int) -> Iterator[Example]:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from afd_study.models.batches import Example
@@ -44,25 +45,36 @@ def pack(examples: Sequence[Example], device: torch.device) -> Packed:
     places = torch.cat([torch.arange(length) for length in lengths.tolist()])
     text = torch.arange(len(lengths)).repeat_interleave(lengths)
     bounds = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).int()
-    return Packed(
-        ids.to(device), places.to(device), text.to(device), bounds.to(device), int(lengths.max())
-    )  # fmt: skip
+    return Packed(ids.to(device), places.to(device), text.to(device), bounds.to(device), int(lengths.max()))
 
 
-def states(backbone: Any, packed: Packed, kernel: str) -> Tensor:
+def states(backbone: PreTrainedModel, packed: Packed, kernel: str) -> Tensor:
     """Return final hidden states, (tokens, width), by one of KERNELS."""
     blocks = _blocks(packed) if kernel == "flex" else None
     with attention(backbone.config, NAME):
         return backbone(
-            input_ids=packed.ids[None], position_ids=packed.places[None], use_cache=False,
-            packed=packed, kernel=KERNELS[kernel], blocks=blocks,
-        ).last_hidden_state[0]  # fmt: skip
+            input_ids=packed.ids[None],
+            position_ids=packed.places[None],
+            use_cache=False,
+            packed=packed,
+            kernel=KERNELS[kernel],
+            blocks=blocks,
+        ).last_hidden_state[0]
 
 
 def attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *,
-    packed: Packed, kernel: Kernel, blocks: BlockMask | None, scaling: float | None = None, **kwargs: Any,
-) -> tuple[Tensor, None]:  # fmt: skip
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packed: Packed,
+    kernel: Kernel,
+    blocks: BlockMask | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
     """Attend within each text; (1, heads, tokens, width) -> (1, tokens, heads, width)."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return kernel(query, key, value, scale, packed, blocks), None
@@ -73,32 +85,40 @@ def _one_by_one(
 ) -> Tensor:
     sizes = packed.bounds.diff().tolist()
     grouped = query.shape[1] != key.shape[1]
-    found = [
+    outputs = [
         scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=grouped)
         for q, k, v in zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True)
     ]
-    return torch.cat(found, 2).transpose(1, 2)
+    return torch.cat(outputs, 2).transpose(1, 2)
 
 
 def _flex(
     query: Tensor, key: Tensor, value: Tensor, scale: float, packed: Packed, blocks: BlockMask | None
 ) -> Tensor:
     grouped = query.shape[1] != key.shape[1]
-    found = _compiled_flex(query, key, value, block_mask=blocks, scale=scale, enable_gqa=grouped)
-    assert isinstance(found, Tensor)
-    return found.transpose(1, 2)
+    output = _compiled_flex(query, key, value, block_mask=blocks, scale=scale, enable_gqa=grouped)
+    assert isinstance(output, Tensor)
+    return output.transpose(1, 2)
 
 
 def _varlen(
     query: Tensor, key: Tensor, value: Tensor, scale: float, packed: Packed, blocks: BlockMask | None
 ) -> Tensor:
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))
-    found = varlen_attn(
-        query, key, value, packed.bounds, packed.bounds, packed.longest, packed.longest, scale=scale,
-        window_size=(-1, 0), enable_gqa=query.shape[1] != key.shape[1],
-    )  # fmt: skip
-    assert isinstance(found, Tensor)  # a tuple where more is asked for
-    return found[None]
+    output = varlen_attn(
+        query,
+        key,
+        value,
+        packed.bounds,
+        packed.bounds,
+        packed.longest,
+        packed.longest,
+        scale=scale,
+        window_size=(-1, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(output, Tensor)  # a tuple where more is asked for
+    return output[None]
 
 
 def _blocks(packed: Packed) -> BlockMask:

@@ -35,9 +35,16 @@ class Record(BaseModel):
 
 
 def record(
-    *, name: str, model: str, peer_name: str, ours: Sequence[float], peer: Sequence[float],
-    flops: float, tokens: int, peak: float,
-) -> Record:  # fmt: skip
+    *,
+    name: str,
+    model: str,
+    peer_name: str,
+    ours: Sequence[float],
+    peer: Sequence[float],
+    flops: float,
+    tokens: int,
+    peak: float,
+) -> Record:
     """Return the record of interleaved times (seconds), of `flops` useful FLOPs and `tokens` tokens.
 
     `peak` is in FLOP/s.
@@ -46,31 +53,41 @@ def record(
     if peer:
         compared = dict(zip(compared, (float(np.median(peer)), *ratios(ours, peer)), strict=True))
     return Record(
-        name=name, model=model, peer_name=peer_name, ours=float(np.median(ours)), pairs=len(peer),
-        share_of_peak=flops / float(np.median(ours)) / peak if flops else None, tokens=tokens, **compared,
-    )  # fmt: skip
+        name=name,
+        model=model,
+        peer_name=peer_name,
+        ours=float(np.median(ours)),
+        pairs=len(peer),
+        share_of_peak=flops / float(np.median(ours)) / peak if flops else None,
+        tokens=tokens,
+        **compared,
+    )
 
 
 def write(records: Sequence[Record], path: Path, *, peak: float, threads: int) -> None:
     """Write records with hardware, versions and commit."""
     about = {**provenance(), "threads": threads, "peak_gflops": round(peak / 1e9, 1)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = {**about, "records": [each.model_dump() for each in records]}
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    contents = {**about, "records": [each.model_dump() for each in records]}
+    path.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")
 
 
 def table(records: Sequence[Record]) -> str:
     """Return the records as a table to print."""
     rows = [
         {
-            "benchmark": each.name, "model": each.model, "peer": each.peer_name,
-            "ours (s)": f"{each.ours:.3g}", "peer (s)": "" if each.peer is None else f"{each.peer:.3g}",
+            "benchmark": each.name,
+            "model": each.model,
+            "peer": each.peer_name,
+            "ours (s)": f"{each.ours:.3g}",
+            "peer (s)": "" if each.peer is None else f"{each.peer:.3g}",
             "ratio": (
-                "" if each.ratio is None
+                ""
+                if each.ratio is None
                 else f"{each.ratio:.2f} [{each.ratio_low:.2f}, {each.ratio_high:.2f}]"
             ),
             "of peak": "" if each.share_of_peak is None else f"{each.share_of_peak:.0%}",
         }
         for each in records
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows).to_string(index=False)

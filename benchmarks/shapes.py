@@ -2,17 +2,21 @@
 
 import copy
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from afd_study.errors import unknown_name
 from afd_study.models.policy import from_scratch
 from afd_study.models.specs import ModelSpec
 from afd_study.models.tokenizers import word_tokenizer
 
+CPU = torch.device("cpu")
 FAST = {"activation_function": "gelu_pytorch_tanh", "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 class Shape(NamedTuple):
@@ -28,39 +32,55 @@ SHAPES: dict[str, Shape] = {
     "10M": Shape("gpt2", 2048, {"n_embd": 320, "n_layer": 8, "n_head": 5, "n_positions": 256, **FAST}),
     "124M": Shape("gpt2", 50257, {"n_positions": 1024, **FAST}),
     "gemma-2b": Shape(
-        "gemma", 256_000,
-        {"hidden_size": 2048, "intermediate_size": 16_384, "num_hidden_layers": 18, "head_dim": 256,
-         "num_attention_heads": 8, "num_key_value_heads": 1, "max_position_embeddings": 8192},
+        "gemma",
+        256_000,
+        {
+            "hidden_size": 2048,
+            "intermediate_size": 16_384,
+            "num_hidden_layers": 18,
+            "head_dim": 256,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 1,
+            "max_position_embeddings": 8192,
+        },
     ),
-}  # fmt: skip
+}
 
 
-def tokenizer(shape: Shape) -> Any:
+def tokenizer(shape: Shape) -> PreTrainedTokenizerFast:
     """Return a tokenizer of the shape's vocabulary; its words mean nothing."""
     return word_tokenizer([f"w{i}" for i in range(shape.vocabulary - 3)])
 
 
-def build(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
+def build(
+    name: str,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device = CPU,
+) -> PreTrainedModel:
     """Return a model of the shape `name`, with random weights; SpecError for an unknown one."""
     if name not in SHAPES:
         raise unknown_name("benchmark model", name, SHAPES)
-    return made(SHAPES[name], seed).to(dtype)
-
-
-def made(shape: Shape, seed: int = 0) -> Any:
-    """Return a model of a shape, with random weights."""
-    lm: Any = from_scratch(
-        ModelSpec(architecture=shape.architecture, config=shape.config), tokenizer(shape), seed
-    )
-    lm.generation_config.suppress_tokens = None  # the peers know nothing of it
+    lm = from_shape(SHAPES[name], seed)
+    torch.nn.Module.to(lm, device, dtype)
     return lm
 
 
-def stock(model: Any) -> Any:
+def from_shape(shape: Shape, seed: int = 0) -> PreTrainedModel:
+    """Return a model of a shape, with random weights."""
+    lm = from_scratch(ModelSpec(architecture=shape.architecture, config=shape.config), tokenizer(shape), seed)
+    assert lm.generation_config is not None
+    lm.generation_config.suppress_tokens = None  # the peers do not suppress any
+    return lm
+
+
+def stock(model: Model) -> Model:
     """Return a copy of a model as transformers makes it, without what the engine puts into its own."""
     config = copy.deepcopy(model.config)
     config._attn_implementation = "sdpa"
-    fresh = type(model)(config).to(model.device, model.dtype)
+    fresh = type(model)(config)
+    torch.nn.Module.to(fresh, model.device, model.dtype)
     fresh.load_state_dict(model.state_dict())
     if hasattr(model, "generation_config"):  # a body alone has none
         fresh.generation_config = copy.deepcopy(model.generation_config)
@@ -72,7 +92,7 @@ def precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
-def kept(model: str, device: torch.device) -> torch.dtype:
+def weights_dtype(model: str, device: torch.device) -> torch.dtype:
     """Return the type that weights in training are kept in: float32, where moments leave a GPU room."""
     large = SHAPES[model].architecture != "gpt2"
     return precision(device) if large else torch.float32
@@ -85,7 +105,7 @@ def batch_size(model: str, device: torch.device) -> int:
     as in the study; fewer of a model whose steps take seconds.
     """
     if device.type == "cuda":
-        return 384 if kept(model, device) == torch.float32 else 32
+        return 384 if weights_dtype(model, device) == torch.float32 else 32
     return {"124M": 8}.get(model, 32)
 
 
@@ -113,7 +133,7 @@ def forward_flops(lm: PreTrainedModel, *, read: list[int], predicted: int) -> fl
 
 
 @torch.no_grad()
-def ending(lm: Any, eos_id: int, *, mean_length: float) -> Any:
+def ending(lm: PreTrainedModel, eos_id: int, *, mean_length: float) -> PreTrainedModel:
     """Make the end mark of a GPT-2 about as likely at each token as in responses of `mean_length` tokens.
 
     With random weights it would hardly ever come. A direction is added to the last norm's bias, and its

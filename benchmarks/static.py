@@ -7,15 +7,16 @@ launches: which is faster depends on the device, and on how many rows end early.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from afd_study.errors import SpecError
 from afd_study.models.kernels.shared_prefix import SharedPrefix, attention
-from afd_study.models.scoring import output_logits
+from afd_study.models.scoring import backbone_of, output_logits
 from afd_study.models.token_sampling import draw
 
 NAME = "afd_static"
@@ -30,7 +31,9 @@ class Table:
     responses, of `lengths` (rows,) tokens, and `logprobs` (rows,) their sums (nats, float64).
     """
 
-    def __init__(self, lm: Any, prompts: Sequence[Sequence[int]], noise: Tensor, eos_id: int) -> None:
+    def __init__(
+        self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]], noise: Tensor, eos_id: int
+    ) -> None:
         """Read the prompts and set memory aside."""
         self.lm, self.eos_id, self.noise = lm, eos_id, noise.clone()
         rows, self.room = noise.shape
@@ -51,9 +54,9 @@ class Table:
             raise SpecError(
                 "other prompts than those of a table must be as many and each as long: make a new one"
             )
-        for kept, new in zip(self.prefix.held, fresh.held, strict=True):
-            kept.keys.copy_(new.keys)
-            kept.values.copy_(new.values)
+        for old, new in zip(self.prefix.prompt_layers, fresh.prompt_layers, strict=True):
+            old.keys.copy_(new.keys)
+            old.values.copy_(new.values)
         self.prefix.last.copy_(fresh.last)
         self.noise.copy_(noise)
 
@@ -67,11 +70,14 @@ class Table:
         """Read the token at the current place and draw the next: no shape or number of it is Python's."""
         token = self.tokens.index_select(1, self.prefix.at)
         places = (self.prefix.lengths.repeat_interleave(self.draws) + self.prefix.at)[:, None]
-        with attention(self.lm.base_model.config, NAME):
+        with attention(backbone_of(self.lm).config, NAME):
             hidden = self.lm.base_model(
-                input_ids=token, position_ids=places, past_key_values=self.prefix, use_cache=True,
+                input_ids=token,
+                position_ids=places,
+                past_key_values=self.prefix,
+                use_cache=True,
                 static=self.prefix,
-            ).last_hidden_state[:, -1]  # fmt: skip
+            ).last_hidden_state[:, -1]
         self.prefix.at.add_(1)
         self._draw(hidden)
 
@@ -112,11 +118,13 @@ def captured(table: Table) -> Callable[[], None]:
 class _Static(SharedPrefix):
     """Shared prompts whose rows have a place, `at` (1,), for all of them; keys beyond it are barred."""
 
-    def __init__(self, lm: Any, prompts: Sequence[Sequence[int]], *, draws: int, room: int) -> None:
+    def __init__(
+        self, lm: PreTrainedModel, prompts: Sequence[Sequence[int]], *, draws: int, room: int
+    ) -> None:
         super().__init__(lm, prompts, draws=draws, room=room)
         self.at = torch.zeros(1, dtype=torch.int64, device=lm.device)
         self.slots = torch.arange(room, device=lm.device)
-        for layer in self.held:
+        for layer in self.prompt_layers:
             layer.own_keys.zero_()
             layer.own_values.zero_()
 
@@ -124,36 +132,43 @@ class _Static(SharedPrefix):
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Write a token's keys and values at the current place, and return all the room."""
-        layer = self.held[layer_idx]
+        layer = self.prompt_layers[layer_idx]
         layer.own_keys.index_copy_(2, self.at, key_states)
         layer.own_values.index_copy_(2, self.at, value_states)
         return layer.own_keys, layer.own_values
 
 
 def attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *,
-    static: _Static, scaling: float | None = None, **kwargs: Any,
-) -> tuple[Tensor, None]:  # fmt: skip
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    static: _Static,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
     """Attend to a row's prompt and its own tokens so far, in one softmax; a token a row.
 
     `query` (rows, heads, 1, width), `key` and `value` (rows, key heads, room, width).
     """
-    layer = static.held[module.layer_idx]
+    layer = static.prompt_layers[cast(int, module.layer_idx)]
     rows, heads, _, width = query.shape
     prompts, kinds, longest = layer.keys.shape[:3]
     scale = width**-0.5 if scaling is None else scaling
     own = query.reshape(rows, kinds, heads // kinds, width) * scale
     shared = own.unflatten(0, (prompts, -1)).transpose(1, 2).flatten(2, 3)
     on_prompt = shared @ layer.keys.transpose(-1, -2)
-    if static.barred is not None:
-        on_prompt = on_prompt + static.barred
+    if static.padding_bias is not None:
+        on_prompt = on_prompt + static.padding_bias
     on_prompt = on_prompt.unflatten(2, (-1, heads // kinds)).transpose(1, 2).flatten(0, 1)
     on_own = (own @ key.transpose(-1, -2)).masked_fill(static.slots > static.at, -torch.inf)
     shares = torch.cat([on_prompt, on_own], -1).softmax(-1, dtype=torch.float32).to(value.dtype)
     of_prompt = shares[..., :longest].unflatten(0, (prompts, -1)).transpose(1, 2).flatten(2, 3)
     from_prompt = (of_prompt @ layer.values).unflatten(2, (-1, heads // kinds)).transpose(1, 2)
-    found = from_prompt.flatten(0, 1) + shares[..., longest:] @ value
-    return found.reshape(rows, heads, 1, width).transpose(1, 2), None
+    output = from_prompt.flatten(0, 1) + shares[..., longest:] @ value
+    return output.reshape(rows, heads, 1, width).transpose(1, 2), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)

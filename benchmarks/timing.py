@@ -57,8 +57,8 @@ def in_turns(
 
 def ratios(ours: Sequence[float], peer: Sequence[float]) -> tuple[float, float, float]:
     """Return the median, the lowest and the highest of the peer's time over ours, repeat by repeat."""
-    found = np.asarray(peer) / np.asarray(ours)
-    return float(np.median(found)), float(found.min()), float(found.max())
+    quotients = np.asarray(peer) / np.asarray(ours)
+    return float(np.median(quotients)), float(quotients.min()), float(quotients.max())
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Sampler
-from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
@@ -33,20 +33,31 @@ from afd_study.methods.reward_model import fit
 from afd_study.methods.sft import fine_tune, response_tokens
 from afd_study.models.batches import WINDOW, Example, Pair as Responses
 from afd_study.models.reward import RewardModel
+from afd_study.models.scoring import backbone_of
 from afd_study.models.specs import TrainingSpec
 from afd_study.models.training import Evaluation
 from benchmarks import texts
-from benchmarks.shapes import SHAPES, batch_size, build, forward_flops, kept, stock, tokenizer
+from benchmarks.shapes import SHAPES, batch_size, build, forward_flops, stock, tokenizer, weights_dtype
 from benchmarks.timing import Pair
+
+Item = Example | Responses
+Arguments = TypeVar("Arguments", bound=TrainingArguments)
+Fit = Callable[..., tuple[nn.Module, list[Evaluation]]]  # fine_tune, or fit with its loss
 
 RATE = 1e-4
 STEPS = {"cpu": WINDOW, "cuda": 4 * WINDOW}  # of a run
 CHECKED = 4  # steps whose losses are compared, each on one and the same batch
 SLACK = 2e-4  # nats: float32, summed in another order
-_BEST = {
-    "gradient_checkpointing": False, "optim": "adamw_torch_fused", "save_strategy": "no", "report_to": "none",
-    "disable_tqdm": True, "lr_scheduler_type": "cosine", "weight_decay": 0.0, "learning_rate": RATE,
-}  # fmt: skip
+_BEST: dict[str, Any] = {
+    "gradient_checkpointing": False,
+    "optim": "adamw_torch_fused",
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "lr_scheduler_type": "cosine",
+    "weight_decay": 0.0,
+    "learning_rate": RATE,
+}
 
 
 class Size(NamedTuple):
@@ -63,7 +74,8 @@ class Size(NamedTuple):
 
 def sft(model: str, device: torch.device) -> Pair:
     """Return one epoch of SFT."""
-    lm, size = build(model, dtype=kept(model, device)).to(device), _size(model, device)
+    lm = build(model, dtype=weights_dtype(model, device), device=device)
+    size = _size(model, device)
     data = texts.examples(size.data, SHAPES[model].vocabulary, seed=1)
     lengths, predicted = [len(each.ids) for each in data], sum(map(response_tokens, data))
     flops = 3 * forward_flops(lm, read=lengths, predicted=predicted)
@@ -73,8 +85,8 @@ def sft(model: str, device: torch.device) -> Pair:
 
 def reward_model(model: str, device: torch.device, *, loss: str = "bradley_terry") -> Pair:
     """Return one epoch of reward training on pairs, by Bradley-Terry or as a discriminator."""
-    body, size = build(model, dtype=kept(model, device)).to(device).base_model, _size(model, device)
-    own = RewardModel(body).to(device)
+    lm = build(model, dtype=weights_dtype(model, device), device=device)
+    own, size = RewardModel(backbone_of(lm)).to(device), _size(model, device)
     # a head of zeros would lose log 2 on whatever it reads
     nn.init.normal_(own.head.weight, std=0.1, generator=torch.Generator(device).manual_seed(0))
     data = texts.pairs(size.data, SHAPES[model].vocabulary, seed=2)
@@ -86,17 +98,23 @@ def reward_model(model: str, device: torch.device, *, loss: str = "bradley_terry
 
 
 def _pair(
-    peer: str, make: Callable[..., Trainer], fit: Callable[..., Any], own: Any, data: Sequence[Any],
-    size: Size, flops: float, tokens: int,
-) -> Pair:  # fmt: skip
+    peer: str,
+    make: Callable[..., Trainer],
+    fit: Fit,
+    own: nn.Module,
+    data: Sequence[Item],
+    size: Size,
+    flops: float,
+    tokens: int,
+) -> Pair:
     """Return training by `fit` beside the trainer that `make` makes, on copies of one model's weights."""
     slack = SLACK if next(own.parameters()).device.type == "cpu" else 2e-2
 
     def check() -> None:
         few, short = data[: size.batch], size._replace(steps=CHECKED)
         expected = _logged(make(own, few, size=short))
-        found = _losses(fit, copy.deepcopy(own), few, short, every=1)
-        np.testing.assert_allclose(found, expected, atol=slack)
+        ours = _losses(fit, copy.deepcopy(own), few, short, every=1)
+        np.testing.assert_allclose(ours, expected, atol=slack)
 
     trained = partial(_losses, fit, own, data, size)
     return Pair(peer, trained, make(own, data, size=size).train, check, flops=flops, tokens=tokens)
@@ -107,44 +125,59 @@ def _size(model: str, device: torch.device) -> Size:
 
 
 def _losses(
-    fit: Callable[..., tuple[Any, list[Evaluation]]], model: Any, data: Sequence[Any], size: Size,
-    every: int | None = None) -> list[float]:  # fmt: skip
+    fit: Fit,
+    model: nn.Module,
+    data: Sequence[Item],
+    size: Size,
+    every: int | None = None,
+) -> list[float]:
     """Train on `data` and return the mean loss of every `every` steps, or of all."""
     spec = TrainingSpec(
-        steps=size.steps, batch_size=size.batch, learning_rate=RATE, weight_decay=0.0,
-        evaluate_every=every or size.steps, checkpoint_every=size.steps,
-    )  # fmt: skip
+        steps=size.steps,
+        batch_size=size.batch,
+        learning_rate=RATE,
+        weight_decay=0.0,
+        evaluate_every=every or size.steps,
+        checkpoint_every=size.steps,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        _, found = fit(
-            model, data, validation=data[:1], training=spec, seed=0, workspace=Path(folder)
-        )  # fmt: skip
-    return [each.training_loss for each in found]
+        _, evaluations = fit(model, data, validation=data[:1], training=spec, seed=0, workspace=Path(folder))
+    return [each.training_loss for each in evaluations]
 
 
-def _config(kind: type, lm: Any, size: Size, **more: Any) -> Any:
+def _config(kind: type[Arguments], lm: PreTrainedModel, size: Size, **more: Any) -> Arguments:
     return kind(
-        output_dir=str(Path(tempfile.gettempdir()) / "afd-benchmarks"), max_steps=size.steps,
-        per_device_train_batch_size=size.batch, logging_steps=1 if size.steps == CHECKED else size.steps,
-        use_cpu=lm.device.type == "cpu", bf16=lm.device.type == "cuda", **_BEST, **more,
-    )  # fmt: skip
+        output_dir=str(Path(tempfile.gettempdir()) / "afd-benchmarks"),
+        max_steps=size.steps,
+        per_device_train_batch_size=size.batch,
+        logging_steps=1 if size.steps == CHECKED else size.steps,
+        use_cpu=lm.device.type == "cpu",
+        bf16=lm.device.type == "cuda",
+        **_BEST,
+        **more,
+    )
 
 
-def _sft_trainer(own: Any, data: Sequence[Example], *, model: str, size: Size) -> Trainer:
+def _sft_trainer(own: PreTrainedModel, data: Sequence[Example], *, model: str, size: Size) -> Trainer:
     lm, words = stock(own), tokenizer(SHAPES[model])
-    rows = Dataset.from_dict({
-        "input_ids": [list(each.ids) for each in data],
-        "completion_mask": [[int(i >= each.start) for i in range(len(each.ids))] for each in data],
-    })  # fmt: skip
+    rows = Dataset.from_dict(
+        {
+            "input_ids": [list(each.ids) for each in data],
+            "completion_mask": [[int(i >= each.start) for i in range(len(each.ids))] for each in data],
+        }
+    )
     config = _config(SFTConfig, lm, size, completion_only_loss=True, max_length=None)
     trainer = SFTTrainer(lm, config, train_dataset=rows, processing_class=words)
     return _sorted(trainer, [len(each.ids) for each in data], size)
 
 
 def _ranking_trainer(own: RewardModel, data: Sequence[Responses], *, model: str, size: Size) -> Trainer:
-    rows = Dataset.from_dict({
-        "chosen_ids": [list(pair.high.ids) for pair in data],
-        "rejected_ids": [list(pair.low.ids) for pair in data],
-    })  # fmt: skip
+    rows = Dataset.from_dict(
+        {
+            "chosen_ids": [list(pair.high.ids) for pair in data],
+            "rejected_ids": [list(pair.low.ids) for pair in data],
+        }
+    )
     judge, words = _classifier(own), tokenizer(SHAPES[model])
     config = _config(RewardConfig, judge, size, remove_unused_columns=False, max_length=None)
     trainer = RewardTrainer(judge, config, train_dataset=rows, processing_class=words)
@@ -187,7 +220,7 @@ def _padded(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
     return {"input_ids": ids, "labels": torch.tensor([row["labels"] for row in rows])}
 
 
-def _classifier(own: RewardModel) -> Any:
+def _classifier(own: RewardModel) -> PreTrainedModel:
     """Return transformers' classifier with one logit, of a reward model's weights."""
     body = stock(own.backbone)
     body.config.num_labels, body.config.pad_token_id = 1, 0

@@ -37,9 +37,15 @@ def mini(monkeypatch):
 
 def one(**changes):
     given = {
-        "name": "sft", "model": "1M", "peer_name": "TRL", "ours": [1.0, 2.0, 4.0], "peer": [3.0, 4.0, 4.0],
-        "flops": 8e9, "tokens": 10, "peak": 1e10,
-    }  # fmt: skip
+        "name": "sft",
+        "model": "1M",
+        "peer_name": "TRL",
+        "ours": [1.0, 2.0, 4.0],
+        "peer": [3.0, 4.0, 4.0],
+        "flops": 8e9,
+        "tokens": 10,
+        "peak": 1e10,
+    }
     return records.record(**given | changes)
 
 
@@ -157,20 +163,25 @@ def test_every_benchmark_has_a_name_on_the_page():
 
 def test_a_gpu_runs_larger_shapes_in_half_precision():
     gpu = torch.device("cuda")  # named, not used
-    assert command._models("sft", gpu) == ("124M", "gemma-2b")
-    assert command._models("reward_model", CPU) == ("1M", "10M")
-    assert command._models("best_of_n", gpu) == tuple(evaluation.POOLS)
-    assert shapes.precision(gpu) == shapes.kept("gemma-2b", gpu) == torch.bfloat16
-    assert shapes.kept("124M", gpu) == shapes.precision(CPU) == torch.float32
+    assert command.models_of("sft", gpu) == ("124M", "gemma-2b")
+    assert command.models_of("reward_model", CPU) == ("1M", "10M")
+    assert command.models_of("best_of_n", gpu) == tuple(evaluation.POOLS)
+    assert shapes.precision(gpu) == shapes.weights_dtype("gemma-2b", gpu) == torch.bfloat16
+    assert shapes.weights_dtype("124M", gpu) == shapes.precision(CPU) == torch.float32
     assert shapes.batch_size("124M", gpu) > shapes.batch_size("gemma-2b", gpu)
 
 
 @pytest.mark.parametrize("make", [sampling.sampling, scoring.scoring, scoring.logprobs])
 def test_other_architectures_do_the_same_on_both_sides(make, monkeypatch):
     sizes = {
-        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "head_dim": 8,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 160,
-    }  # fmt: skip
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "head_dim": 8,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 160,
+    }
     monkeypatch.setitem(shapes.SHAPES, "mini", shapes.Shape("gemma", 40, sizes))
     make("mini", CPU).check()
 
@@ -188,10 +199,16 @@ def test_unknown_names_are_refused_with_the_nearest():
 
 
 @pytest.mark.parametrize(
-    "asked", [{"name": "growth", "json": "found.json"}, {"name": "variants", "json": "found.json"},
-              {"name": "growth", "model": "1M"}, {"name": "sft", "freeze": True},
-              {"name": "variants", "model": "1M", "freeze": True}, {"name": "all", "model": "1m"}],
-)  # fmt: skip
+    "asked",
+    [
+        {"name": "growth", "json": "found.json"},
+        {"name": "variants", "json": "found.json"},
+        {"name": "growth", "model": "1M"},
+        {"name": "sft", "freeze": True},
+        {"name": "variants", "model": "1M", "freeze": True},
+        {"name": "all", "model": "1m"},
+    ],
+)
 def test_what_would_be_ignored_or_half_frozen_is_refused(asked):
     with pytest.raises(SpecError, match="leave --|replaces a table|did you mean '1M'"):
         command.main(**asked)

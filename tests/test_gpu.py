@@ -134,7 +134,7 @@ def test_sft_takes_the_steps_of_a_plain_loop(lm, tmp_path, device):
     spec = SPEC.model_copy(update={"schedule": "constant", "warmup_steps": 0})
     fitted, found = fine_tune(
         moved(lm, device), rows, validation=rows, training=spec, seed=0, workspace=tmp_path
-    )  # fmt: skip
+    )
     slack = 5e-2 if distributed.on_gpu() else 1e-4
     np.testing.assert_allclose([each.training_loss for each in found], expected, atol=slack)
     assert expected[-1] < expected[0] - 0.05 and fitted.device.type == _trains_on()
@@ -150,9 +150,14 @@ def test_a_reward_model_tells_its_pairs_apart(lm, tmp_path, device):
         update={"steps": 30, "learning_rate": 1e-2, "evaluate_every": 30, "checkpoint_every": 30}
     )
     model, found = fit(
-        RewardModel(moved(lm, device).base_model), pairs, validation=pairs, loss="bradley_terry",
-        training=spec, seed=0, workspace=tmp_path,
-    )  # fmt: skip
+        RewardModel(moved(lm, device).base_model),
+        pairs,
+        validation=pairs,
+        loss="bradley_terry",
+        training=spec,
+        seed=0,
+        workspace=tmp_path,
+    )
     assert found[-1].validation_loss < 0.2
     high, low = (rewards(model, [getattr(pair, side) for pair in pairs]) for side in ("high", "low"))
     assert (high > low).all() and next(model.parameters()).device.type == _trains_on()

@@ -107,7 +107,7 @@ def test_a_graph_replays_the_step_that_it_was_made_of():
 
 def test_every_way_that_a_cpu_has_is_timed_beside_the_engine():
     found = variants.measure(["mini"], CPU, 2, without=["compiled"])
-    assert list(found.columns) == variants.FOUND and set(found["work"]) == set(variants.WORKS)
+    assert list(found.columns) == variants.COLUMNS and set(found["work"]) == set(variants.WORKS)
     off = found["way"].isin(variants.NEEDS_GPU)
     assert (found["fault"][off] == "needs a GPU").all() and found["seconds"][off].isna().all()
     assert (found["fault"][~off] == "").all() and (found["seconds"][~off] > 0).all()
@@ -116,13 +116,13 @@ def test_every_way_that_a_cpu_has_is_timed_beside_the_engine():
 
 
 def test_tokens_must_be_the_same_and_numbers_within_their_spread():
-    variants._assert_alike(torch.tensor([1, 49]), torch.tensor([1, 49]), 0.1)
+    variants.assert_alike(torch.tensor([1, 49]), torch.tensor([1, 49]), 0.1)
     with pytest.raises(AssertionError, match="tokens"):
-        variants._assert_alike(torch.tensor([1000]), torch.tensor([1001]), 0.1)
+        variants.assert_alike(torch.tensor([1000]), torch.tensor([1001]), 0.1)
     numbers = torch.tensor([-11.0, -11.5, -10.5])
-    variants._assert_alike(numbers + 0.01, numbers, 0.1)
+    variants.assert_alike(numbers + 0.01, numbers, 0.1)
     with pytest.raises(AssertionError, match="off by"):
-        variants._assert_alike(numbers.flip(0) + 0.3, numbers, 0.1)
+        variants.assert_alike(numbers.flip(0) + 0.3, numbers, 0.1)
 
 
 @pytest.mark.slow
@@ -138,10 +138,13 @@ def test_a_way_that_errs_or_fails_is_told_and_the_others_go_on():
 
     numbers = torch.arange(3.0)
     ways = {
-        "engine": lambda: (numbers,), "other": lambda: (numbers.flip(0),), "broken": fails,
+        "engine": lambda: (numbers,),
+        "other": lambda: (numbers.flip(0),),
+        "broken": fails,
         "same": lambda: (numbers + 1e-5,),
-    }  # fmt: skip
-    rows = {name: (taken, fault) for name, taken, _, _, _, fault in variants._in_turns(ways, CPU, 1, "test")}
+    }
+    timed = variants.ways_in_turns(ways, CPU, 1, "test")
+    rows = {name: (seconds, fault) for name, seconds, _, _, _, fault in timed}
     assert "AssertionError" in rows["other"][1] and np.isnan(rows["other"][0])
     assert rows["broken"][1] == "RuntimeError: no kernel for this shape"
     assert rows["same"][1] == "" and rows["same"][0] > 0
@@ -150,10 +153,10 @@ def test_a_way_that_errs_or_fails_is_told_and_the_others_go_on():
     def tires():
         return (numbers,) if next(runs) < 2 else fails()
 
-    late = {name: row for name, *row in variants._in_turns({**ways, "tires": tires}, CPU, 3, "test")}
+    late = {name: row for name, *row in variants.ways_in_turns({**ways, "tires": tires}, CPU, 3, "test")}
     assert np.isnan(late["tires"][0]) and late["tires"][-1].startswith("RuntimeError") and late["same"][0] > 0
     without = {"engine": fails, "other": ways["other"], "needless": ways["broken"]}
-    told = [row[-1] for row in variants._in_turns(without, CPU, 1, "test")]
-    assert told[0] == "RuntimeError: no kernel for this shape" and all(told), (
+    faults = [row[-1] for row in variants.ways_in_turns(without, CPU, 1, "test")]
+    assert faults[0] == "RuntimeError: no kernel for this shape" and all(faults), (
         "there is nothing to compare with"
     )

@@ -1,7 +1,7 @@
 """What goes through a model at once: examples as ids, padded batches, and which examples each step takes."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence, Sized
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,15 +32,15 @@ class Pair(NamedTuple):
 
     @property
     def forked(self) -> int:
-        """Tokens of the row that `fork` lays it out in: the prompt once, and both responses."""
+        """Tokens of the row that `fork` makes of it: the prompt once, and both responses."""
         return len(self.high.ids) + len(self.low.ids) - self.low.start
 
 
 class Batch(NamedTuple):
     """Right-padded examples: `ids` (batch, length), `starts` and `lengths` (batch,). Padding is never read.
 
-    Which positions count is known from `starts` and `lengths` alone, never from a token's id: so the
-    padding id may be any, and the last end mark is never mistaken for padding.
+    Which positions count follows from `starts` and `lengths` alone, never from a token's id. So padding may
+    have any id, and the last end mark is never mistaken for padding.
     """
 
     ids: Tensor
@@ -98,7 +98,7 @@ def join(
     return examples
 
 
-def refuse_empty(**parts: Sequence[Any]) -> None:
+def refuse_empty(**parts: Sized) -> None:
     """Raise DataError that names the first part of the data that holds nothing."""
     for name, items in parts.items():
         if not len(items):
@@ -139,10 +139,9 @@ def step_indices(
 ) -> list[np.ndarray]:
     """Choose the examples of every step: shuffled epochs, cut into batches of similar length.
 
-    An epoch's remainder that fills no batch is left out of it: by lot, for the last after sorting would be
-    the longest, epoch after epoch. Within windows of `window` batches examples are sorted by length, then the
-    batches are shuffled. Depends on its arguments alone, so that a resumed run goes on as the
-    uninterrupted one.
+    Within windows of `window` batches examples are sorted by length, then the batches are shuffled. Examples
+    that fill no batch are left out of an epoch before the sorting: later they would always be the longest.
+    The choice depends on the arguments alone, so that a resumed run goes on like an uninterrupted one.
 
     Raises DataError where there are fewer examples than a batch holds.
     """
@@ -153,16 +152,16 @@ def step_indices(
             "give more data or set a smaller batch_size"
         )
     rng = np.random.default_rng([seed, 7])
-    chosen: list[np.ndarray] = []
-    while len(chosen) < steps:
+    indices: list[np.ndarray] = []
+    while len(indices) < steps:
         order = rng.permutation(len(size))[: len(size) // batch_size * batch_size]
         batches = []
         for first in range(0, len(order), window * batch_size):
             part = order[first : first + window * batch_size]
             part = part[np.argsort(size[part], kind="stable")]
             batches += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
-        chosen += [batches[i] for i in rng.permutation(len(batches))]
-    return chosen[:steps]
+        indices += [batches[i] for i in rng.permutation(len(batches))]
+    return indices[:steps]
 
 
 def in_batches(
@@ -177,11 +176,11 @@ def in_batches(
     A batch holds at most `max_tokens` tokens with padding (and at least one example).
     """
     order = sorted(range(len(examples)), key=lambda i: (-len(examples[i].ids), i))
-    out = np.zeros(len(examples))
+    values = np.zeros(len(examples))
     first = 0
     while first < len(order):
         count = max(1, max_tokens // len(examples[order[first]].ids))
         rows = order[first : first + count]
-        out[rows] = run(collate([examples[i] for i in rows]).to(device)).double().cpu().numpy()
+        values[rows] = run(collate([examples[i] for i in rows]).to(device)).double().cpu().numpy()
         first += count
-    return out
+    return values

@@ -1,7 +1,7 @@
 """A training run: what persists from step to step, written to disk and read back to the same bits.
 
-Where accelerate puts the weights in shards (FSDP), every process has to take part in gathering them; only the
-main process writes. A checkpoint is the same whatever the number of processes, and so is a run that goes on
+Where accelerate puts the weights in shards (FSDP), every process has to take part in gathering them, and only
+the main process writes. A checkpoint does not depend on the number of processes, nor does a run that goes on
 from it.
 """
 
@@ -9,18 +9,19 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
 
 from afd_study.models import distributed
 
 
 class Evaluation(NamedTuple):
-    """What was known at an evaluation: step, mean training loss since the last one, validation loss."""
+    """An evaluation: its step, the mean training loss since the last one, and the validation loss."""
 
     step: int
     training_loss: float
@@ -28,10 +29,10 @@ class Evaluation(NamedTuple):
 
 
 class Persistent(Protocol):
-    """What changes beside the module from step to step, and so belongs in a checkpoint."""
+    """What changes from step to step besides the module, and so belongs in a checkpoint."""
 
     def save(self, folder: Path) -> None:
-        """Write all that the next step depends on: every process is asked, the main one has the folder."""
+        """Write all that the next step depends on; every process calls it, the main one has the folder."""
 
     def load(self, folder: Path) -> None:
         """Restore what `save` wrote; every process."""
@@ -41,11 +42,17 @@ class Run:
     """What persists from step to step: the module, its optimiser, the best weights so far.
 
     `module` is what accelerate made of `plain`, the caller's module. In one process and under DDP they hold
-    the same weights; in shards `plain` is another module, whole in every process (`whole`).
+    the same weights. Under FSDP `module` is in shards and `plain` is a copy that is whole in every process;
+    `whole` brings it up to date.
     """
 
     def __init__(
-        self, module: nn.Module, plain: nn.Module, optimizer: Any, accelerator: Accelerator, seed: int
+        self,
+        module: nn.Module,
+        plain: nn.Module,
+        optimizer: Optimizer,
+        accelerator: Accelerator,
+        seed: int,
     ) -> None:
         self.module, self.plain, self.optimizer = module, plain, optimizer
         self.accelerator, self.seed = accelerator, seed
@@ -54,18 +61,18 @@ class Run:
         self.stale = 0
 
     def trained(self) -> dict[str, Tensor]:
-        """The weights that training moves, by name, whole; every process has to ask."""
-        found = self.accelerator.unwrap_model(self.module).named_parameters()
-        return {name: _whole(value.detach()) for name, value in found if value.requires_grad}
+        """Return the weights that training moves, whole, by name; every process has to call it."""
+        weights = self.accelerator.unwrap_model(self.module).named_parameters()
+        return {name: _whole(value.detach()) for name, value in weights if value.requires_grad}
 
     def whole(self) -> nn.Module:
-        """Return the caller's module with the weights of now; every process has to ask."""
+        """Return the caller's module with the current weights; every process has to call it."""
         if self.accelerator.unwrap_model(self.module) is not self.plain:
             self.plain.load_state_dict(self.trained(), strict=False)
         return self.plain
 
     def save(self, folder: Path) -> None:
-        """Write the trained weights and the optimiser's moments; every process has to ask."""
+        """Write the trained weights and the optimiser's moments; every process has to call it."""
         weights, state = self.trained(), self.optimizer.state_dict()["state"]
         moments = {f"{i}.{key}": _whole(value) for i, entry in state.items() for key, value in entry.items()}
         if distributed.is_main():
@@ -73,7 +80,7 @@ class Run:
             _save(moments, folder / "moments.safetensors")
 
     def load(self, folder: Path) -> None:
-        """Restore what `save` wrote; every process reads for itself."""
+        """Restore what `save` wrote; every process reads the files itself."""
         fresh, groups = load_file(folder / "weights.safetensors"), self.optimizer.state_dict()["param_groups"]
         for name, value in self.accelerator.unwrap_model(self.module).named_parameters():
             if name in fresh:
@@ -88,8 +95,8 @@ class Run:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def checkpoint(self, workspace: Path, step: int, beside: Mapping[str, Persistent]) -> None:
-        """Write everything that the next step depends on, beside the old checkpoint, then rename."""
-        fresh, kept = workspace / "checkpoint.new", workspace / "checkpoint"
+        """Write all that the next step depends on, next to the old checkpoint, and then replace that."""
+        fresh, current = workspace / "checkpoint.new", workspace / "checkpoint"
         if distributed.is_main():
             shutil.rmtree(fresh, ignore_errors=True)
             for name in (".", *beside):
@@ -102,20 +109,20 @@ class Run:
         _save(self.best, fresh / "best.safetensors")
         record = {"step": step, "stale": self.stale, "evaluations": self.evaluations}
         (fresh / "state.json").write_text(json.dumps(record))
-        shutil.rmtree(kept, ignore_errors=True)
-        fresh.rename(kept)
+        shutil.rmtree(current, ignore_errors=True)
+        fresh.rename(current)
 
     def resume(self, workspace: Path, beside: Mapping[str, Persistent]) -> int:
         """Restore a checkpoint if there is one; return the step to go on from."""
-        kept = workspace / "checkpoint"
-        if not distributed.from_main((kept / "state.json").exists()):
+        folder = workspace / "checkpoint"
+        if not distributed.from_main((folder / "state.json").exists()):
             return 0
-        record = json.loads((kept / "state.json").read_text())
-        self.load(kept)
+        record = json.loads((folder / "state.json").read_text())
+        self.load(folder)
         device = self.accelerator.device
-        self.best = {key: value.to(device) for key, value in load_file(kept / "best.safetensors").items()}
+        self.best = {key: value.to(device) for key, value in load_file(folder / "best.safetensors").items()}
         for name, other in beside.items():
-            other.load(kept / name)
+            other.load(folder / name)
         self.evaluations = [Evaluation(*entry) for entry in record["evaluations"]]
         self.stale = record["stale"]
         return int(record["step"])
@@ -126,7 +133,7 @@ def _whole(tensor: Tensor) -> Tensor:
 
 
 def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
-    """Return a whole tensor, in shards if `like` is."""
+    """Return a whole tensor, put in shards if `like` is in shards."""
     if isinstance(like, DTensor):
         return distribute_tensor(tensor, like.device_mesh, like.placements)
     return tensor

@@ -1,13 +1,13 @@
 """A judge by name or path: a sequence-classification model that scores a prompt with its response.
 
-Such models read their score at the last token that is not padding, found by its id. Here padding has an id of
-its own, which no text holds, stands on the right and is masked: so a score depends neither on the batch nor
-on padding. Prompt and response are read apart and joined as ids, with the special tokens that the judge's own
-tokenizer puts around a text (and between two, where it is an encoder's).
+Such models read their score at the last token that is not padding, which they find by the padding's id. Here
+padding has an id that no text holds, stands on the right and is masked. So a score depends neither on the
+batch nor on padding. Prompt and response are encoded separately and joined as ids, with the special tokens
+that the judge's own tokenizer puts around a text (and between two texts, if it is an encoder's).
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from transformers import (
 from afd_study.errors import DataError, HubError, SpecError, unknown_name
 from afd_study.models.batches import Batch, Example, in_batches
 from afd_study.models.policy import context_length, device
+from afd_study.models.scoring import input_embedding
 from afd_study.models.specs import ClassifierSpec
 from afd_study.models.tokenizers import encode
 
@@ -61,23 +62,27 @@ def load_classifier(spec: ClassifierSpec) -> Classifier:
 
     Only safetensors are read and no code of the repository is run.
 
-    Raises HubError that says what was wanted and how to point at a local copy; SpecError for a model without
-    a classification head, for a label that it has not, and for more tokens than it can read.
+    Raises HubError that names the model and says how to point at a local copy; SpecError for a model without
+    a classification head, for a label that it does not have, and for more tokens than it can read.
     """
     where, local = spec.name_or_path, not spec.allow_download
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local, trust_remote_code=False)
-        model, loaded = AutoModelForSequenceClassification.from_pretrained(
-            where, local_files_only=local, trust_remote_code=False, use_safetensors=True, dtype="auto",
+        model, loading_info = AutoModelForSequenceClassification.from_pretrained(
+            where,
+            local_files_only=local,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype="auto",
             output_loading_info=True,
-        )  # fmt: skip
+        )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as fault:
-        said = [*str(fault).splitlines(), type(fault).__name__][0]
+        reason = [*str(fault).splitlines(), type(fault).__name__][0]
         raise HubError(
-            f"the judge '{where}' could not be loaded ({said}). Point name_or_path at a local folder with "
+            f"the judge '{where}' could not be loaded ({reason}). Point name_or_path at a local folder with "
             "config.json, model.safetensors and the tokenizer, or set allow_download=true with a network"
         ) from fault
-    lacking = sorted(loaded["missing_keys"])  # transformers fills these with random numbers
+    lacking = sorted(loading_info["missing_keys"])  # transformers fills these with random numbers
     if lacking:
         raise SpecError(
             f"'{where}' is no trained classifier: its weights lack {', '.join(lacking)}; name a model that "
@@ -103,18 +108,18 @@ def judge_texts(
     """
     if len(prompts) != len(responses):
         raise DataError(f"{len(prompts)} prompts and {len(responses)} responses: give one of each in a row")
-    asked, said = encode(judge.tokenizer, prompts), encode(judge.tokenizer, responses)
+    encoded = zip(encode(judge.tokenizer, prompts), encode(judge.tokenizer, responses), strict=True)
     before, between, behind = judge.frame
     room = judge.spec.max_tokens - len(before) - len(between) - len(behind)
     examples, cut = [], []
-    for row, (prompt, response) in enumerate(zip(asked, said, strict=True)):
+    for row, (prompt, response) in enumerate(encoded):
         cut.append(len(prompt) + len(response) > room)
-        kept = response[-room:]
-        left = room - len(kept)
+        tail = response[-room:]
+        left = room - len(tail)
         head = (*before, *(prompt[-left:] if left else ()), *between)
-        if not head and not kept:
+        if not head and not tail:
             raise DataError(f"row {row} has neither prompt nor response; drop it")
-        examples.append(Example((*head, *kept, *behind), len(head)))
+        examples.append(Example((*head, *tail, *behind), len(head)))
     values = in_batches(
         examples, lambda batch: _scores(judge, batch), max_tokens=max_batch_tokens, device=judge.model.device
     )
@@ -125,14 +130,14 @@ def judge_texts(
 @torch.no_grad()
 def _scores(judge: Classifier, batch: Batch) -> Tensor:
     places = torch.arange(batch.ids.shape[1], device=batch.ids.device)
-    read = places < batch.lengths[:, None]
-    given: dict[str, Any] = {
-        "input_ids": batch.ids.masked_fill(~read, judge.tokenizer.pad_token_id),
-        "attention_mask": read.long(),
+    real = places < batch.lengths[:, None]  # no padding
+    inputs = {
+        "input_ids": batch.ids.masked_fill(~real, judge.tokenizer.pad_token_id),
+        "attention_mask": real.long(),
     }
-    if getattr(judge.model.config, "type_vocab_size", 0) > 1:  # BERT tells the response by token types
-        given["token_type_ids"] = ((places >= batch.starts[:, None]) & read).long()
-    logits = judge.model(**given).logits.float()
+    if getattr(judge.model.config, "type_vocab_size", 0) > 1:  # BERT marks the response by token types
+        inputs["token_type_ids"] = ((places >= batch.starts[:, None]) & real).long()
+    logits = judge.model(**inputs).logits.float()
     score = logits[:, judge.column]
     if judge.spec.score == "logit":
         return score
@@ -141,19 +146,18 @@ def _scores(judge: Classifier, batch: Batch) -> Tensor:
 
 
 def _own_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give padding an id that stands for nothing else, in tokenizer, embedding and config alike."""
+    """Give padding an id that means nothing else, in tokenizer, embedding and config."""
     others = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id}
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
-    embedding: Any = model.get_input_embeddings()
-    if len(tokenizer) > embedding.weight.shape[0]:
+    if len(tokenizer) > len(input_embedding(model).weight):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     for config in (model.config, model.config.get_text_config()):
         config.pad_token_id = tokenizer.pad_token_id
 
 
 def _frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
-    """Read off a probe what the tokenizer puts around one text, and between two if it has a separator."""
+    """Find out what the tokenizer puts around one text, and between two if it has a separator."""
     (plain,) = encode(tokenizer, [PROBE])
     around = list(tokenizer(PROBE)["input_ids"])
     starts = [start for start in range(len(around)) if around[start : start + len(plain)] == plain]
@@ -168,7 +172,7 @@ def _frame(tokenizer: PreTrainedTokenizerBase) -> Frame:
 
 
 def _column(model: PreTrainedModel, spec: ClassifierSpec) -> int:
-    """Return which output is the score; SpecError where that is not said, or no such label exists."""
+    """Return which output is the score; SpecError if the spec does not say, or names no label."""
     labels = {str(name): int(place) for place, name in (model.config.id2label or {}).items()}
     if spec.label is not None and spec.label not in labels:
         raise unknown_name("label", spec.label, labels)

@@ -1,33 +1,36 @@
-"""Several processes that act as one (`accelerate launch`): which this is, what it takes, what all agree on.
+"""Several processes that act as one (`accelerate launch`): who this process is, and what all of them share.
 
-Every process runs the same code on the same data in the same order. What is worth it is shared by prompt
-(`shared`) and gathered, so that each process holds the whole result, the one that a single process has.
-What processes tell each other goes through a group of their own on the CPU: it waits as long as it takes, and
-breaks when one of them ends. Gradients are accelerate's business (`training`).
+Every process runs the same code on the same data in the same order. Where it saves time, work is cut by
+prompt (`map_across_ranks`) and its results are gathered, so that each process holds the result that a single
+process would have. These messages go through a process group of their own on the CPU (gloo). It waits for as
+long as it takes, and breaks when one process ends. Gradients are exchanged by accelerate (`training`).
 
 Without a launch there is one process, and nothing here does or loads anything.
 """
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 from afd_study.errors import SpecError
+from afd_study.models.prompt_tables import places_by_prompt
 
-PATIENCE = timedelta(days=7)  # another run may be at the step that is next, and a step may take hours
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+PATIENCE = timedelta(days=7)  # another launch may be computing the next step, and a step may take hours
 
 Value = TypeVar("Value")
 Results = TypeVar("Results", bound=Sequence[Any] | np.ndarray)
 
 
-class Asked(Protocol):
-    """What can be shared: an example or a request."""
+class WithPrompt(Protocol):
+    """Work that can be shared by prompt: an example or a request."""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -36,6 +39,9 @@ class Asked(Protocol):
     @property
     def prompt(self) -> tuple[int, ...]:
         """Its prompt's token ids."""
+
+
+Work = TypeVar("Work", bound=WithPrompt)
 
 
 def launched() -> bool:
@@ -59,11 +65,11 @@ def is_main() -> bool:
 
 
 def on_gpu() -> bool:
-    """Tell whether to compute on a GPU: under a launch this process's own, then PyTorch's "cuda"."""
+    """Tell whether to compute on a GPU. Under a launch "cuda" is then this process's own GPU."""
     import torch
 
-    count()  # chooses it
-    return torch.cuda.is_available() and not _cpu_asked()
+    count()  # joins the launch, which chooses that GPU
+    return torch.cuda.is_available() and not _cpu_requested()
 
 
 def gathered(value: Value) -> list[Value]:
@@ -72,24 +78,24 @@ def gathered(value: Value) -> list[Value]:
         return [value]
     from torch import distributed
 
-    found: list[Any] = [None] * count()
-    distributed.all_gather_object(found, value, group=_group())
-    return found
+    values: list[Any] = [None] * count()
+    distributed.all_gather_object(values, value, group=_group())
+    return values
 
 
 def from_main(value: Value) -> Value:
-    """Return the main process's value, once it is there."""
+    """Return the main process's value; waits for it."""
     if not launched():
         return value
     from torch import distributed
 
-    held = [value]
-    distributed.broadcast_object_list(held, src=0, group=_group())
-    return held[0]
+    message = [value]
+    distributed.broadcast_object_list(message, src=0, group=_group())
+    return message[0]
 
 
 def summed(value: float) -> float:
-    """Return the sum of every process's value: the same bits in all of them."""
+    """Return the sum of all processes' values: the same bits in each of them."""
     if not launched():
         return value
     import torch
@@ -110,22 +116,22 @@ def rank_slice() -> slice:
 
 
 def together(mine: Sequence[Value]) -> list[Value]:
-    """Return a step's items, of which each process gives its share as `dealt`, in their order."""
+    """Return all items of a step in their order; each process gives those of its `rank_slice`."""
     return [item for row in zip(*gathered(list(mine)), strict=True) for item in row]
 
 
-def map_across_ranks(items: Sequence[Any], run: Callable[[Sequence[Any]], Results]) -> Results:
-    """Return `run(items)`, a result an item, computed by all processes: all items of a prompt by one of them.
+def map_across_ranks(items: Sequence[Work], run: Callable[[Sequence[Work]], Results]) -> Results:
+    """Return `run(items)`, a result an item; all processes compute it, each prompt's items by one of them.
 
-    `items` (`Asked`) are the same in every process, and `run` treats each by itself. Longest prompts are
-    dealt out first, in turn. A fault in one process is raised in all of them.
+    `items` are the same in every process, and `run` treats each by itself. The prompts with the most tokens
+    are dealt out first, in turn. A fault in one process is raised in all of them.
     """
     if not launched():
         return run(items)
-    places = _shares(items, count())
+    shares = _shares(items, count())
     outcome: Any
     try:
-        mine = [items[place] for place in places[index()]]
+        mine = [items[place] for place in shares[index()]]
         outcome = run(mine) if mine else []
     except Exception as fault:  # the others would wait for ever
         outcome = fault
@@ -133,27 +139,27 @@ def map_across_ranks(items: Sequence[Any], run: Callable[[Sequence[Any]], Result
     for part in parts:
         if isinstance(part, Exception):
             raise part
-    found: Any = [None] * len(items)
-    for there, part in zip(places, parts, strict=True):
-        for place, value in zip(there, part, strict=True):
-            found[place] = value
+    results: Any = [None] * len(items)
+    for share, part in zip(shares, parts, strict=True):
+        for place, value in zip(share, part, strict=True):
+            results[place] = value
     if any(isinstance(part, np.ndarray) for part in parts):
-        found = np.array(found)
-    return found
+        results = np.array(results)
+    return results
 
 
-def _shares(items: Sequence[Asked], n: int) -> list[list[int]]:
-    """Return the places of each process's items."""
-    asked: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for place, item in enumerate(items):
-        asked[item.prompt].append(place)
-    prompts = sorted(asked.values(), key=lambda places: -sum(len(items[place].ids) for place in places))
-    return [sorted(place for prompt in prompts[each::n] for place in prompt) for each in range(n)]
+def _shares(items: Sequence[WithPrompt], n: int) -> list[list[int]]:
+    """Return the places of each process's items, for `n` processes."""
+    prompts = sorted(
+        places_by_prompt([item.prompt for item in items]).values(),
+        key=lambda places: -sum(len(items[place].ids) for place in places),
+    )
+    return [sorted(place for prompt in prompts[rank::n] for place in prompt) for rank in range(n)]
 
 
 @contextmanager
 def only_main_speaks() -> Iterator[None]:
-    """Let nothing that is printed within come from another process; what is raised still does."""
+    """Silence all processes but the main one; exceptions still come from all."""
     if is_main():
         yield
         return
@@ -162,7 +168,7 @@ def only_main_speaks() -> Iterator[None]:
 
 
 def leave() -> None:
-    """End the launch's groups, as its last act."""
+    """End the launch's process groups; nothing here works after it."""
     if launched():
         from torch import distributed
 
@@ -171,8 +177,8 @@ def leave() -> None:
 
 
 @cache
-def _group() -> Any:
-    """Join the launch, and return the group in which processes talk.
+def _group() -> "ProcessGroup":
+    """Join the launch, and return the process group for messages.
 
     Raises SpecError where there are more processes than GPUs on this machine.
     """
@@ -180,16 +186,16 @@ def _group() -> Any:
     from accelerate import PartialState
 
     if not torch.cuda.is_available():
-        os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate takes each process for the only one
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if not _cpu_asked() and here > torch.cuda.device_count():
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate believes each process to be alone
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if not _cpu_requested() and local > torch.cuda.device_count():
         raise SpecError(
-            f"{here} processes were started for {torch.cuda.device_count()} GPUs: start one for each "
+            f"{local} processes were started for {torch.cuda.device_count()} GPUs: start one for each "
             "(--num_processes), or set ACCELERATE_USE_CPU=true"
         )
-    PartialState(cpu=_cpu_asked())
+    PartialState(cpu=_cpu_requested())
     return torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
 
 
-def _cpu_asked() -> bool:
+def _cpu_requested() -> bool:
     return os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on", "y", "t")

@@ -1,9 +1,7 @@
 """Policies: a causal language model from scratch, from the hub or from a folder, with LoRA where asked."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -46,8 +44,8 @@ def from_scratch(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, seed: int)
     """
     if spec.architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise unknown_name("architecture", spec.architecture, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-    known = AutoConfig.for_model(spec.architecture)
-    names = set(known.to_dict()) | set(known.attribute_map)
+    default = AutoConfig.for_model(spec.architecture)
+    names = set(default.to_dict()) | set(default.attribute_map)
     for name in spec.config:
         if name not in names:
             raise unknown_name(f"{spec.architecture} config setting", name, names)
@@ -59,18 +57,14 @@ def from_scratch(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, seed: int)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             lm = install_kernels(AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval())
-    except (
-        ValueError,
-        TypeError,
-        StrictDataclassError,
-    ) as fault:  # what transformers says of sizes that do not fit together
+    except (ValueError, TypeError, StrictDataclassError) as fault:  # transformers': sizes do not fit together
         raise SpecError(f"no {spec.architecture} can be built from config {spec.config}: {fault}") from fault
     refuse_unfit(lm)
     return suppress_specials(lm, tokenizer)
 
 
 def suppress_specials(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """Take padding and the unknown word out of the model's law: neither is a thing to say."""
+    """Give padding and the unknown word no probability: no response may hold them. Returns the model."""
     banned = {tokenizer.pad_token_id, tokenizer.unk_token_id} - {None, tokenizer.eos_token_id}
     lm.generation_config.suppress_tokens = sorted(banned) or None
     return lm
@@ -81,8 +75,8 @@ def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
 
     Only safetensors are read and no code of the repository is run. A tokenizer without padding gets `<pad>`.
 
-    Raises HubError that says what was wanted and how to point at a local copy, SpecError for a model that
-    is not causal.
+    Raises HubError that names the model and says how to point at a local copy; SpecError for a model that is
+    not causal.
     """
     where, local = str(spec.name_or_path), not spec.allow_download
     try:
@@ -104,11 +98,17 @@ def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     return suppress_specials(lm, tokenizer), tokenizer
 
 
-def with_lora(model: PreTrainedModel, spec: LoRASpec | None, *, seed: int) -> Any:
-    """Put fresh adapters into the model's own layers, drawn by `seed`; nothing else of it stays trainable.
+class Adapters(Protocol):
+    """What peft returns of a model with adapters."""
 
-    Returns peft's handle, whose `merge_and_unload()` gives the model back with the adapters merged into
-    its weights; None, and the model as it was, where `spec` is None.
+    def merge_and_unload(self) -> PreTrainedModel:
+        """Merge the adapters into the model's weights, and return the model."""
+
+
+def with_lora(model: PreTrainedModel, spec: LoRASpec | None, *, seed: int) -> Adapters | None:
+    """Put fresh adapters, drawn by `seed`, into the model's own layers, and freeze all of its other weights.
+
+    Where `spec` is None the model stays as it is, and None is returned.
 
     Raises SpecError where peft cannot tell which layers to adapt.
     """
@@ -123,7 +123,7 @@ def with_lora(model: PreTrainedModel, spec: LoRASpec | None, *, seed: int) -> An
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return get_peft_model(model, config)
+            return cast(Adapters, get_peft_model(model, config))
     except ValueError as fault:
         raise SpecError(f"LoRA cannot be put on this model: {fault}; name lora.target_modules") from fault
 
@@ -153,12 +153,3 @@ def device() -> torch.device:
 def n_parameters(module: nn.Module) -> int:
     """Count a module's parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def describe(lm: PreTrainedModel) -> Mapping[str, Any]:
-    """Return what a reader wants to know of a model: architecture, parameters, context, vocabulary."""
-    config = lm.config.get_text_config()
-    return json.loads(json.dumps({
-        "architecture": config.model_type, "parameters": n_parameters(lm),
-        "context": context_length(lm), "vocabulary": config.vocab_size,
-    }))  # fmt: skip

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +12,10 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedToken
 
 from afd_study.models import distributed
 from afd_study.models.batches import Batch, Example, Forks, in_batches
+from afd_study.models.kernels import last_block, shared_prompt_scoring
 from afd_study.models.kernels.install import install_kernels
-from afd_study.models.kernels.last_block import applies, earlier, states_behind
-from afd_study.models.kernels.shared_prompt_scoring import behind_prompts, pays
-from afd_study.models.scoring import last_hidden
+from afd_study.models.kernels.shared_prefix import SharedPrefix
+from afd_study.models.scoring import backbone_of, input_embedding, last_hidden
 
 
 class RewardModel(nn.Module):
@@ -31,9 +30,8 @@ class RewardModel(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: Batch | Forks) -> Tensor:
-        """Return rewards, shape (batch,), in float32: of forks both of a pair, pair by pair."""
-        hidden = last_hidden(self.backbone, batch)
-        return self.reward(hidden)
+        """Return rewards, shape (batch,), in float32; of forks both rewards of a pair, pair by pair."""
+        return self.reward(last_hidden(self.backbone, batch))
 
     def reward(self, hidden: Tensor) -> Tensor:
         """Return the rewards (rows,) of final hidden states (rows, width), in float32."""
@@ -41,17 +39,17 @@ class RewardModel(nn.Module):
 
 
 def on_backbone(lm: PreTrainedModel, reader: PreTrainedTokenizerBase) -> RewardModel:
-    """Start a reward model from a causal model's body, its embedding grown to the reader's vocabulary.
+    """Start a reward model from a causal model's body, with rows for the reader's further tokens.
 
-    The new rows (marks, which the policy never sees) start at the mean of the old ones, so that every mark
-    starts out alike and nothing is drawn at random.
+    These are the marks, which the policy never sees. Their embeddings start at the mean of the others, so
+    that all marks start alike and nothing is drawn at random.
     """
-    backbone: Any = lm.base_model
-    old = backbone.get_input_embeddings().weight.shape[0]
+    backbone = backbone_of(lm)
+    old = len(input_embedding(backbone).weight)
     if len(reader) > old:
         backbone.resize_token_embeddings(len(reader), mean_resizing=False)
         with torch.no_grad():
-            weight = backbone.get_input_embeddings().weight
+            weight = input_embedding(backbone).weight
             weight[old:] = weight[:old].mean(0)
     return RewardModel(backbone)
 
@@ -62,7 +60,7 @@ def save_reward_model(model: RewardModel, folder: Path) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     config = model.backbone.config.to_dict()
-    config.pop("_name_or_path", None)  # where its body was read from: a path of this machine
+    config.pop("_name_or_path", None)  # the path on this machine that its body was read from
     (folder / "config.json").write_text(json.dumps(config, indent=1, default=str))
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / "reward_model.safetensors")
@@ -79,11 +77,13 @@ def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> Rewar
 @torch.no_grad()
 def rewards(model: RewardModel, examples: Sequence[Example], *, max_tokens: int = 4096) -> np.ndarray:
     """Return the reward of each example, shape (examples,); independent of batch and padding."""
-    backbone: Any = model.eval().backbone
-    if applies(backbone) and pays(backbone, examples):
-        return behind_prompts(
-            backbone, examples,
-            lambda prefix, batch: model.reward(states_behind(backbone, prefix, batch.ids, batch.lengths - 1)),
-            max_tokens=max_tokens, through=earlier,
-        )  # fmt: skip
-    return in_batches(examples, model, max_tokens=max_tokens, device=next(model.parameters()).device)
+    backbone = model.eval().backbone
+    if not (last_block.supports(backbone) and shared_prompt_scoring.is_faster(backbone, examples)):
+        return in_batches(examples, model, max_tokens=max_tokens, device=backbone.device)
+
+    def run(prefix: SharedPrefix, batch: Batch) -> Tensor:
+        return model.reward(last_block.states_behind(backbone, prefix, batch.ids, batch.lengths - 1))
+
+    return shared_prompt_scoring.behind_prompts(
+        backbone, examples, run, max_tokens=max_tokens, through=last_block.earlier_blocks
+    )

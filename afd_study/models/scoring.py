@@ -1,8 +1,8 @@
 """The only place where logits are shifted by one and masked: log-probabilities of responses.
 
-A causal model's right padding cannot leak into what stands before it, so no attention mask is passed (the
-attention then takes its causal fast path). Only the positions that predict a response token go through the
-output embedding.
+In a causal model no token sees what stands behind it, so padding on the right needs no attention mask, and
+without a mask attention takes its faster causal path. Only the positions that predict a response token go
+through the output embedding.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel
+from transformers import GPT2Model, PreTrainedModel
 
 from afd_study.errors import SpecError
 from afd_study.models.batches import Batch, Example, Forks, in_batches
-from afd_study.models.kernels.last_block import applies, forked_states, last_states, response_states
+from afd_study.models.kernels import last_block, shared_prompt_scoring
 from afd_study.models.kernels.shared_prefix import SharedPrefix
-from afd_study.models.kernels.shared_prompt_scoring import behind_prompts, pays
 
 
 class TokenLogprobs(NamedTuple):
@@ -37,8 +36,8 @@ class TokenLogprobs(NamedTuple):
 def output_logits(lm: PreTrainedModel, hidden: Tensor) -> Tensor:
     """Return next-token logits (..., vocabulary) in float32 for final hidden states (..., width).
 
-    Applies what the model applies behind its head: Gemma-2's soft cap, and the ids that its generation
-    config suppresses (padding and unknown, which are no part of a law of responses).
+    What a model does behind its head is done here too: Gemma-2's soft cap is applied, and the ids that the
+    generation config suppresses (padding and the unknown word, which no response may hold) are given -inf.
     """
     logits = lm.get_output_embeddings()(hidden).float()
     cap = getattr(lm.config.get_text_config(), "final_logit_softcapping", None)
@@ -63,10 +62,10 @@ def response_logprobs(lm: PreTrainedModel, batch: Batch) -> TokenLogprobs:
 
 
 def response_laws(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, TokenLogprobs]:
-    """Return the whole next-token law wherever a response token was chosen, and that token's share of it.
+    """Return the next-token law at each response token, (tokens, vocabulary), and that token's own value.
 
-    The laws are log-probabilities (nats), shape (tokens, vocabulary), -inf for what is suppressed. For a KL
-    or an entropy; training on the chosen tokens alone needs `response_logprobs` only.
+    The laws are log-probabilities (nats), -inf for what is suppressed. They serve for a KL or an entropy; to
+    train on the tokens themselves `response_logprobs` is enough.
     """
     logits, chosen, rows = _at_responses(lm, batch)
     laws = logits.log_softmax(-1)
@@ -84,13 +83,14 @@ def entropies(lm: PreTrainedModel, batch: Batch) -> Tensor:
 
 
 def _at_responses(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logits (tokens, vocabulary) where a response token was chosen, that token, and its row."""
+    """Return logits (tokens, vocabulary) where a response token is predicted, that token, and its row."""
     places = torch.arange(batch.ids.shape[1], device=batch.ids.device)
     predicts = (places >= batch.starts[:, None] - 1) & (places < batch.lengths[:, None] - 1)
-    if applies(lm.base_model):
-        hidden = response_states(lm.base_model, batch, predicts)
+    backbone = backbone_of(lm)
+    if last_block.supports(backbone):
+        hidden = last_block.response_states(backbone, batch, predicts)
     else:
-        hidden = hidden_states(lm.base_model, batch.ids)[predicts]
+        hidden = hidden_states(backbone, batch.ids)[predicts]
     rows, at = predicts.nonzero(as_tuple=True)
     return output_logits(lm, hidden), batch.ids[rows, at + 1], rows
 
@@ -98,35 +98,50 @@ def _at_responses(lm: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor, Te
 def in_parts(
     batch: Batch, run: Callable[[Batch], tuple[TokenLogprobs, Tensor]], parts: int = 4
 ) -> tuple[TokenLogprobs, Tensor]:
-    """Return `run`'s token log-probabilities and its number a response, (batch,), of parts of similar length.
+    """Return what `run` returns of a batch, token log-probabilities and (batch,) numbers, cut into `parts`.
 
-    For a policy's own responses: these differ so much in length that, all at once, padding is a third of the
-    tokens. Tokens come back response by response, as from the batch as a whole.
+    A part holds responses of similar length. A policy's own responses differ so much in length that in one
+    batch a third of the tokens would be padding. Tokens come back in the order of the batch.
     """
     places = batch.lengths.argsort(stable=True).chunk(parts)
-    found, numbers = zip(*(run(batch.rows(each)) for each in places), strict=True)
-    rows = torch.cat([each[part.rows] for each, part in zip(places, found, strict=True)])
+    logprobs, numbers = zip(*(run(batch.rows(each)) for each in places), strict=True)
+    rows = torch.cat([each[part.rows] for each, part in zip(places, logprobs, strict=True)])
     order = rows.argsort(stable=True)
-    values = torch.cat([part.values for part in found])
+    values = torch.cat([part.values for part in logprobs])
     return TokenLogprobs(values[order], rows[order]), torch.cat(numbers)[torch.cat(places).argsort()]
 
 
 def last_hidden(backbone: nn.Module, batch: Batch | Forks) -> Tensor:
     """Return the hidden state (batch, width) at the last token of each response."""
     if isinstance(batch, Forks):
-        return forked_states(backbone, batch)
-    if applies(backbone):
-        return last_states(backbone, batch.ids, batch.lengths - 1)
+        assert isinstance(backbone, GPT2Model)  # forks are made for models that `last_block` supports
+        return last_block.forked_states(backbone, batch)
+    if last_block.supports(backbone):
+        return last_block.last_states(backbone, batch.ids, batch.lengths - 1)
     rows = torch.arange(len(batch.ids), device=batch.ids.device)
     return hidden_states(backbone, batch.ids)[rows, batch.lengths - 1]
 
 
+def backbone_of(lm: PreTrainedModel) -> PreTrainedModel:
+    """Return a model without its head."""
+    backbone = lm.base_model
+    assert isinstance(backbone, PreTrainedModel)
+    return backbone
+
+
+def input_embedding(lm: PreTrainedModel) -> nn.Embedding:
+    """Return the layer that turns ids into states."""
+    embedding = lm.get_input_embeddings()
+    assert isinstance(embedding, nn.Embedding)
+    return embedding
+
+
 @torch.no_grad()
 def refuse_unfit(lm: PreTrainedModel) -> None:
-    """Raise SpecError for a model whose law this module would get wrong: tried out on six tokens.
+    """Raise SpecError for a model whose log-probabilities this module would get wrong; six tokens are tried.
 
-    That is one which reads what comes later (an encoder such as BERT), or which does more behind its head
-    than `output_logits` knows of.
+    Such a model reads what comes later (an encoder such as BERT), or does more behind its head than
+    `output_logits` does.
     """
     lm.eval()
     ids = torch.arange(6, device=lm.device)[None] % lm.config.get_text_config().vocab_size
@@ -149,8 +164,9 @@ def response_kl(
 ) -> np.ndarray:
     """Return KL(lm || reference) along each response, shape (examples,), in nats, with dropout off.
 
-    The KLs of the full next-token laws at the response's prefixes, summed. Over samples of `lm` its mean is
-    the KL of the laws of whole responses, with far less variance than the sampled log ratio.
+    It is the sum, over the response's prefixes, of the KL between the two next-token laws. Averaged over
+    samples of `lm` it estimates the KL between the laws of whole responses, with far less variance than the
+    log ratio of the sampled responses does.
     """
     lm.eval()
     reference.eval()
@@ -171,8 +187,9 @@ def sequence_logprobs(
 ) -> np.ndarray:
     """Return the log-probability (nats) of each whole response, shape (examples,), with dropout off."""
     lm.eval()
-    if pays(lm, examples):
-        return behind_prompts(lm, examples, partial(_logprobs_behind, lm), max_tokens=max_tokens)
+    if shared_prompt_scoring.is_faster(lm, examples):
+        run = partial(_logprobs_behind, lm)
+        return shared_prompt_scoring.behind_prompts(lm, examples, run, max_tokens=max_tokens)
     return in_batches(
         examples,
         lambda batch: response_logprobs(lm, batch).per_response(len(batch.ids)),
@@ -182,12 +199,11 @@ def sequence_logprobs(
 
 
 def _logprobs_behind(lm: PreTrainedModel, prefix: SharedPrefix, batch: Batch) -> Tensor:
-    """Return the log-probability of each response (rows,) behind prompts that have been read."""
+    """Return the log-probability (nats) of each response, (rows,), behind prompts that have been read."""
     rows, tokens = batch.ids.shape
     hidden = prefix.last.repeat_interleave(rows // len(prefix.last), 0)[:, None]
     if tokens > 1:
         hidden = torch.cat([hidden, prefix.read(lm, batch.ids[:, :-1])], 1)
-    said = torch.arange(tokens, device=batch.ids.device) < batch.lengths[:, None]
-    logits, chosen = output_logits(lm, hidden[said]), batch.ids[said]
-    values = -cross_entropy(logits, chosen, reduction="none")
-    return TokenLogprobs(values, said.nonzero()[:, 0]).per_response(rows)
+    real = torch.arange(tokens, device=batch.ids.device) < batch.lengths[:, None]  # no padding
+    values = -cross_entropy(output_logits(lm, hidden[real]), batch.ids[real], reduction="none")
+    return TokenLogprobs(values, real.nonzero()[:, 0]).per_response(rows)

@@ -38,7 +38,7 @@ class ModelSpec(Settings):
 class TrainingSpec(Settings):
     """How to train. Counts are of optimiser steps; the learning rate follows `schedule` over all of them.
 
-    How many there are is said by `steps`, or by `data_epochs` once the data are known (`over`).
+    Their number is `steps`, or follows from `data_epochs` and the amount of data (`over`).
     """
 
     steps: int = Field(0, ge=1, description="optimiser steps; left out where data_epochs is given")
@@ -70,7 +70,7 @@ class TrainingSpec(Settings):
         return self
 
     def over(self, n_items: int) -> "TrainingSpec":
-        """Return the same settings with `steps` told: an epoch has as many as full batches of `n_items`."""
+        """Return the same settings with `steps`: an epoch has as many as `n_items` fill batches."""
         if self.data_epochs is None:
             return self
         steps = max(1, round(self.data_epochs * (n_items // self.batch_size)))

@@ -39,9 +39,9 @@ def word_tokenizer(
     Decoding joins tokens by single spaces, with none before , . ? ! : ; and for every sequence of ordinary
     tokens `encode(decode(ids)) == ids`. A word outside the vocabulary is <unk>.
 
-    `marks` stand at the end, so that a reader with marks and a policy without them share all other ids.
-    `dropped` are words that the tokenizer does not see: a text with them encodes as if they weren't there.
-    A policy is `word_tokenizer(words, dropped=marks)`, its reader `word_tokenizer(words, marks=marks)`.
+    `marks` get the last ids, so that a reader with marks and a policy without them share all other ids.
+    `dropped` are words that the tokenizer does not see: a text encodes as if they were not there.
+    A policy's is `word_tokenizer(words, dropped=marks)`, its reader's `word_tokenizer(words, marks=marks)`.
 
     Raises SpecError for a word that is not one token, or that is given twice.
     """
@@ -54,7 +54,7 @@ def word_tokenizer(
     # the prefix marks a token to be glued to the one before it: a line break, which no word can hold
     spaced = decoders.WordPiece(prefix="\n", cleanup=False)
     backend.decoder = decoders.Sequence([spaced, decoders.Replace(Regex(_NO_SPACE_BEFORE), "")])
-    return _wrapped(backend, unk_token=UNK)
+    return fast_tokenizer(backend, unk_token=UNK)
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -81,7 +81,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     backend.train_from_iterator(texts, trainer)
-    return _wrapped(backend)
+    return fast_tokenizer(backend)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -108,14 +108,14 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[lis
 def opening_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """Return what the tokenizer's authors put before every text: the begin mark, or nothing.
 
-    A model that was trained with a begin mark (Gemma) says little worth reading without it.
+    A model that was trained with a begin mark (Gemma) writes little sense without it.
     """
     begin = tokenizer.bos_token_id
     return (begin,) if begin is not None and tokenizer("a")["input_ids"][:1] == [begin] else ()
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[Sequence[int]]) -> list[str]:
-    """Return the text of each sequence without padding, EOS and BOS; <unk> stays, for it is a fault."""
+    """Return the text of each sequence without padding, EOS and BOS; <unk> stays, since it is a fault."""
     framing = {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id}
     kept = [[int(number) for number in ids if int(number) not in framing] for ids in token_ids]
     return [str(tokenizer.decode(ids, clean_up_tokenization_spaces=False)) if ids else "" for ids in kept]
@@ -158,8 +158,11 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
         ) from fault
 
 
-def _wrapped(backend: Tokenizer, **special: str) -> PreTrainedTokenizerFast:
-    """Wrap a backend; tokens typed in a text are split by default too, for those who bypass `encode`."""
+def fast_tokenizer(backend: Tokenizer, **special: str) -> PreTrainedTokenizerFast:
+    """Wrap a backend of the tokenizers library, with padding and end mark.
+
+    Special tokens typed in a text are split into pieces even for callers that bypass `encode`.
+    """
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token=PAD,

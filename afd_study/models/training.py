@@ -1,9 +1,11 @@
 """The only optimiser loop: AdamW over fixed steps, early stopping, checkpoints that resume to the same bits.
 
-A step's loss is a *sum* over its examples divided by a constant that the caller has fixed, so gradients do
-not depend on how a step is cut into micro-batches or shared between processes. Devices, mixed precision, DDP
-and FSDP are accelerate's business. Whatever decides how training goes on (a loss, a gradient's norm, an
-evaluation) is one number in all processes, so that they go on, stop or fail together.
+A step's loss is a *sum* over its examples, divided by a constant that the caller has fixed. So gradients do
+not depend on how a step is cut into micro-batches or shared between processes. accelerate takes care of
+devices, mixed precision, DDP and FSDP. Whatever decides how training goes on (a loss, a gradient's norm, an
+evaluation) is the same number in all processes, so that they go on, stop or fail together.
+
+`train` draws batches from a data set; `descend`, beneath it, takes whatever batches its caller makes.
 """
 
 import copy
@@ -12,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -32,15 +34,16 @@ class TrainingError(AfdError, RuntimeError):
     """Training went wrong in a way that more steps cannot mend (a loss that is not a number)."""
 
 
-Loss = Callable[[nn.Module, Sequence[Any]], Tensor]
+Item = TypeVar("Item")  # what a loss is of: an example, a pair, or what a caller makes as training goes
+Loss = Callable[[nn.Module, Sequence[Item]], Tensor]
 
 
 def train(
     module: nn.Module,
-    items: Sequence[Any],
+    items: Sequence[Item],
     *,
-    loss: Loss,
-    length: Callable[[Any], int],
+    loss: Loss[Item],
+    length: Callable[[Item], int],
     spec: TrainingSpec,
     seed: int,
     evaluate: Callable[[nn.Module], float],
@@ -57,27 +60,32 @@ def train(
         spec: steps, rates and stopping rule.
         seed: fixes the order of the items and dropout.
         evaluate: module -> validation loss; the lowest wins.
-        workspace: folder for checkpoints; a run that finds one there goes on from it. Removed by the caller.
+        workspace: folder for checkpoints; a run that finds one there goes on from it. The caller removes it.
         progress: called with the step and a note after each step.
 
     Raises:
         DataError: fewer items than a batch. SpecError: a batch that the processes cannot share evenly.
         TrainingError: a loss or gradient is not finite; the step's items are kept in the workspace.
     """
-    plan = step_indices(
-        [length(item) for item in items], batch_size=spec.batch_size, steps=spec.steps, seed=seed
-    )
+    lengths = [length(item) for item in items]
+    indices = step_indices(lengths, batch_size=spec.batch_size, steps=spec.steps, seed=seed)
     return descend(
-        module, lambda step, share: [items[i] for i in plan[step][share]], loss=loss, spec=spec, seed=seed,
-        evaluate=lambda module, step: evaluate(module), workspace=workspace, progress=progress,
-    )  # fmt: skip
+        module,
+        lambda step, share: [items[i] for i in indices[step][share]],
+        loss=loss,
+        spec=spec,
+        seed=seed,
+        evaluate=lambda module, step: evaluate(module),
+        workspace=workspace,
+        progress=progress,
+    )
 
 
 def descend(
     module: nn.Module,
-    batch: Callable[[int, slice], Sequence[Any]],
+    batch: Callable[[int, slice], Sequence[Item]],
     *,
-    loss: Loss,
+    loss: Loss[Item],
     spec: TrainingSpec,
     seed: int,
     evaluate: Callable[[nn.Module, int], float],
@@ -98,8 +106,8 @@ def descend(
         evaluate: (module, steps taken) -> validation loss, nats or whatever `loss` is in.
         workspace: folder for checkpoints.
         keep: return the weights of the lowest validation loss, or the last.
-        draws: `batch` reads the module (it draws from the policy), whose weights of now it has to find there.
-        beside: what else a checkpoint has to hold, by the name of its folder there.
+        draws: `batch` draws from the module, so before each batch the module gets the current weights.
+        beside: what else a checkpoint has to hold, by the name of its folder in the checkpoint.
         progress: as in `train`.
 
     Raises:
@@ -122,7 +130,7 @@ def descend(
             if spec.patience is not None and run.stale >= spec.patience:
                 break
         progress(step + 1, f"loss {run.evaluations[-1].validation_loss:.3f}" if run.evaluations else "")
-        if (step + 1) % spec.checkpoint_every == 0 and not last:  # an evaluation too: the spec sees to that
+        if (step + 1) % spec.checkpoint_every == 0 and not last:  # the spec has an evaluation here too
             run.checkpoint(workspace, step + 1, beside)
     plain = run.whole()
     if keep == "best":
@@ -131,7 +139,7 @@ def descend(
 
 
 def rate(step: int, spec: TrainingSpec) -> float:
-    """Return the share of the peak learning rate at `step` (from 0): warm-up, then the schedule."""
+    """Return the learning rate at `step` (from 0) as a share of its peak: warm-up, then the schedule."""
     if step < spec.warmup_steps:
         return (step + 1) / spec.warmup_steps
     done = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
@@ -142,9 +150,10 @@ def rate(step: int, spec: TrainingSpec) -> float:
 def prepared(
     module: nn.Module, spec: TrainingSpec, seed: int, *, betas: tuple[float, float] = (0.9, 0.999)
 ) -> Run:
-    """Hand module and optimiser to accelerate: device, precision, processes. `seed` fixes dropout.
+    """Let accelerate put module and optimiser on the device, in its precision, in all processes.
 
-    Raises SpecError for a batch that the processes cannot share evenly, and for a first version's FSDP.
+    `seed` fixes dropout. Raises SpecError for a batch that the processes cannot share evenly, and for FSDP in
+    its first version.
     """
     accelerator = Accelerator(mixed_precision="bf16" if distributed.on_gpu() else "no")
     if spec.batch_size % distributed.count():
@@ -156,88 +165,95 @@ def prepared(
                 "FSDP is used in its second version: set fsdp_version: 2 (study/accelerate/fsdp.yaml)"
             )
         plain = plain.to(accelerator.device)
-        module = copy.deepcopy(plain)  # is put in shards for good, and the caller's must be whole in the end
+        module = copy.deepcopy(plain)  # this one stays in shards, and the caller's must end up whole
     set_gradient_checkpointing(module, spec.gradient_checkpointing)
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         weights, lr=spec.learning_rate, betas=betas, weight_decay=spec.weight_decay, fused=True
     )
     module, wrapped = accelerator.prepare(module, optimizer)
-    # what the wrapper adds (scaled losses, LOMO) is not used, and is looked up at each step
+    # the bare optimiser: the wrapper looks up scaled losses and LOMO at each step, and neither is used here
     return Run(module, plain, wrapped.optimizer, accelerator, seed)
 
 
 def _reseed(seed: int) -> None:
-    """Seed the generators that are there; torch.manual_seed notes a stack trace for each that is not."""
+    """Seed the generators of the devices at hand.
+
+    torch.manual_seed would also write down a stack trace for each kind of device that is absent, which costs
+    a millisecond.
+    """
     torch.default_generator.manual_seed(seed)
     if distributed.on_gpu():
         torch.cuda.manual_seed(seed)
 
 
 def take_step(
-    run: Run, mine: Sequence[Any], loss: Loss, spec: TrainingSpec, step: int, workspace: Path
+    run: Run, mine: Sequence[Item], loss: Loss[Item], spec: TrainingSpec, step: int, workspace: Path
 ) -> float:
-    """Take optimiser step `step` (from 0) on this process's items; return the loss of all processes'.
+    """Take optimiser step `step` (from 0) on this process's items; return the loss over all processes' items.
 
-    Raises TrainingError in every process, with the step's items kept in the workspace, before what is not
-    finite reaches the weights.
+    Raises TrainingError in every process where the loss or the gradient's norm is not finite. The weights are
+    then as they were before, and the step's items are kept in the workspace.
     """
     for group in run.optimizer.param_groups:
         group["lr"] = spec.learning_rate * rate(step, spec)
-    # dropout alone draws from the global generator, and afresh: a resumed run needs no more than the step
+    # only dropout draws from the global generator, seeded anew here: so a resumed run needs only the step
     _reseed(int(np.random.SeedSequence([run.seed, step, distributed.index()]).generate_state(1)[0]))
     size = spec.micro_batch_size or len(mine)
     parts = [mine[i : i + size] for i in range(0, len(mine), size)]
     total = 0.0
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
-        with nullcontext() if last else run.accelerator.no_sync(run.module):  # gradients meet once a step
+        # processes exchange gradients once a step, at its last part
+        with nullcontext() if last else run.accelerator.no_sync(run.module):
             value = loss(run.module, part)
-            run.accelerator.backward(value * distributed.count())  # they are averaged, and meant to be a sum
+            # DDP averages gradients over processes, where the step's loss is a sum
+            run.accelerator.backward(value * distributed.count())
         total += value.item()
     total = distributed.summed(total)
     _refuse_step("loss", total, mine, step, workspace)
     norm = run.accelerator.clip_grad_norm_(run.module.parameters(), spec.max_grad_norm)
-    _refuse_step("gradient's norm", float(norm), mine, step, workspace)  # before it reaches the weights
+    _refuse_step("gradient's norm", float(norm), mine, step, workspace)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     return total
 
 
-def _refuse_step(what: str, value: float, mine: Sequence[Any], step: int, workspace: Path) -> None:
-    """Refuse a value that is the same in every process, with the items of all of them."""
+def _refuse_step(what: str, value: float, mine: Sequence[Item], step: int, workspace: Path) -> None:
+    """Refuse a value, the same in every process, with the items of all processes."""
     if not math.isfinite(value):
         refuse_infinite(what, value, distributed.together(mine), step, workspace)
 
 
 def refuse_infinite(what: str, value: float, items: Sequence[Any], step: int, workspace: Path) -> None:
-    """Raise TrainingError for a value that is no finite number, with the step's items kept.
+    """Raise TrainingError unless `value` is finite; the step's items are then kept in the workspace.
 
-    `value` and `items` are those of all processes.
+    `value` and `items` (fit for JSON) are those of all processes.
     """
     if not math.isfinite(value):
-        kept = workspace / f"batch-{step}.json"
+        path = workspace / f"batch-{step}.json"
         if distributed.is_main():
             workspace.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(items))
-        distributed.wait()  # the first to fail may end them all
+            path.write_text(json.dumps(items))
+        distributed.wait()  # the first process to fail may end the others
         raise TrainingError(
-            f"the {what} is {value} at step {step}: lower learning_rate or look at the batch kept in {kept}"
+            f"the {what} is {value} at step {step}: lower learning_rate or look at the batch kept in {path}"
         )
 
 
 def _note_evaluation(
     run: Run, evaluate: Callable[[nn.Module, int], float], step: int, training: float
 ) -> None:
+    """Evaluate after `step` steps, whose mean loss was `training`; remember the best weights."""
     plain = run.whole().eval()
-    found = Evaluation(step, training, distributed.from_main(evaluate(plain, step)))
-    if not math.isfinite(found.validation_loss):
+    now = Evaluation(step, training, distributed.from_main(evaluate(plain, step)))
+    if not math.isfinite(now.validation_loss):
         raise TrainingError(
-            f"the validation loss is {found.validation_loss} after step {step}: lower learning_rate, or look "
+            f"the validation loss is {now.validation_loss} after step {step}: lower learning_rate, or look "
             "for a response that the model gives no probability"
         )
-    better = all(found.validation_loss < old.validation_loss for old in run.evaluations)
-    run.evaluations.append(found)
+    better = all(now.validation_loss < earlier.validation_loss for earlier in run.evaluations)
+    run.evaluations.append(now)
     run.stale = 0 if better else run.stale + 1
     if better:
         run.best = {name: value.clone() for name, value in run.trained().items()}

@@ -1,6 +1,6 @@
 """Two architectures at the size of a test, made as the benchmarks make their models."""
 
-from benchmarks.shapes import FAST, Shape, ending, made
+from benchmarks.shapes import FAST, Shape, ending, from_shape
 
 VOCABULARY, EOS = 40, 1
 SHAPES = {
@@ -23,4 +23,4 @@ SHAPES = {
 
 def built(architecture, seed=0):
     """Return a model in evaluation mode; a GPT-2 ends its responses after eight tokens or so."""
-    return ending(made(SHAPES[architecture], seed), EOS, mean_length=8).eval()
+    return ending(from_shape(SHAPES[architecture], seed), EOS, mean_length=8).eval()

@@ -33,9 +33,10 @@ def test_padding_is_on_the_right_and_known_by_length_alone():
 
 
 def test_a_forks_tokens_see_their_prompt_and_their_own_branch_alone():
-    forks = fork([
-        Pair(Example((5, 6, 1), 1), Example((5, 7, 8, 1), 1)), Pair(Example((4, 1), 1), Example((4, 9), 1))
-    ], padding_id=2)  # fmt: skip
+    forks = fork(
+        [Pair(Example((5, 6, 1), 1), Example((5, 7, 8, 1), 1)), Pair(Example((4, 1), 1), Example((4, 9), 1))],
+        padding_id=2,
+    )
     assert forks.ids.tolist() == [[5, 6, 1, 7, 8, 1], [4, 1, 9, 2, 2, 2]]
     assert forks.places.tolist() == [[0, 1, 2, 1, 2, 3], [0, 1, 1, 1, 1, 1]]  # none beyond a text's own
     assert forks.ends.tolist() == [[2, 5], [1, 2]]

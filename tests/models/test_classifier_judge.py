@@ -15,9 +15,14 @@ from afd_study.models.tokenizers import encode
 
 WORDS = [f"w{number}" for number in range(24)]
 BERT = {
-    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
-    "initializer_range": 0.3, "max_position_embeddings": 64, "hidden_dropout_prob": 0.5,
-}  # fmt: skip
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "initializer_range": 0.3,
+    "max_position_embeddings": 64,
+    "hidden_dropout_prob": 0.5,
+}
 
 
 def texts(n=9, seed=0):
@@ -256,9 +261,13 @@ def test_weights_other_than_safetensors_are_not_read(folder):
 def test_code_in_a_model_folder_is_not_run(folder):
     marker = folder / "was-run"
     config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "strange", "auto_map": {
-        "AutoConfig": "strange.Config", "AutoModelForSequenceClassification": "strange.Model",
-    }}  # fmt: skip
+    config |= {
+        "model_type": "strange",
+        "auto_map": {
+            "AutoConfig": "strange.Config",
+            "AutoModelForSequenceClassification": "strange.Model",
+        },
+    }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "strange.py").write_text(f"open({str(marker)!r}, 'w')\nclass Config: pass\nclass Model: pass\n")
     with pytest.raises(HubError, match="could not be loaded"):

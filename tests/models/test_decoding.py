@@ -121,9 +121,13 @@ def test_the_likeliest_words_are_those_of_transformers_generate(lm):
     asked = requests(8, 1, seed=5)
     for request, each in zip(asked, drawn(lm, asked, temperature=0), strict=True):
         expected = lm.generate(
-            torch.tensor([request.ids]), do_sample=False, max_new_tokens=HORIZON, eos_token_id=EOS,
-            pad_token_id=0, attention_mask=torch.ones(1, len(request.ids)),
-        )  # fmt: skip
+            torch.tensor([request.ids]),
+            do_sample=False,
+            max_new_tokens=HORIZON,
+            eos_token_id=EOS,
+            pad_token_id=0,
+            attention_mask=torch.ones(1, len(request.ids)),
+        )
         assert each.ids == tuple(expected[0, len(request.ids) :].tolist())
 
 

@@ -9,7 +9,7 @@ import torch
 
 from afd_study.errors import HubError, SpecError
 from afd_study.models.batches import Example
-from afd_study.models.policy import context_length, describe, from_scratch, pretrained, with_lora
+from afd_study.models.policy import context_length, from_scratch, n_parameters, pretrained, with_lora
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.specs import LoRASpec, ModelSpec
 from afd_study.models.tokenizers import save_tokenizer, train_bpe
@@ -28,8 +28,8 @@ def test_the_seed_fixes_every_weight_and_leaves_the_global_state_alone(build):
 
 def test_the_vocabulary_and_the_context_are_the_models(lm, tokenizer):
     assert lm.get_input_embeddings().weight.shape[0] == lm.config.vocab_size == len(tokenizer)
-    assert context_length(lm) == 64 == describe(lm)["context"]
-    assert describe(lm)["parameters"] == sum(weight.numel() for weight in lm.parameters())
+    assert context_length(lm) == 64
+    assert n_parameters(lm) == sum(weight.numel() for weight in lm.parameters())
     assert not lm.training
 
 
@@ -39,15 +39,34 @@ FAULTS = {
     "unknown setting": ({"config": {"n_emb": 32}}, "gpt2 config setting 'n_emb': did you mean 'n_embd'"),
     "sizes that do not fit": ({"config": {"n_embd": 33, "n_head": 2}}, "no gpt2 can be built"),
     "a word for a number": ({"config": {"n_embd": "wide"}}, "no gpt2 can be built"),
-    "an encoder": ({"architecture": "bert", "config": {
-        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
-        "initializer_range": 0.5,
-    }}, "reads what comes later"),
-    "logits rescaled behind the head": ({"architecture": "granite", "config": {
-        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
-        "num_key_value_heads": 2, "logits_scaling": 8.0,
-    }}, "changes its logits"),
-}  # fmt: skip
+    "an encoder": (
+        {
+            "architecture": "bert",
+            "config": {
+                "hidden_size": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 16,
+                "initializer_range": 0.5,
+            },
+        },
+        "reads what comes later",
+    ),
+    "logits rescaled behind the head": (
+        {
+            "architecture": "granite",
+            "config": {
+                "hidden_size": 16,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "intermediate_size": 16,
+                "num_key_value_heads": 2,
+                "logits_scaling": 8.0,
+            },
+        },
+        "changes its logits",
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -121,9 +140,13 @@ def test_pickled_weights_are_not_read(folder):
 def test_code_in_a_model_folder_is_not_run(folder):
     marker = folder / "was-run"
     config = json.loads((folder / "config.json").read_text())
-    config |= {"model_type": "strange", "auto_map": {
-        "AutoConfig": "strange.Config", "AutoModelForCausalLM": "strange.Model",
-    }}  # fmt: skip
+    config |= {
+        "model_type": "strange",
+        "auto_map": {
+            "AutoConfig": "strange.Config",
+            "AutoModelForCausalLM": "strange.Model",
+        },
+    }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "strange.py").write_text(f"open({str(marker)!r}, 'w')\nclass Config: pass\nclass Model: pass\n")
     with pytest.raises(HubError, match="could not be loaded"):

@@ -9,7 +9,7 @@ from afd_study.models.batches import Example
 from afd_study.models.decoding import Extrapolation, Request, sample
 from afd_study.models.scoring import sequence_logprobs
 from afd_study.models.stop_strings import Stop
-from afd_study.models.tokenizers import _wrapped, decode
+from afd_study.models.tokenizers import decode, fast_tokenizer
 
 PROMPT = (40, 41, 42)
 
@@ -21,7 +21,7 @@ def letters():
     backend = Tokenizer(models.WordLevel({sign: place for place, sign in enumerate(signs)}, unk_token="a"))
     backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     backend.decoder = decoders.Fuse()
-    return _wrapped(backend)
+    return fast_tokenizer(backend)
 
 
 def ids(tokenizer, *signs):
@@ -102,6 +102,11 @@ def test_what_cannot_be_meant_is_refused(letters, model):
         Stop(letters, ["ab", ""])
     with pytest.raises(SpecError, match="extrapolation ends at its end mark alone"):
         sample(
-            model, [Request("p", (3,), 0)], seed=0, eos_id=1, max_new_tokens=2,
-            extrapolation=Extrapolation(model, 2.0), stop=Stop(letters, ["ab"]),
-        )  # fmt: skip
+            model,
+            [Request("p", (3,), 0)],
+            seed=0,
+            eos_id=1,
+            max_new_tokens=2,
+            extrapolation=Extrapolation(model, 2.0),
+            stop=Stop(letters, ["ab"]),
+        )

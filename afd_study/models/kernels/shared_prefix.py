@@ -1,29 +1,33 @@
 """Many responses to one prompt: its keys and values are held once, however many responses read them.
 
-Rows are laid out as prompts x draws. A layer of `SharedPrefix` holds the keys and values of its prompts, and
-those of each row's own tokens, which grow in memory set aside for them. `attend`, registered with
-transformers under NAME, lets a row attend to both at once; so any model whose attention can be named in its
-config reads through it unchanged. A copy of the prompt for each row would have to be moved at every token.
+A KV cache whose rows are prompts x draws, prompt by prompt. Each layer of `SharedPrefix` holds the keys and
+values of the prompts once, and those of each row's own tokens in memory that is set aside for them. `attend`,
+registered with transformers under NAME, lets a row attend to both at once. So any model whose config names
+its attention reads through this cache unchanged. With a copy of the prompt in each row, as transformers' own
+cache has it, every copy would have to be moved through memory at every token.
 
-With a softmax over two sets of keys, whose own attentions are o1 and o2 and whose sums of exponentials have
-the logarithms s1 and s2, the whole is o1 sigmoid(s1 - s2) + o2 sigmoid(s2 - s1).
+A softmax over two sets of keys is put together from the attention to each set. Let these be o1 and o2, and
+let s1 and s2 be the logarithms of their sums of exponentials. Attention to both is then
+o1 sigmoid(s1 - s2) + o2 sigmoid(s2 - s1).
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import torch
-from torch import Tensor
-from transformers import DynamicCache
+from torch import Tensor, nn
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from afd_study.models.kernels import short_attention
+from afd_study.models.kernels import switch
 
 NAME = "afd_shared_prefix"
-Pass = Callable[[Any, Tensor, Tensor, Cache], Tensor]  # model, ids, their places, what stands before them
+NAMES = ("sdpa", "eager")  # plain attention, which `attend` can stand in for
+# model, ids (rows, tokens), their positions, the cache of what stands before them -> hidden states
+Pass = Callable[[PreTrainedModel, Tensor, Tensor, Cache], Tensor]
 _reading: ContextVar["SharedPrefix"] = ContextVar("the cache that a pass reads")
 
 
@@ -48,7 +52,7 @@ class _Layer(CacheLayerMixin):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Append to the rows' own, and return these."""
+        """Append keys and values to the rows' own; return all of the rows' own."""
         first, self.filled = self.filled, self.filled + key_states.shape[2]
         self.own_keys[:, :, first : self.filled] = key_states
         self.own_values[:, :, first : self.filled] = value_states
@@ -59,7 +63,7 @@ class _Layer(CacheLayerMixin):
         return self.keys.shape[2] + self.filled
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return length and offset, as transformers asks; no mask is made from it."""
+        """Return length and offset, which transformers asks for; no mask is made from them."""
         return self.get_seq_length() + query_length, 0
 
     def get_max_length(self) -> int:
@@ -67,7 +71,7 @@ class _Layer(CacheLayerMixin):
         return -1
 
     def keep(self, prompts: Tensor, rows: Tensor) -> None:
-        """Keep these prompts, and of the rows these."""
+        """Keep only these prompts and these rows."""
         if len(prompts) < len(self.keys):
             self.keys, self.values = self.keys[prompts], self.values[prompts]
         for name in ("own_keys", "own_values"):
@@ -78,95 +82,96 @@ class _Layer(CacheLayerMixin):
 
 
 class SharedPrefix(Cache):
-    """Prompts, read once, and room for `draws` responses of up to `room` tokens to each.
+    """Prompts, read once, with memory for `draws` responses of up to `room` tokens to each.
 
-    `states` are the hidden states of the prompts, (prompts, longest, width), and `last` those at the end of
-    each, (prompts, width): final ones, or what `through` returns.
+    `states` (prompts, longest, width) are the hidden states of the prompts, and `last` (prompts, width) those
+    at the end of each: final ones, or what `through` returns.
     """
 
     def __init__(
-        self, lm: Any, prompts: Sequence[Sequence[int]], *, draws: int = 1, room: int = 0,
+        self,
+        lm: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        *,
+        draws: int = 1,
+        room: int = 0,
         through: Pass | None = None,
-    ) -> None:  # fmt: skip
-        """Read the prompts by `through`: all of the model if None."""
+    ) -> None:
+        """Read the prompts by `through`, or by the whole model if None."""
         lengths = [len(ids) for ids in prompts]
         longest = max(lengths)
         ids = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in prompts], device=lm.device)
-        read: Any = DynamicCache(config=lm.config)
-        self.through = through or _whole
-        self.states = self.through(lm, ids, torch.arange(longest, device=lm.device)[None], read)
-        self.held = [_Layer(each.keys, each.values) for each in read.layers if each.is_initialized]
-        super().__init__(layers=list(self.held))  # the same layers, whose kind transformers need not know
+        cache = DynamicCache(config=lm.config)
+        self.through = through or _whole_pass
+        self.states = self.through(lm, ids, torch.arange(longest, device=lm.device)[None], cache)
+        self.prompt_layers = list(map(_prompt_layer, filter(_was_read, cache.layers)))
+        # under its own name too: transformers types its layers more loosely
+        super().__init__(layers=list(self.prompt_layers))
         self.begin(draws, room)
         self.lengths = torch.tensor(lengths, device=lm.device)
         self.last = self.states[torch.arange(len(prompts), device=lm.device), self.lengths - 1]
-        self.barred: Tensor | None = None  # (prompts, 1, 1, longest): -inf where a shorter prompt is padded
+        self.padding_bias: Tensor | None = None  # (prompts, 1, 1, longest): -inf behind a shorter prompt
         if min(lengths) < longest:
             padding = torch.arange(longest, device=lm.device) >= self.lengths[:, None]
-            barred = torch.zeros_like(padding, dtype=self.states.dtype).masked_fill(padding, -torch.inf)
-            self.barred = barred[:, None, None]
+            bias = torch.zeros_like(padding, dtype=self.states.dtype).masked_fill(padding, -torch.inf)
+            self.padding_bias = bias[:, None, None]
 
     def begin(self, draws: int, room: int) -> None:
         """Forget the rows, and set memory aside for `draws` fresh ones a prompt, of up to `room` tokens."""
         self.filled = 0
-        for layer in self.held:
+        for layer in self.prompt_layers:
             layer.begin(draws, room)
 
     def keep(self, prompts: Tensor, rows: Tensor) -> None:
-        """Keep these prompts, and of the rows these: as many for each prompt, prompt by prompt."""
-        for layer in self.held:
+        """Keep only these prompts and these rows: as many rows for each prompt, prompt by prompt."""
+        for layer in self.prompt_layers:
             layer.keep(prompts, rows)
         self.lengths = self.lengths[prompts]
-        self.barred = None if self.barred is None else self.barred[prompts]
+        self.padding_bias = None if self.padding_bias is None else self.padding_bias[prompts]
 
-    def read(self, lm: Any, ids: Tensor) -> Tensor:
+    def read(self, lm: PreTrainedModel, ids: Tensor) -> Tensor:
         """Append `ids` (rows, tokens) to the rows; return final hidden states (rows, tokens, width)."""
         draws = len(ids) // len(self.lengths)
         first = self.lengths.repeat_interleave(draws) + self.filled
-        places = first[:, None] + torch.arange(ids.shape[1], device=ids.device)
+        positions = first[:, None] + torch.arange(ids.shape[1], device=ids.device)
         self.filled += ids.shape[1]
         with _attending(lm, self):
-            return self.through(lm, ids, places, self)
+            return self.through(lm, ids, positions, self)
 
 
-def _whole(lm: Any, ids: Tensor, places: Tensor, cache: Cache) -> Tensor:
+def _was_read(layer: object) -> TypeGuard[CacheLayerMixin]:
+    """Tell whether a layer of transformers' cache holds anything; `through` may leave the last one out."""
+    return isinstance(layer, CacheLayerMixin) and layer.is_initialized
+
+
+def _prompt_layer(layer: CacheLayerMixin) -> _Layer:
+    """Return the layer that starts with what transformers' own has read."""
+    assert layer.keys is not None and layer.values is not None
+    return _Layer(layer.keys, layer.values)
+
+
+def _whole_pass(lm: PreTrainedModel, ids: Tensor, positions: Tensor, cache: Cache) -> Tensor:
     """Take `ids` through all of the model; return final hidden states."""
     return lm.base_model(
-        input_ids=ids, position_ids=places, past_key_values=cache, use_cache=True
+        input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True
     ).last_hidden_state
 
 
-class CopiedPrefix:
-    """The same with a copy of its prompt for each row, for prompts of equal length and any attention."""
+def supports(lm: PreTrainedModel) -> bool:
+    """Tell whether a model can read through `attend`: plain causal attention that its config can name.
 
-    def __init__(self, lm: Any, prompts: Sequence[Sequence[int]], *, draws: int, room: int) -> None:
-        """Read the prompts once and copy their keys and values; `room` is not needed."""
-        self.cache: Any = DynamicCache(config=lm.config)
-        ids = torch.tensor(prompts, device=lm.device)
-        self.last = self.read(lm, ids)[:, -1]
-        self.cache.batch_repeat_interleave(draws)
-
-    def keep(self, prompts: Tensor, rows: Tensor) -> None:
-        """Keep these rows; each has its prompt with it."""
-        self.cache.batch_select_indices(rows)
-
-    def read(self, lm: Any, ids: Tensor) -> Tensor:
-        """Append `ids` (rows, tokens) to the rows; return final hidden states (rows, tokens, width)."""
-        return lm.base_model(input_ids=ids, past_key_values=self.cache, use_cache=True).last_hidden_state
-
-
-def applies(lm: Any) -> bool:
-    """Tell whether a model can read through `attend`: plain causal attention that its config can name."""
+    Never where kernels are switched off.
+    """
     config = lm.config.get_text_config()
-    odd = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size")
-    plain = not any(getattr(config, name, None) for name in odd)
-    known = ("sdpa", "eager", short_attention.NAME)
-    named = config._attn_implementation in known and lm._can_set_attn_implementation()
-    return plain and named and not getattr(config, "scale_attn_by_inverse_layer_idx", False)
+    special = ("sliding_window", "attn_logit_softcapping", "attention_chunk_size")
+    plain = not any(getattr(config, name, None) for name in special)
+    can_be_named = lm._can_set_attn_implementation() and config._attn_implementation in NAMES
+    scaled_by_layer = getattr(config, "scale_attn_by_inverse_layer_idx", False)
+    return switch.enabled() and plain and can_be_named and not scaled_by_layer
 
 
 @contextmanager
-def attention(config: Any, name: str) -> Iterator[None]:
+def attention(config: PretrainedConfig, name: str) -> Iterator[None]:
     """Let a model's attention be the registered one of that name for a while."""
     usual, config._attn_implementation = config._attn_implementation, name
     try:
@@ -176,76 +181,96 @@ def attention(config: Any, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _attending(lm: Any, cache: SharedPrefix) -> Iterator[None]:
+def _attending(lm: PreTrainedModel, cache: SharedPrefix) -> Iterator[None]:
     """Let the model's attention be `attend` for a while, to `cache`."""
+    body = lm.base_model
+    assert isinstance(body, PreTrainedModel)
     token = _reading.set(cache)
     try:
-        with attention(lm.base_model.config, NAME):
+        with attention(body.config, NAME):
             yield
     finally:
         _reading.reset(token)
 
 
 def attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
-    scaling: float | None = None, **kwargs: Any,
-) -> tuple[Tensor, None]:  # fmt: skip
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
     """Attend to a row's prompt and to its own tokens, as one softmax over both would.
 
     `query` (rows, heads, tokens, width), `key` and `value` (rows, key heads, own, width), of which the last
     `tokens` are the query's own. Returns (rows, tokens, heads, width), as transformers expects.
     """
     cache = _reading.get()
-    layer = cache.held[module.layer_idx]
+    layer = cache.prompt_layers[cast(int, module.layer_idx)]
     rows, heads, tokens, width = query.shape
-    prompts, kinds = layer.keys.shape[:2]
-    draws, asked = rows // prompts, heads // kinds * tokens
+    prompts, key_heads = layer.keys.shape[:2]
+    draws, queries = rows // prompts, heads // key_heads * tokens  # queries: of one row to one key head
     scale = width**-0.5 if scaling is None else scaling
     # the queries of all draws of a prompt, and of all heads that share a key, stand side by side
-    apart = query.reshape(rows, kinds, asked, width)
-    together = apart.view(prompts, draws, kinds, asked, width).transpose(1, 2).flatten(2, 3)
-    on_prompt, weight = _attended(together, layer.keys, layer.values, cache.barred, scale, tokens)
-    on_prompt, weight = (
-        each.unflatten(2, (draws, asked)).transpose(1, 2).flatten(0, 1) for each in (on_prompt, weight)
+    by_row = query.reshape(rows, key_heads, queries, width)
+    by_prompt = by_row.view(prompts, draws, key_heads, queries, width).transpose(1, 2).flatten(2, 3)
+    on_prompt, prompt_logsum = _attention_and_logsum(
+        by_prompt, layer.keys, layer.values, cache.padding_bias, scale, tokens
     )
-    fresh = tokens == key.shape[2] and heads == kinds  # then the kernel's own causal order is the right one
-    later = _later(tokens, key.shape[2], heads // kinds, query) if tokens > 1 and not fresh else None
-    on_own, other = _attended(apart, key, value, later, scale, tokens, causal=fresh)
-    share = (weight - other).sigmoid()[..., None]  # of the prompt in the softmax over both
-    found = torch.lerp(on_own, on_prompt, share)
-    return found.view(rows, heads, tokens, width).transpose(1, 2), None
+    on_prompt, prompt_logsum = (
+        each.unflatten(2, (draws, queries)).transpose(1, 2).flatten(0, 1)
+        for each in (on_prompt, prompt_logsum)
+    )
+    # where nothing was read before, the fused kernel's own causal order is the right one
+    causal = tokens == key.shape[2] and heads == key_heads
+    bias = (
+        _causal_bias(tokens, key.shape[2], heads // key_heads, query) if tokens > 1 and not causal else None
+    )
+    on_own, own_logsum = _attention_and_logsum(by_row, key, value, bias, scale, tokens, causal=causal)
+    prompt_share = (prompt_logsum - own_logsum).sigmoid()[..., None]  # of the softmax over both
+    output = torch.lerp(on_own, on_prompt, prompt_share)
+    return output.view(rows, heads, tokens, width).transpose(1, 2), None
 
 
-def _later(tokens: int, own: int, sharing: int, like: Tensor) -> Tensor:
-    """Return what bars a token from those behind it: (1, 1, heads of a key x tokens, own), 0 or -inf."""
-    barred = torch.full((tokens, own), -torch.inf, dtype=like.dtype, device=like.device)
-    return barred.triu(own - tokens + 1).repeat(sharing, 1)[None, None]
+def _causal_bias(tokens: int, own: int, sharing: int, like: Tensor) -> Tensor:
+    """Return the bias that bars later tokens: (1, 1, heads that share a key x tokens, own), 0 or -inf."""
+    bias = torch.full((tokens, own), -torch.inf, dtype=like.dtype, device=like.device)
+    return bias.triu(own - tokens + 1).repeat(sharing, 1)[None, None]
 
 
-def _attended(
-    query: Tensor, key: Tensor, value: Tensor, barred: Tensor | None, scale: float, tokens: int,
-    *, causal: bool = False,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Return attention's output, and the logarithm of the sum that its softmax divides by.
+def _attention_and_logsum(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None,
+    scale: float,
+    tokens: int,
+    *,
+    causal: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Return attention's output, and the logarithm of the sum of exponentials that its softmax divides by.
 
-    `causal` is for as many queries as keys. The CPU's own kernel is the slower one for a token a row.
+    `causal` is for as many queries as keys. For a single token a row, PyTorch's fused kernel for CPUs is
+    slower than the plain formula below.
     """
     if tokens > 1 and query.device.type == "cpu" and query.dtype == torch.float32:
-        if barred is not None:
-            barred = barred.expand(len(query), -1, query.shape[2], -1)
-        found, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, value, 0.0, causal, attn_mask=barred, scale=scale
+        if bias is not None:
+            bias = bias.expand(len(query), -1, query.shape[2], -1)
+        output, logsum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, 0.0, causal, attn_mask=bias, scale=scale
         )
-        return found, weight
+        return output, logsum
     logits = (query @ key.transpose(-1, -2)).mul_(scale)
     if causal:
-        barred = _later(query.shape[2], key.shape[2], 1, query)
-    if barred is not None:
-        logits += barred
+        bias = _causal_bias(query.shape[2], key.shape[2], 1, query)
+    if bias is not None:
+        logits += bias
     highest = logits.amax(-1, keepdim=True)
-    shares = logits.sub_(highest).exp_()
-    total = shares.sum(-1, keepdim=True)
-    return (shares @ value).div_(total), (highest + total.log())[..., 0]
+    weights = logits.sub_(highest).exp_()
+    total = weights.sum(-1, keepdim=True)
+    return (weights @ value).div_(total), (highest + total.log())[..., 0]
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)

@@ -31,13 +31,13 @@ def states(mlp):
 def fused(monkeypatch):
     """How often the pass was fused."""
     calls = []
-    real = fused_mlp._fuses
+    real = fused_mlp.is_faster
 
-    def noted(layer, given):
-        calls.append(real(layer, given))
+    def watched(layer, states):
+        calls.append(real(layer, states))
         return calls[-1]
 
-    monkeypatch.setattr(fused_mlp, "_fuses", noted)
+    monkeypatch.setattr(fused_mlp, "is_faster", watched)
     return calls
 
 

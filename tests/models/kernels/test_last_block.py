@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from afd_study.models import scoring
 from afd_study.models.batches import Pair, collate, fork, join
-from afd_study.models.kernels import short_attention
-from afd_study.models.kernels.last_block import applies, forked_states, last_states, response_states
+from afd_study.models.kernels import last_block
+from afd_study.models.kernels.last_block import forked_states, last_states, response_states, supports
 from afd_study.models.policy import with_lora
 from afd_study.models.reward import RewardModel
 from afd_study.models.scoring import hidden_states, last_hidden
@@ -28,10 +27,14 @@ def branches(n=12, seed=1):
     rng = np.random.default_rng(seed)
     prompts = [rng.integers(3, 27, size=rng.integers(1, 7)).tolist() for _ in range(n)]
     sides = [
-        join(prompts, [[*rng.integers(3, 27, size=rng.integers(0, 9)).tolist(), EOS] for _ in range(n)],
-             eos_id=None, context=64)
+        join(
+            prompts,
+            [[*rng.integers(3, 27, size=rng.integers(0, 9)).tolist(), EOS] for _ in range(n)],
+            eos_id=None,
+            context=64,
+        )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     return list(map(Pair, *sides))
 
 
@@ -56,7 +59,7 @@ def test_values_and_gradients_are_those_of_the_whole_pass(build, settings, train
         for weight in backbone.parameters():
             weight += 0.2 * torch.randn(weight.shape, generator=generator)
     rows = batch()
-    assert applies(backbone) and len(set(rows.lengths.tolist())) > 5
+    assert supports(backbone) and len(set(rows.lengths.tolist())) > 5
     found = []
     for states in (last_states(backbone, rows.ids, rows.lengths - 1), whole_pass(backbone, rows)):
         backbone.zero_grad()
@@ -73,12 +76,7 @@ def test_values_and_gradients_are_those_of_the_whole_pass(build, settings, train
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize("longest", [160, 0])  # by plain products, and by the fused kernel
-def test_states_of_responses_have_the_values_and_gradients_of_the_whole_pass(
-    build, settings, longest, monkeypatch
-):
-    monkeypatch.setattr(short_attention, "LONGEST", longest)
-    monkeypatch.setattr(short_attention, "has_avx512", lambda: False)
+def test_states_of_responses_have_the_values_and_gradients_of_the_whole_pass(build, settings):
     backbone, rows = build("gpt2", **settings).base_model, batch()
     places = torch.arange(rows.ids.shape[1])
     chosen = (places >= rows.starts[:, None] - 1) & (places < rows.lengths[:, None] - 1)
@@ -169,32 +167,32 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("what", ELSEWHERE)
 def test_elsewhere_the_whole_pass_is_taken(build, monkeypatch, what):
-    monkeypatch.setattr(scoring, "last_states", lambda *given: pytest.fail("the shortcut was taken"))
+    monkeypatch.setattr(last_block, "last_states", lambda *given: pytest.fail("the shortcut was taken"))
     backbone = ELSEWHERE[what](build).base_model
     torch.manual_seed(0)
     found = last_hidden(backbone, batch())
     torch.manual_seed(0)
-    assert not applies(backbone) and torch.equal(found, whole_pass(backbone, batch()))
+    assert not supports(backbone) and torch.equal(found, whole_pass(backbone, batch()))
 
 
 def test_mixed_precision_takes_the_whole_pass(build):
     backbone = build("gpt2").base_model
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not applies(backbone)
-    assert applies(backbone)
+        assert not supports(backbone)
+    assert supports(backbone)
 
 
 def test_a_merged_adapter_is_a_plain_model_again(build):
     model = RewardModel(build("gpt2").base_model)
     adapters = with_lora(model.backbone, LoRASpec(r=2, alpha=2.0), seed=0)
-    assert not applies(model.backbone)
-    assert applies(adapters.merge_and_unload().eval())
+    assert not supports(model.backbone)
+    assert supports(adapters.merge_and_unload().eval())
 
 
 def test_dropout_is_no_obstacle_where_it_is_off(build, monkeypatch):
     backbone, rows = build("gpt2", resid_pdrop=0.5, attn_pdrop=0.5, embd_pdrop=0.5).base_model.eval(), batch()
     expected = whole_pass(backbone, rows)
     torch.testing.assert_close(last_hidden(backbone, rows), expected, rtol=1e-5, atol=1e-5)
-    monkeypatch.setattr(scoring, "last_states", lambda *given: pytest.fail("as it should be"))
+    monkeypatch.setattr(last_block, "last_states", lambda *given: pytest.fail("as it should be"))
     with pytest.raises(pytest.fail.Exception, match="as it should be"):
         last_hidden(backbone, rows)

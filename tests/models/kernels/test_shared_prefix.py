@@ -6,7 +6,7 @@ import torch
 
 from afd_study.models import decoding
 from afd_study.models.decoding import Request, sample
-from afd_study.models.kernels.shared_prefix import SharedPrefix, applies
+from afd_study.models.kernels.shared_prefix import SharedPrefix, supports
 
 PROMPTS = ((5, 6, 7, 8, 9), (4, 11), (12, 13, 14))
 DRAWS, ROOM = 4, 6
@@ -66,24 +66,25 @@ def test_the_models_attention_is_its_own_again_afterwards(build):
 
 
 def test_models_whose_attention_does_more_are_left_to_themselves(build):
-    assert applies(build("gpt2"))
+    assert supports(build("gpt2"))
     other = build("gpt2")
     other.config.sliding_window = 4
-    assert not applies(other)
+    assert not supports(other)
 
 
 @pytest.mark.parametrize("draws", [2, 70])
 def test_held_once_or_copied_the_same_is_drawn(lm, monkeypatch, draws):
-    asked = [Request(f"p{i}", ids, draw) for i, ids in enumerate(PROMPTS) for draw in range(draws)]
-    found = []
-    for pays in (True, False):
-        monkeypatch.setattr(decoding, "_pays", lambda *_, pays=pays: pays)
-        found.append(sample(lm, asked, seed=3, eos_id=1, max_new_tokens=8))
-    assert [each.ids for each in found[0]] == [each.ids for each in found[1]]
-    np.testing.assert_allclose(*([e.logprob for e in each] for each in found), atol=1e-5)
+    requests = [Request(f"p{i}", ids, draw) for i, ids in enumerate(PROMPTS) for draw in range(draws)]
+    runs = []
+    for once in (True, False):
+        monkeypatch.setattr(decoding, "hold_prompts_once", lambda prompts, once=once: once)
+        runs.append(sample(lm, requests, seed=3, eos_id=1, max_new_tokens=8))
+    assert [each.ids for each in runs[0]] == [each.ids for each in runs[1]]
+    np.testing.assert_allclose(*([each.logprob for each in run] for run in runs), atol=1e-5)
 
 
 def test_only_short_prompts_with_many_draws_are_copied():
-    few = [Request("p", (5,) * 8, draw) for draw in range(4)]
-    many = [Request("p", (5,) * 8, draw) for draw in range(decoding.MANY)]
-    assert decoding._pays(few, 8) and not decoding._pays(many, 8) and decoding._pays(many, decoding.SHORT)
+    short, long = (5,) * 8, (5,) * decoding.SHORT
+    assert decoding.hold_prompts_once([short] * 4)
+    assert not decoding.hold_prompts_once([short] * decoding.MANY)
+    assert decoding.hold_prompts_once([long] * decoding.MANY)

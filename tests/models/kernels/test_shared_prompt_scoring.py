@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from afd_study.models import reward, scoring
 from afd_study.models.batches import Example
 from afd_study.models.kernels import shared_prompt_scoring
 from afd_study.models.reward import RewardModel, rewards
@@ -35,30 +34,29 @@ def with_head(lm):
 def one_by_one(monkeypatch):
     """Return a function that scores without prompts being shared."""
 
-    def run(score, *given):
+    def run(score, model, rows):
         with monkeypatch.context() as patch:
-            for module in (scoring, reward):
-                patch.setattr(module, "pays", lambda lm, items: False)
-            return score(*given)
+            patch.setattr(shared_prompt_scoring, "is_faster", lambda lm, items: False)
+            return score(model, rows)
 
     return run
 
 
 @pytest.mark.parametrize("max_tokens", [4096, 40, 1])  # all at once, in slices, a column at a time
 @pytest.mark.parametrize("counts", [COUNTS, (4,), (4, 4, 4)])
-@pytest.mark.parametrize(("score", "home"), [(rewards, reward), (sequence_logprobs, scoring)])
-def test_scores_are_those_without_sharing(build, one_by_one, monkeypatch, score, home, counts, max_tokens):
-    lm, rows, read = build("gpt2"), examples(counts), []
+@pytest.mark.parametrize("score", [rewards, sequence_logprobs])
+def test_scores_are_those_without_sharing(build, one_by_one, monkeypatch, score, counts, max_tokens):
+    lm, rows, calls, real = build("gpt2"), examples(counts), [], shared_prompt_scoring.behind_prompts
 
-    def watched(*given, **settings):
-        read.append(len(rows))
-        return shared_prompt_scoring.behind_prompts(*given, **settings)
+    def watched(lm, examples, run, **settings):
+        calls.append(len(examples))
+        return real(lm, examples, run, **settings)
 
-    monkeypatch.setattr(home, "behind_prompts", watched)
+    monkeypatch.setattr(shared_prompt_scoring, "behind_prompts", watched)
     model = with_head(lm) if score is rewards else lm
-    found, expected = score(model, rows, max_tokens=max_tokens), one_by_one(score, model, rows)
-    assert read == [len(rows)] and np.ptp(expected) > 0.5
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    values, expected = score(model, rows, max_tokens=max_tokens), one_by_one(score, model, rows)
+    assert calls == [len(rows)] and np.ptp(expected) > 0.5
+    np.testing.assert_allclose(values, expected, atol=1e-4)
 
 
 def test_log_probabilities_of_every_architecture(lm, one_by_one):
@@ -82,9 +80,11 @@ def test_a_score_hardly_depends_on_its_company(build):
 
 
 @pytest.mark.parametrize(("counts", "expected"), [((3, 3), False), ((1, 7), True), ((4,), True)])
-def test_a_table_pays_from_a_few_responses_a_prompt(build, counts, expected):
-    assert shared_prompt_scoring.pays(build("gpt2"), examples(counts)) is expected
+def test_a_table_is_faster_from_a_few_responses_a_prompt(build, counts, expected):
+    assert shared_prompt_scoring.is_faster(build("gpt2"), examples(counts)) is expected
 
 
 def test_a_model_that_cannot_read_so_never_does(build):
-    assert not shared_prompt_scoring.pays(build("gpt2", scale_attn_by_inverse_layer_idx=True), examples())
+    assert not shared_prompt_scoring.is_faster(
+        build("gpt2", scale_attn_by_inverse_layer_idx=True), examples()
+    )
