@@ -1,8 +1,8 @@
 """Which pairs a reward model is trained on: which responses are to score high, and which low.
 
 This is the place where a reward model's pairs are chosen: REWARD_DATA has one line for each choice, and a new
-choice is one more line. `reward_pairs.pairs` joins the two sides into pairs, and `reward_model.fit` learns
-from them.
+choice is one more line. No step of a study imports the table, so nothing is computed again for a new line.
+`reward_pairs.paired_responses` joins the two sides into pairs, and `reward_model.fit` learns from them.
 
 With the best discriminator the logit between two laws is their log ratio, so the choice of data decides
 what the reward model learns (arXiv 2405.15624, section 3.2). From samples of pi_SFT against pi_init
@@ -13,21 +13,7 @@ A source of responses is `pi_init`, `pi_sft`, `demonstrations`, `preferred`, `re
 policy that the study's setting `policies` names.
 """
 
-from typing import Literal, NamedTuple
-
-
-class RewardData(NamedTuple):
-    """The sources of the responses that are to score high and low, and the loss that learns from their pairs.
-
-    There are `times` pairs for each demonstration; more than one where both sides are samples, which cost
-    nothing but their drawing.
-    """
-
-    high: str
-    low: str
-    loss: Literal["discriminator_bce", "bradley_terry"] = "discriminator_bce"
-    times: int = 1
-
+from afd_study.methods.reward_pairs import RewardData
 
 REWARD_DATA: dict[str, RewardData] = {
     "init_sft": RewardData(high="pi_sft", low="pi_init"),

@@ -6,16 +6,29 @@ choice with `times` > 1 has that many times more. Pairs are joined on (prompt_id
 """
 
 from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
 from afd_study.errors import DataError
-from afd_study.methods.reward_data import RewardData
 from afd_study.records import checked
 
 PAIR = ["prompt_id", "draw"]
+
+
+class RewardData(NamedTuple):
+    """The sources of the responses that are to score high and low, and the loss that learns from their pairs.
+
+    There are `times` pairs for each demonstration; more than one where both sides are samples, which cost
+    nothing but their drawing.
+    """
+
+    high: str
+    low: str
+    loss: Literal["discriminator_bce", "bradley_terry"] = "discriminator_bce"
+    times: int = 1
 
 
 def paired_responses(

@@ -6,8 +6,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from afd_study.errors import DataError
-from afd_study.methods.reward_data import REWARD_DATA, RewardData
-from afd_study.methods.reward_pairs import label_preferences, paired_responses
+from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.reward_pairs import RewardData, label_preferences, paired_responses
 
 PROMPTS = {"p1": 2, "p2": 1, "p3": 3}
 

@@ -5,7 +5,7 @@ writes every table that a chapter can show, so that the book can be read without
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,39 +14,11 @@ import pandas as pd
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.study.chapters import experiment, probes
-from afd_study.study.chapters.experiment import Studies
+from afd_study.study.chapters.experiment import Maker, Studies
 from afd_study.study.frozen.files import freeze, read_frozen, read_manifest
 from afd_study.study.study import open_settings
 
-Maker = Callable[[Studies], pd.DataFrame]
-EXPERIMENT: dict[str, Maker] = {
-    "settings": experiment.settings,
-    "shown": experiment.shown_demonstrations,
-    "components": experiment.components,
-    "component_notes": experiment.component_notes,
-    "evaluations": experiment.evaluations,
-    "scorers": experiment.scorers,
-    "curves": experiment.curves,
-    "win_rates": experiment.win_rates,
-    "verdicts": experiment.verdicts,
-    "picked": experiment.picked,
-    "coverage": experiment.coverage,
-    "distinct_good": experiment.distinct_good,
-    "cost": experiment.cost,
-}
-"""What chapters 4 and 5 show of one task."""
-PROBES: dict[str, Maker] = {
-    "settings": experiment.settings,
-    "rank_correlations": probes.rank_correlations,
-    "regression": probes.regression,
-    "edit_effects": probes.edit_effects,
-    "conditional_auc": probes.conditional_auc,
-    "calibration": probes.calibration,
-    "calibration_curve": probes.calibration_curve,
-    "remedies": probes.remedies,
-}
-"""What chapter 6 shows of one task."""
-KINDS: dict[str, dict[str, Maker]] = {"experiment": EXPERIMENT, "probes": PROBES}
+KINDS: Mapping[str, Mapping[str, Maker]] = {"experiment": experiment.TABLES, "probes": probes.TABLES}
 
 
 @dataclass(frozen=True)

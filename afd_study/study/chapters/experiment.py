@@ -4,7 +4,7 @@ Each function takes studies by the name of their setting (`open_settings`) and n
 Generators have fixed seeds, so that the same studies give the same intervals.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,8 @@ from afd_study.methods.best_of_n import JUDGE, picks
 from afd_study.study.study import Study, compare
 from afd_study.worlds.tasks import CONTROLLED
 
-Studies = Mapping[str, Study]
+Studies = Mapping[str, Study]  # setting -> its study
+Maker = Callable[[Studies], pd.DataFrame]
 CURVE = ("setting", "task", "method", "n", "judge")
 COMPARED_AT = 16  # n at which picks are compared, where the pool allows it
 SPENT = ("seconds", "tokens", "flops", "response_tokens", "labels")
@@ -199,3 +200,21 @@ def cost(studies: Studies) -> pd.DataFrame:
     every = pd.concat(frames, ignore_index=True).drop_duplicates(["step", "seed", "seconds"])
     spent = every.reindex(columns=["step", *SPENT], fill_value=0.0).groupby("step").mean()
     return spent.sort_values("seconds", ascending=False).reset_index()
+
+
+TABLES: Mapping[str, Maker] = {
+    "settings": settings,
+    "shown": shown_demonstrations,
+    "components": components,
+    "component_notes": component_notes,
+    "evaluations": evaluations,
+    "scorers": scorers,
+    "curves": curves,
+    "win_rates": win_rates,
+    "verdicts": verdicts,
+    "picked": picked,
+    "coverage": coverage,
+    "distinct_good": distinct_good,
+    "cost": cost,
+}
+"""What chapters 4 and 5 show of one task, by the names that the notebook uses."""

@@ -1,9 +1,11 @@
 """What chapters 6 and 9 show: what reward models have learned, over seeds, with intervals."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from afd_study.methods.reward_data import REWARD_DATA
-from afd_study.study.chapters.experiment import Studies, with_intervals
+from afd_study.study.chapters.experiment import Maker, Studies, settings, with_intervals
 from afd_study.study.study import compare
 
 
@@ -60,3 +62,16 @@ def remedies(studies: Studies) -> pd.DataFrame:
     rewards = {name.removesuffix("_without_length") for name in cured["method"]} - {"oracle", "random"}
     plain = plain[plain["method"].isin(rewards) & plain["n"].isin(set(cured["n"]))]
     return with_intervals(pd.concat([cured, plain], ignore_index=True), ("setting", "method", "n"))
+
+
+TABLES: Mapping[str, Maker] = {
+    "settings": settings,
+    "rank_correlations": rank_correlations,
+    "regression": regression,
+    "edit_effects": edit_effects,
+    "conditional_auc": conditional_auc,
+    "calibration": calibration,
+    "calibration_curve": calibration_curve,
+    "remedies": remedies,
+}
+"""What chapter 6 shows of one task, by the names that the notebook uses."""

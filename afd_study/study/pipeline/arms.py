@@ -22,7 +22,7 @@ from afd_study.methods.arms import (
     ImitationArm,
     SupervisedArm,
 )
-from afd_study.methods.reward_data import RewardData
+from afd_study.methods.reward_pairs import RewardData
 from afd_study.methods.specs import ArmsSpec
 from afd_study.study.pipeline.builder import Builder
 from afd_study.study.pipeline.measures import densities, outcomes, policy_densities, world_verdicts

@@ -14,8 +14,7 @@ from afd_study.methods import direct
 from afd_study.methods.best_of_n import JUDGE
 from afd_study.methods.policy_gradient import optimise
 from afd_study.methods.rejection_sampling import best_of_each
-from afd_study.methods.reward_data import RewardData
-from afd_study.methods.reward_pairs import paired_responses
+from afd_study.methods.reward_pairs import RewardData, paired_responses
 from afd_study.methods.specs import PolicyGradientSpec
 from afd_study.models.decoding import Extrapolation
 from afd_study.models.distributed import map_across_ranks

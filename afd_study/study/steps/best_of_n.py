@@ -10,7 +10,7 @@ import pandas as pd
 from afd_study.evaluation.best_of_n import best_of_n_outcomes, levels, summarise, win_rates
 from afd_study.evaluation.diagnostics import diagnostics, discrimination
 from afd_study.methods.best_of_n import JUDGE, scores_of
-from afd_study.methods.reward_data import RewardData
+from afd_study.methods.reward_pairs import RewardData
 from afd_study.models.specs import SamplingSpec
 from afd_study.study.steps.encoding import ROW, texts_of
 from afd_study.study.workflow.context import Context

@@ -11,7 +11,7 @@ from afd_study.evaluation import probes as probing
 from afd_study.evaluation.best_of_n import best_of_n_outcomes
 from afd_study.evaluation.claim_effects import SIZES
 from afd_study.evaluation.counterfactual_edits import counterfactuals, edit_effects
-from afd_study.methods.reward_data import RewardData
+from afd_study.methods.reward_pairs import RewardData
 from afd_study.models.policy import device
 from afd_study.models.reward import load_reward_model
 from afd_study.study.steps.encoding import ROW, CommonInputs

@@ -5,9 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from afd_study.methods.reward_data import RewardData
 from afd_study.methods.reward_model import accuracy, both_sides, fit
-from afd_study.methods.reward_pairs import paired_responses
+from afd_study.methods.reward_pairs import RewardData, paired_responses
 from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, device, from_scratch, load_policy
 from afd_study.models.reward import RewardModel, load_reward_model, on_backbone, save_reward_model

@@ -21,7 +21,8 @@ from afd_study.methods.arms import (
     ImitationArm,
     made_by,
 )
-from afd_study.methods.reward_data import REWARD_DATA, RewardData
+from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.reward_pairs import RewardData
 from afd_study.models.specs import TrainingSpec
 from afd_study.study.chapters import arms as beyond
 from afd_study.study.frozen import method_costs, seed_means

@@ -6,7 +6,8 @@ import pytest
 from pydantic import BaseModel
 
 from afd_study.errors import SpecError
-from afd_study.methods.reward_data import REWARD_DATA, RewardData
+from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.reward_pairs import RewardData
 from afd_study.study.pipeline.plan import TABLES, plan
 from afd_study.study.spec import StudySpec, load_spec, profile_names, task_names
 from afd_study.study.workflow.context import derived_seed

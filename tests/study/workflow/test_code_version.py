@@ -4,6 +4,7 @@ import ast
 
 import pytest
 
+from afd_study.study.steps import STEPS
 from afd_study.study.workflow import code_version as versions
 from afd_study.study.workflow.code_version import code_version, library_versions
 
@@ -142,7 +143,6 @@ def test_the_package_imports_itself_by_its_full_name_only():
         assert "import_module" not in path.read_text(), f"{path}: what it loads is not part of any key"
 
 
-IN_TEXTS = ("corpus", "corpus_texts", "demonstrations", "marked_demonstrations", "tokenizers")
 REACH = {  # module -> steps that reach it, and steps that don't
     "worlds.hh_rlhf": ({"corpus"}, {"demonstrations", "marked_demonstrations", "pi_sft"}),
     "worlds.own_data": ({"corpus"}, {"demonstrations", "marked_demonstrations", "pi_sft"}),
@@ -150,6 +150,8 @@ REACH = {  # module -> steps that reach it, and steps that don't
     "worlds.controlled": ({"demonstrations", "marked_demonstrations", "tokenizers"}, {"corpus", "pi_sft"}),
     "worlds.harmless": (set(), {"demonstrations", "tokenizers", "samples"}),  # a step's key has it: see below
     "worlds.tasks": (set(), {"demonstrations", "tokenizers", "corpus", "samples", "pi_sft"}),
+    "methods.reward_data": (set(), {"pi_sft", "samples", "reward_model"}),  # a new choice of data is one line
+    "methods.arms": (set(), {"pi_sft", "direct_policy", "gradient_policy", "reward_model"}),
     "models.decoding": ({"samples"}, {"demonstrations", "corpus", "pi_sft"}),
     "models.scoring": ({"samples", "pi_init", "pi_sft", "logprobs"}, {"demonstrations", "corpus"}),
     "study.workflow.store": (set(), {"demonstrations", "corpus", "pi_init", "samples"}),
@@ -158,7 +160,7 @@ REACH = {  # module -> steps that reach it, and steps that don't
 
 
 def _function(name):
-    return f"afd_study.study.steps.{'texts' if name in IN_TEXTS else 'policies'}:{name}"
+    return f"afd_study.study.steps.{STEPS[name].function}"
 
 
 @pytest.mark.parametrize("module", REACH)
