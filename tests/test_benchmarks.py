@@ -36,7 +36,7 @@ def mini(monkeypatch):
 
 
 def one(**changes):
-    given = {
+    inputs = {
         "name": "sft",
         "model": "1M",
         "peer_name": "TRL",
@@ -46,21 +46,21 @@ def one(**changes):
         "tokens": 10,
         "peak": 1e10,
     }
-    return records.record(**given | changes)
+    return records.record(**inputs | changes)
 
 
 def test_a_record_holds_medians_and_the_range_of_ratios():
-    found = one()
-    assert (found.ours, found.peer, found.ratio) == (2.0, 4.0, 2.0)
-    assert (found.ratio_low, found.ratio_high, found.share_of_peak) == (1.0, 3.0, pytest.approx(0.4))
-    assert "2.00 [1.00, 3.00]" in records.table([found]) and "40%" in records.table([found])
+    result = one()
+    assert (result.ours, result.peer, result.ratio) == (2.0, 4.0, 2.0)
+    assert (result.ratio_low, result.ratio_high, result.share_of_peak) == (1.0, 3.0, pytest.approx(0.4))
+    assert "2.00 [1.00, 3.00]" in records.table([result]) and "40%" in records.table([result])
 
 
 def test_records_are_written_with_what_they_were_taken_on(tmp_path):
     records.write([one()], tmp_path / "new" / "found.json", peak=1e10, threads=2)
-    found = json.loads((tmp_path / "new" / "found.json").read_text())
-    assert found["records"][0]["ratio"] == 2.0 and found["peak_gflops"] == 10.0
-    assert {"commit", "libraries", "hardware", "threads"} <= set(found)
+    result = json.loads((tmp_path / "new" / "found.json").read_text())
+    assert result["records"][0]["ratio"] == 2.0 and result["peak_gflops"] == 10.0
+    assert {"commit", "libraries", "hardware", "threads"} <= set(result)
 
 
 def test_sides_take_turns_and_change_places(monkeypatch):
@@ -80,10 +80,10 @@ def test_short_runs_are_repeated_more_often(monkeypatch):
 
 
 def test_what_has_no_peer_has_a_time_and_no_ratio():
-    found = one(peer=[])
-    assert (found.ours, found.peer, found.ratio, found.pairs) == (2.0, None, None, 0)
+    result = one(peer=[])
+    assert (result.ours, result.peer, result.ratio, result.pairs) == (2.0, None, None, 0)
     assert timing.interleave(lambda: None, None, pairs=5, device=CPU)[1] == []
-    assert "2" in records.table([found])
+    assert "2" in records.table([result])
 
 
 MAKERS = [sampling.sampling, scoring.scoring, scoring.logprobs, evaluation.divergences]
@@ -134,25 +134,25 @@ def test_the_end_mark_comes_about_as_often_as_asked():
 def test_flops_of_a_pass_by_hand():
     lm = shapes.build("mini")
     assert shapes.matrix_parameters(lm) == 2 * 12 * 16**2
-    found = shapes.forward_flops(lm, read=[3], predicted=1)
-    assert found == 2 * 2 * 12 * 16**2 * 3 + 2 * 3 * 4 * 16 * 2 + 2 * 16 * 40
+    result = shapes.forward_flops(lm, read=[3], predicted=1)
+    assert result == 2 * 2 * 12 * 16**2 * 3 + 2 * 3 * 4 * 16 * 2 + 2 * 16 * 40
 
 
 def test_growth_is_measured_along_each_axis(monkeypatch):
     monkeypatch.setattr(growth, "BASE", growth.Point(32, 4, 2, 2, 40))
     small = {"width": (32, 64), "tokens": (4, 8), "draws": (1, 3), "prompts": (1, 3), "vocabulary": (40, 80)}
     monkeypatch.setattr(growth, "AXES", small)
-    found = growth.measure(CPU, 1)
-    assert len(found) == 2 * sum(map(len, growth.GROWS.values())) and (found["seconds"] > 0).all()
-    parameters = found.query("work == 'training' and axis == 'parameters'")["value"].tolist()
+    result = growth.measure(CPU, 1)
+    assert len(result) == 2 * sum(map(len, growth.GROWS.values())) and (result["seconds"] > 0).all()
+    parameters = result.query("work == 'training' and axis == 'parameters'")["value"].tolist()
     assert parameters == [4 * 12 * 32**2, 4 * 12 * 64**2]
 
 
 def test_a_power_law_has_its_exponent():
     value = np.array([1.0, 2, 4, 8])
     part = {"work": "training", "axis": "tokens", "value": value}
-    found = growth.exponents(pd.DataFrame({**part, "seconds": 3 * value**1.5})).iloc[0]
-    np.testing.assert_allclose(found[["exponent", "low", "high", "last"]].to_numpy(float), 1.5)
+    result = growth.exponents(pd.DataFrame({**part, "seconds": 3 * value**1.5})).iloc[0]
+    np.testing.assert_allclose(result[["exponent", "low", "high", "last"]].to_numpy(float), 1.5)
     late = growth.exponents(pd.DataFrame({**part, "seconds": 10 + value})).iloc[0]
     assert late["low"] < late["exponent"] < late["last"] < 1
 
@@ -214,7 +214,7 @@ def test_what_would_be_ignored_or_half_frozen_is_refused(asked):
         command.main(**asked)
 
 
-def test_a_benchmark_that_fails_is_told_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
+def test_a_benchmark_that_fails_is_reported_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
     def wrong():
         raise AssertionError("the sides differ")
 

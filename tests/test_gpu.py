@@ -57,9 +57,9 @@ def nll(lm, example):
 def test_log_probabilities_are_those_of_plain_passes(lm, device):
     behind_prompts, by_themselves = responses(), texts.examples(7, VOCABULARY, seed=5)
     for rows in (behind_prompts, by_themselves):
-        found = sequence_logprobs(moved(lm, device), rows)
+        result = sequence_logprobs(moved(lm, device), rows)
         expected = [-nll(lm, each).item() for each in rows]
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_rewards_are_those_of_plain_passes(lm, device):
@@ -68,16 +68,16 @@ def test_rewards_are_those_of_plain_passes(lm, device):
     with torch.no_grad():
         last = [lm.base_model(torch.tensor([each.ids])).last_hidden_state[0, -1:] for each in responses()]
         expected = [model.head(state).item() for state in last]
-    found = rewards(moved(model, device), responses())
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    result = rewards(moved(model, device), responses())
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-3)
 
 
 def test_divergences_are_those_of_plain_passes(lm, device):
     other = built("gpt2", seed=1)
-    found = response_kl(moved(lm, device), moved(other, device), responses())
+    result = response_kl(moved(lm, device), moved(other, device), responses())
     laws = [(plainly(lm, each), plainly(other, each)) for each in responses()]
     expected = [(own.exp() * (own - far)).sum().item() for own, far in laws]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3)
 
 
 def requests(draws=5):
@@ -90,12 +90,12 @@ def drawn(lm, asked, **options):
 
 
 def test_greedy_responses_are_those_of_plain_passes(lm, device):
-    for asked, found in zip(requests(1), drawn(moved(lm, device), requests(1), temperature=0), strict=True):
+    for asked, result in zip(requests(1), drawn(moved(lm, device), requests(1), temperature=0), strict=True):
         expected: list[int] = []
         while len(expected) < ROOM and EOS not in expected:
             text = Example((*asked.ids, *expected, 0), len(asked.ids) + len(expected))
             expected.append(int(plainly(lm, text)[-1].argmax()))
-        assert list(found) == expected
+        assert list(result) == expected
 
 
 def test_samples_are_the_same_twice_and_owe_nothing_to_their_batch(lm, device):
@@ -132,11 +132,11 @@ def test_sft_takes_the_steps_of_a_plain_loop(lm, tmp_path, device):
         optimizer.step()
         expected.append(total.item())
     spec = SPEC.model_copy(update={"schedule": "constant", "warmup_steps": 0})
-    fitted, found = fine_tune(
+    fitted, result = fine_tune(
         moved(lm, device), rows, validation=rows, training=spec, seed=0, workspace=tmp_path
     )
     slack = 5e-2 if distributed.on_gpu() else 1e-4
-    np.testing.assert_allclose([each.training_loss for each in found], expected, atol=slack)
+    np.testing.assert_allclose([each.training_loss for each in result], expected, atol=slack)
     assert expected[-1] < expected[0] - 0.05 and fitted.device.type == _trains_on()
 
 
@@ -149,7 +149,7 @@ def test_a_reward_model_tells_its_pairs_apart(lm, tmp_path, device):
     spec = SPEC.model_copy(
         update={"steps": 30, "learning_rate": 1e-2, "evaluate_every": 30, "checkpoint_every": 30}
     )
-    model, found = fit(
+    model, result = fit(
         RewardModel(moved(lm, device).base_model),
         pairs,
         validation=pairs,
@@ -158,7 +158,7 @@ def test_a_reward_model_tells_its_pairs_apart(lm, tmp_path, device):
         seed=0,
         workspace=tmp_path,
     )
-    assert found[-1].validation_loss < 0.2
+    assert result[-1].validation_loss < 0.2
     high, low = (rewards(model, [getattr(pair, side) for pair in pairs]) for side in ("high", "low"))
     assert (high > low).all() and next(model.parameters()).device.type == _trains_on()
 
@@ -171,8 +171,8 @@ def _trains_on():
 @pytest.mark.parametrize("architecture", SHAPES)
 def test_half_precision_knows_the_log_probabilities_of_what_it_draws(architecture):
     lm = built(architecture).to("cuda", torch.bfloat16)
-    found = sample(lm, requests(), seed=0, eos_id=EOS, max_new_tokens=ROOM)
-    rows = join([each.ids for each in requests()], [each.ids for each in found], eos_id=None, context=160)
+    result = sample(lm, requests(), seed=0, eos_id=EOS, max_new_tokens=ROOM)
+    rows = join([each.ids for each in requests()], [each.ids for each in result], eos_id=None, context=160)
     np.testing.assert_allclose(
-        [each.logprob for each in found], sequence_logprobs(lm, rows), rtol=2e-2, atol=0.5
+        [each.logprob for each in result], sequence_logprobs(lm, rows), rtol=2e-2, atol=0.5
     )

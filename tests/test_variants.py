@@ -31,15 +31,15 @@ def both(kernel, device=CPU, **options):
 
 
 def test_texts_end_to_end_have_the_states_that_they_have_padded():
-    expected, found = both("one by one")
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    expected, result = both("one by one")
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow  # it is compiled
 def test_flex_attention_keeps_texts_apart():
-    with torch.no_grad():  # on a CPU it has no way back
-        expected, found = both("flex")
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():  # on a CPU it has no backward pass
+        expected, result = both("flex")
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_packed_text_sees_nothing_of_its_neighbours():
@@ -57,8 +57,8 @@ def test_a_packed_text_sees_nothing_of_its_neighbours():
 @pytest.mark.gpu
 @pytest.mark.parametrize("kernel", packed.KERNELS)
 def test_kernels_of_a_gpu_have_the_same_states(kernel):
-    expected, found = both(kernel, torch.device("cuda"), dtype=torch.bfloat16)
-    torch.testing.assert_close(found, expected, rtol=5e-2, atol=5e-2)
+    expected, result = both(kernel, torch.device("cuda"), dtype=torch.bfloat16)
+    torch.testing.assert_close(result, expected, rtol=5e-2, atol=5e-2)
 
 
 def table(device=CPU, dtype=torch.float32):
@@ -106,12 +106,12 @@ def test_a_graph_replays_the_step_that_it_was_made_of():
 
 
 def test_every_way_that_a_cpu_has_is_timed_beside_the_engine():
-    found = variants.measure(["mini"], CPU, 2, without=["compiled"])
-    assert list(found.columns) == variants.COLUMNS and set(found["work"]) == set(variants.WORKS)
-    off = found["way"].isin(variants.NEEDS_GPU)
-    assert (found["fault"][off] == "needs a GPU").all() and found["seconds"][off].isna().all()
-    assert (found["fault"][~off] == "").all() and (found["seconds"][~off] > 0).all()
-    engine = found[found["way"] == "engine"]
+    result = variants.measure(["mini"], CPU, 2, without=["compiled"])
+    assert list(result.columns) == variants.COLUMNS and set(result["work"]) == set(variants.WORKS)
+    off = result["way"].isin(variants.NEEDS_GPU)
+    assert (result["fault"][off] == "needs a GPU").all() and result["seconds"][off].isna().all()
+    assert (result["fault"][~off] == "").all() and (result["seconds"][~off] > 0).all()
+    engine = result[result["way"] == "engine"]
     assert len(engine) == len(variants.WORKS) and (engine["ratio"] == 1).all()
 
 
@@ -127,12 +127,12 @@ def test_tokens_must_be_the_same_and_numbers_within_their_spread():
 
 @pytest.mark.slow
 def test_compiled_ways_come_to_the_same():
-    found = variants.measure(["mini"], CPU, 1)
-    compiled = found[found["way"] == "padded, compiled"]
+    result = variants.measure(["mini"], CPU, 1)
+    compiled = result[result["way"] == "padded, compiled"]
     assert len(compiled) == 2 and (compiled["fault"] == "").all()
 
 
-def test_a_way_that_errs_or_fails_is_told_and_the_others_go_on():
+def test_a_way_that_errs_or_fails_is_reported_and_the_others_go_on():
     def fails():
         raise RuntimeError("no kernel for this\nshape")
 

@@ -100,8 +100,8 @@ def test_numbers_come_back_in_the_examples_order_from_batches_within_the_limit()
         kept = torch.arange(batch.ids.shape[1]) < batch.lengths[:, None]
         return (batch.ids * kept).sum(1)
 
-    found = in_batches(examples, run, max_tokens=30, device="cpu")
-    assert found.tolist() == [sum(example.ids) for example in examples]
+    result = in_batches(examples, run, max_tokens=30, device="cpu")
+    assert result.tolist() == [sum(example.ids) for example in examples]
     assert all(rows * length <= 30 for rows, length in shapes) and len(shapes) > 1
-    assert in_batches(examples, run, max_tokens=1, device="cpu").tolist() == found.tolist()
+    assert in_batches(examples, run, max_tokens=1, device="cpu").tolist() == result.tolist()
     assert len(in_batches([], run, max_tokens=30, device="cpu")) == 0

@@ -78,9 +78,9 @@ def test_the_score_is_the_classifiers_own_logit(folder, tokenizer):
     prompts, responses = texts()
     asked, said = encode(tokenizer, prompts), encode(tokenizer, responses)
     expected = [alone(folder, one + two)[0] for one, two in zip(asked, said, strict=True)]
-    found = judge_texts(load(folder), prompts, responses)
-    np.testing.assert_allclose(found.rewards, expected, atol=1e-5)
-    assert np.std(expected) > 0.1 and not found.cut.any()
+    result = judge_texts(load(folder), prompts, responses)
+    np.testing.assert_allclose(result.rewards, expected, atol=1e-5)
+    assert np.std(expected) > 0.1 and not result.cut.any()
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -99,11 +99,11 @@ def test_neither_batch_nor_padding_changes_a_score(side, pad, folder, tokenizer)
     assert judge.tokenizer.pad_token_id not in (judge.tokenizer.eos_token_id, judge.tokenizer.unk_token_id)
     longest = max(map(len, ids))
     for at_once in (1, 3, len(ids)):
-        found = judge_texts(judge, prompts, responses, max_batch_tokens=at_once * longest)
-        np.testing.assert_allclose(found.rewards, expected, rtol=1e-4, atol=1e-5)
+        result = judge_texts(judge, prompts, responses, max_batch_tokens=at_once * longest)
+        np.testing.assert_allclose(result.rewards, expected, rtol=1e-4, atol=1e-5)
     order = np.random.default_rng(1).permutation(len(ids))
-    found = judge_texts(judge, [prompts[i] for i in order], [responses[i] for i in order])
-    np.testing.assert_allclose(found.rewards, np.array(expected)[order], rtol=1e-4, atol=1e-5)
+    result = judge_texts(judge, [prompts[i] for i in order], [responses[i] for i in order])
+    np.testing.assert_allclose(result.rewards, np.array(expected)[order], rtol=1e-4, atol=1e-5)
 
 
 def test_padding_beyond_the_embedding_makes_room(build, tmp_path):
@@ -124,12 +124,12 @@ def test_a_long_text_loses_its_beginning(folder, tokenizer):
     prompt, response = " ".join(WORDS[:10]), " ".join(WORDS[10:16])
     ids = encode(tokenizer, [f"{prompt} {response}"])[0]
     judge = load(folder, max_tokens=10)
-    found = judge_texts(judge, [prompt, WORDS[0], prompt], [response, response, f"{prompt} {response}"])
-    assert found.cut.tolist() == [True, False, True]
-    np.testing.assert_allclose(found.rewards[0], alone(folder, ids[-10:])[0], atol=1e-5)
-    np.testing.assert_allclose(found.rewards[2], found.rewards[0], atol=1e-5)
+    result = judge_texts(judge, [prompt, WORDS[0], prompt], [response, response, f"{prompt} {response}"])
+    assert result.cut.tolist() == [True, False, True]
+    np.testing.assert_allclose(result.rewards[0], alone(folder, ids[-10:])[0], atol=1e-5)
+    np.testing.assert_allclose(result.rewards[2], result.rewards[0], atol=1e-5)
     whole = judge_texts(load(folder, max_tokens=16), [prompt], [response])
-    assert not whole.cut.any() and abs(whole.rewards[0] - found.rewards[0]) > 1e-3
+    assert not whole.cut.any() and abs(whole.rewards[0] - result.rewards[0]) > 1e-3
 
 
 def test_more_tokens_than_the_judge_can_read_are_refused(folder):
@@ -143,8 +143,8 @@ def test_rows_are_counted_and_an_empty_one_is_named(folder):
         judge_texts(judge, ["w1", "w2"], ["w3"])
     with pytest.raises(DataError, match="row 1 has neither prompt nor response"):
         judge_texts(judge, ["w1", ""], ["w3", ""])
-    found = judge_texts(judge, [], [])
-    assert found.rewards.shape == found.cut.shape == (0,)
+    result = judge_texts(judge, [], [])
+    assert result.rewards.shape == result.cut.shape == (0,)
 
 
 # special tokens are those of the judge's tokenizer
@@ -167,11 +167,11 @@ def test_a_causal_judges_first_token_stands_once(build, tmp_path):
     config = build("gemma").config
     config.vocab_size = len(tokenizer)
     where = published(tmp_path, tokenizer, config)
-    found = judge_texts(load(where), ["w0 w1"], ["w2 w3"])
-    np.testing.assert_allclose(found.rewards[0], alone(where, [2, 4, 5, 6, 7])[0], atol=1e-5)
-    found = judge_texts(load(where, max_tokens=8), [" ".join(WORDS[:9])], ["w9"])
-    np.testing.assert_allclose(found.rewards[0], alone(where, [2, *range(7, 14)])[0], atol=1e-5)
-    assert found.cut.all()
+    result = judge_texts(load(where), ["w0 w1"], ["w2 w3"])
+    np.testing.assert_allclose(result.rewards[0], alone(where, [2, 4, 5, 6, 7])[0], atol=1e-5)
+    result = judge_texts(load(where, max_tokens=8), [" ".join(WORDS[:9])], ["w9"])
+    np.testing.assert_allclose(result.rewards[0], alone(where, [2, *range(7, 14)])[0], atol=1e-5)
+    assert result.cut.all()
 
 
 def test_an_encoders_separator_and_token_types_are_kept(tmp_path):
@@ -183,12 +183,12 @@ def test_an_encoders_separator_and_token_types_are_kept(tmp_path):
     model = AutoModelForSequenceClassification.from_pretrained(where).eval()
     expected = []
     for prompt, response in zip(prompts, responses, strict=True):
-        given = tokenizer([prompt], [response], return_tensors="pt", return_token_type_ids=True)
-        expected.append(float(model(**given).logits[0, 0].detach()))
+        inputs = tokenizer([prompt], [response], return_tensors="pt", return_token_type_ids=True)
+        expected.append(float(model(**inputs).logits[0, 0].detach()))
     judge = load(where)
     for at_once in (1, 60, 10**6):
-        found = judge_texts(judge, prompts, responses, max_batch_tokens=at_once)
-        np.testing.assert_allclose(found.rewards, expected, rtol=1e-4, atol=1e-5)
+        result = judge_texts(judge, prompts, responses, max_batch_tokens=at_once)
+        np.testing.assert_allclose(result.rewards, expected, rtol=1e-4, atol=1e-5)
     assert judge_texts(load(where, max_tokens=8), ["w1 w2"], ["w3 w4 w5 w6"]).cut.tolist() == [True]
 
 
@@ -206,8 +206,8 @@ def test_a_label_is_chosen_by_name(three, tokenizer):
         sum(pair, []) for pair in zip(encode(tokenizer, prompts), encode(tokenizer, responses), strict=True)
     ]
     logits = np.array([alone(three, row) for row in ids])
-    found = judge_texts(load(three, label="harmless"), prompts, responses)
-    np.testing.assert_allclose(found.rewards, logits[:, 2], atol=1e-5)
+    result = judge_texts(load(three, label="harmless"), prompts, responses)
+    np.testing.assert_allclose(result.rewards, logits[:, 2], atol=1e-5)
     odds = judge_texts(load(three, label="harmful", score="log_odds"), prompts, responses)
     p = np.exp(logits - logits.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)

@@ -27,20 +27,20 @@ def drawn(lm, asked, **options):
     return sample(lm, asked, **{"seed": 3, "eos_id": EOS, "max_new_tokens": HORIZON, **options})
 
 
-def assert_same(found, expected):
-    assert [each.ids for each in found] == [each.ids for each in expected]
+def assert_same(result, expected):
+    assert [each.ids for each in result] == [each.ids for each in expected]
     np.testing.assert_allclose(
-        [e.logprob for e in found], [e.logprob for e in expected], rtol=2e-6, atol=1e-5
+        [e.logprob for e in result], [e.logprob for e in expected], rtol=2e-6, atol=1e-5
     )
 
 
 def test_recorded_log_probabilities_are_those_of_a_full_forward_pass(lm):
     asked = requests()
-    found = drawn(lm, asked)
-    rows = join([r.ids for r in asked], [each.ids for each in found], eos_id=None, context=64)
-    np.testing.assert_allclose([each.logprob for each in found], sequence_logprobs(lm, rows), atol=1e-4)
+    result = drawn(lm, asked)
+    rows = join([r.ids for r in asked], [each.ids for each in result], eos_id=None, context=64)
+    np.testing.assert_allclose([each.logprob for each in result], sequence_logprobs(lm, rows), atol=1e-4)
     with torch.no_grad():  # and of the plainest forward pass there is
-        for row, each in list(zip(rows, found, strict=True))[::7]:
+        for row, each in list(zip(rows, result, strict=True))[::7]:
             logits = lm(input_ids=torch.tensor([row.ids])).logits[0].double()
             logits[:, [0, 2]] = -torch.inf
             law = logits.log_softmax(-1)
@@ -49,11 +49,11 @@ def test_recorded_log_probabilities_are_those_of_a_full_forward_pass(lm):
 
 
 def test_responses_end_with_the_end_mark_or_at_the_horizon(lm):
-    found = drawn(lm, requests(10, 8))
-    ended = [each for each in found if each.ids[-1] == EOS]
-    assert all(EOS not in each.ids[:-1] and not {0, 2} & set(each.ids) for each in found)
-    assert all(len(each.ids) == HORIZON for each in found if each.ids[-1] != EOS)
-    assert 5 < len(ended) < len(found), "the test needs responses of both kinds"
+    result = drawn(lm, requests(10, 8))
+    ended = [each for each in result if each.ids[-1] == EOS]
+    assert all(EOS not in each.ids[:-1] and not {0, 2} & set(each.ids) for each in result)
+    assert all(len(each.ids) == HORIZON for each in result if each.ids[-1] != EOS)
+    assert 5 < len(ended) < len(result), "the test needs responses of both kinds"
     assert len({len(each.ids) for each in ended}) > 3
 
 
@@ -96,14 +96,14 @@ def test_prompt_draw_and_seed_each_make_another_sample(build):
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 0.5])
 def test_first_words_come_as_often_as_the_law_says(build, temperature):
     lm, n = build("gpt2", seed=4), 4000
-    found = drawn(
+    result = drawn(
         lm, [Request("p", (5, 6), draw) for draw in range(n)], max_new_tokens=1, temperature=temperature
     )
     with torch.no_grad():
         logits = lm(input_ids=torch.tensor([[5, 6]])).logits[0, -1].double()
     logits[[0, 2]] = -torch.inf
     law = (logits / temperature).softmax(-1).numpy()
-    seen = np.bincount([each.ids[0] for each in found], minlength=len(law))
+    seen = np.bincount([each.ids[0] for each in result], minlength=len(law))
     common = law * n >= 8
     counts = [*seen[common], seen[~common].sum()]
     awaited = [*(law * n)[common], (law * n)[~common].sum()]
@@ -112,8 +112,8 @@ def test_first_words_come_as_often_as_the_law_says(build, temperature):
     assert chisquare(np.array(counts)[kept], np.array(awaited)[kept]).pvalue > 0.01
     # whatever the temperature, what is recorded is the law of temperature 1
     plain = logits.log_softmax(-1)
-    assert [e.logprob for e in found[:50]] == pytest.approx(
-        [float(plain[e.ids[0]]) for e in found[:50]], abs=1e-4
+    assert [e.logprob for e in result[:50]] == pytest.approx(
+        [float(plain[e.ids[0]]) for e in result[:50]], abs=1e-4
     )
 
 
@@ -177,7 +177,7 @@ def test_an_extrapolation_is_tilted_token_by_token(lm):
     origin, strength = other(lm), 2.0
     ids = (5, 9)
     asked = [Request("p", ids, draw) for draw in range(4000)]
-    found = sample(
+    result = sample(
         lm, asked, seed=0, eos_id=EOS, max_new_tokens=1, extrapolation=Extrapolation(origin, strength)
     )
     with torch.no_grad():
@@ -186,11 +186,11 @@ def test_an_extrapolation_is_tilted_token_by_token(lm):
     own, first = own.log_softmax(-1), first.log_softmax(-1)
     tilted = torch.where(own > -torch.inf, strength * own + (1 - strength) * first, -torch.inf)
     tilted = tilted.log_softmax(-1)
-    assert found[0].logprob == pytest.approx(float(tilted[found[0].ids[0]]), abs=1e-6)
+    assert result[0].logprob == pytest.approx(float(tilted[result[0].ids[0]]), abs=1e-6)
     allowed = own > -torch.inf
     kl = float((tilted[allowed].exp() * (tilted - own)[allowed]).sum())
-    assert kl > 0.05 and found[0].kl == pytest.approx(kl, abs=1e-6)
-    counts = np.bincount([each.ids[0] for each in found], minlength=len(own))
+    assert kl > 0.05 and result[0].kl == pytest.approx(kl, abs=1e-6)
+    counts = np.bincount([each.ids[0] for each in result], minlength=len(own))
     law, likely = tilted.exp().numpy(), tilted.exp().numpy() > 2e-3
     observed = [*counts[likely], counts[~likely].sum()]
     assert chisquare(observed, 4000 * np.array([*law[likely], law[~likely].sum()])).pvalue > 1e-3
@@ -201,17 +201,17 @@ def test_an_extrapolation_is_tilted_token_by_token(lm):
 def test_an_extrapolated_sample_does_not_depend_on_its_batch(lm):
     asked, tilt = requests(), Extrapolation(other(lm), 2.0)
     expected = drawn(lm, asked, extrapolation=tilt)
-    found = drawn(lm, asked, extrapolation=tilt, max_rows=3)
-    assert_same(found, expected)
-    assert [each.kl for each in found] == pytest.approx([each.kl for each in expected], abs=1e-5)
+    result = drawn(lm, asked, extrapolation=tilt, max_rows=3)
+    assert_same(result, expected)
+    assert [each.kl for each in result] == pytest.approx([each.kl for each in expected], abs=1e-5)
 
 
 def test_the_kl_along_samples_is_that_of_whole_responses(lm):
     """Its mean, and the mean of sampled log ratios, estimate one number; its spread is far smaller."""
     origin = other(lm)
     asked = [Request("p", (5, 9), draw) for draw in range(600)]
-    found = drawn(lm, asked)
-    rows = join([each.ids for each in asked], [each.ids for each in found], eos_id=None, context=64)
+    result = drawn(lm, asked)
+    rows = join([each.ids for each in asked], [each.ids for each in result], eos_id=None, context=64)
     exact = response_kl(lm, origin, rows)
     ratio = sequence_logprobs(lm, rows) - sequence_logprobs(origin, rows)
     error = np.hypot(exact.std(), ratio.std()) / np.sqrt(len(rows))

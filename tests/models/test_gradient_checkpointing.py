@@ -1,4 +1,4 @@
-"""Computing states again on the way back changes no gradient, with adapters or without, and can be undone."""
+"""States that are computed again in the backward pass give the same gradients, and this can be undone."""
 
 import pytest
 import torch
@@ -16,13 +16,13 @@ BATCH = [Example((5, 6, 7, 8, 1), 2), Example((9, 10, 11), 1)]
 def gradients_of(module):
     module.train()
     module.zero_grad(set_to_none=True)
-    found = module(collate(BATCH))
-    (found if torch.is_tensor(found) else found.values).sum().backward()
+    result = module(collate(BATCH))
+    (result if torch.is_tensor(result) else result.values).sum().backward()
     return {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
 
 
 def counted(module):
-    """How often the first block's norm is run in a pass forwards and backwards.
+    """How often the first block's norm is run in a forward and a backward pass.
 
     Not the block itself: its hooks are run outside of what is computed again.
     """

@@ -94,10 +94,10 @@ def folder(build, tokenizer, tmp_path):
 
 
 def test_a_local_folder_is_loaded_as_it_is(folder, build, tokenizer):
-    found, reader = pretrained(ModelSpec(name_or_path=str(folder)))
+    result, reader = pretrained(ModelSpec(name_or_path=str(folder)))
     assert reader.get_vocab() == tokenizer.get_vocab()
     expected = sequence_logprobs(build("llama", seed=7), ROWS)  # padding and <unk> taken out there too
-    np.testing.assert_allclose(sequence_logprobs(found, ROWS), expected, atol=1e-6)
+    np.testing.assert_allclose(sequence_logprobs(result, ROWS), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("pad", [None, "<eos>"])
@@ -108,11 +108,11 @@ def test_a_tokenizer_without_padding_gets_padding_of_its_own(build, tmp_path, pa
     model = from_scratch(spec, tokenizer, 0)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    found, reader = pretrained(ModelSpec(name_or_path=str(tmp_path)))
+    result, reader = pretrained(ModelSpec(name_or_path=str(tmp_path)))
     assert reader.pad_token_id not in (None, reader.eos_token_id)
-    assert reader.pad_token_id < found.get_input_embeddings().weight.shape[0]
-    assert found.generation_config.suppress_tokens == [reader.pad_token_id]
-    assert sequence_logprobs(found, [Example((9, 8, reader.eos_token_id), 1)])[0] > -np.inf
+    assert reader.pad_token_id < result.get_input_embeddings().weight.shape[0]
+    assert result.generation_config.suppress_tokens == [reader.pad_token_id]
+    assert sequence_logprobs(result, [Example((9, 8, reader.eos_token_id), 1)])[0] > -np.inf
 
 
 def test_a_name_that_is_no_folder_says_what_to_do(monkeypatch):

@@ -60,8 +60,8 @@ def test_neither_batch_nor_padding_changes_a_reward(model):
 def test_the_whole_response_counts(model):
     base = (5, 6, 7, 8, EOS)
     others = [(5, 6, 7, 8), (5, 6, 7, 9, EOS), (5, 6, 7, 8, MARK, EOS), (5, 7, 7, 8, EOS), (4, 6, 7, 8, EOS)]
-    found = rewards(model, [Example(ids, 2) for ids in (base, *others)])
-    assert (np.abs(found[1:] - found[0]) > 1e-3).all()
+    result = rewards(model, [Example(ids, 2) for ids in (base, *others)])
+    assert (np.abs(result[1:] - result[0]) > 1e-3).all()
 
 
 def test_a_fresh_model_has_no_opinion_and_marks_start_at_the_mean(build, reader):

@@ -38,13 +38,13 @@ def plainly(lm, example, *, banned=(0, 2)):
 @torch.no_grad()
 def test_log_probabilities_are_those_of_a_plain_forward_pass(lm):
     rows = examples()
-    found = response_logprobs(lm, collate(rows))
+    result = response_logprobs(lm, collate(rows))
     for row, example in enumerate(rows):
-        mine = found.values[found.rows == row].tolist()
+        mine = result.values[result.rows == row].tolist()
         assert mine == pytest.approx(plainly(lm, example), abs=1e-4)
         assert len(mine) == len(example.ids) - example.start  # the end mark among them, no prompt token
     sums = [sum(plainly(lm, example)) for example in rows]
-    np.testing.assert_allclose(found.per_response(len(rows)), sums, atol=1e-4)
+    np.testing.assert_allclose(result.per_response(len(rows)), sums, atol=1e-4)
     np.testing.assert_allclose(sequence_logprobs(lm, rows), sums, atol=1e-4)
 
 
@@ -71,10 +71,10 @@ def test_in_parts_is_as_at_once(lm, n):
         widths.append(part.ids.shape[1])
         return response_logprobs(lm, part), part.lengths.double() + part.ids[:, 0] / 100
 
-    found, numbers = in_parts(batch, run)
+    result, numbers = in_parts(batch, run)
     whole, expected = run(batch)
-    assert isinstance(found, TokenLogprobs) and torch.equal(found.rows, whole.rows)
-    torch.testing.assert_close(found.values, whole.values, atol=1e-5, rtol=0)
+    assert isinstance(result, TokenLogprobs) and torch.equal(result.rows, whole.rows)
+    torch.testing.assert_close(result.values, whole.values, atol=1e-5, rtol=0)
     assert torch.equal(numbers, expected)
     if n == 14:
         assert len(widths) == 5 and min(widths) < max(widths[:-1]) == widths[-1]  # padding is cut
@@ -85,8 +85,8 @@ def test_without_suppressed_tokens_the_law_is_the_models_own(build):
     model = build("llama", seed=3)
     model.generation_config.suppress_tokens = None
     example = examples(1, seed=4)[0]
-    found = response_logprobs(model, collate([example])).values
-    assert found.tolist() == pytest.approx(plainly(model, example, banned=()), abs=1e-4)
+    result = response_logprobs(model, collate([example])).values
+    assert result.tolist() == pytest.approx(plainly(model, example, banned=()), abs=1e-4)
 
 
 @torch.no_grad()
@@ -107,8 +107,8 @@ def test_neither_batch_nor_padding_changes_a_log_probability(lm):
     np.testing.assert_allclose(sequence_logprobs(lm, rows[::-1]), alone[::-1], atol=1e-5)
     with torch.no_grad():
         for padding in (0, EOS, 9):
-            found = response_logprobs(lm, collate(rows, padding)).per_response(len(rows))
-            np.testing.assert_allclose(found, alone, atol=1e-5)
+            result = response_logprobs(lm, collate(rows, padding)).per_response(len(rows))
+            np.testing.assert_allclose(result, alone, atol=1e-5)
 
 
 def test_dropout_is_off_while_scoring(build):

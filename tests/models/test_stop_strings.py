@@ -53,11 +53,11 @@ def test_a_response_is_cut_before_the_text_and_ended(case, letters, model):
     drawn, kept = CUTS[case]
     stop, end = Stop(letters, ["ab", "zz"]), letters.eos_token_id
     prompts, others = [(5, 6)] * 2, ids(letters, "x", "b", "a", "<eos>")
-    found = stop.cut(model, prompts, [ids(letters, *drawn), others], end)
-    assert set(found) == {0}  # a response without the text is left as it is
-    assert found[0][0] == (*ids(letters, *kept), end)
-    example = Example((*prompts[0], *found[0][0]), 2)
-    assert found[0][1] == pytest.approx(float(sequence_logprobs(model, [example])[0]))
+    result = stop.cut(model, prompts, [ids(letters, *drawn), others], end)
+    assert set(result) == {0}  # a response without the text is left as it is
+    assert result[0][0] == (*ids(letters, *kept), end)
+    example = Example((*prompts[0], *result[0][0]), 2)
+    assert result[0][1] == pytest.approx(float(sequence_logprobs(model, [example])[0]))
 
 
 def test_the_token_that_completes_a_text_ends_the_row_and_only_if_it_is_live(letters):

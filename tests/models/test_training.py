@@ -59,19 +59,19 @@ def fit(workspace, *, net=None, seed=0, items=ITEMS, loss=squared, evaluate=erro
     return fitted.state_dict(), evaluations
 
 
-def assert_equal(found, expected):
-    assert found[1] == expected[1]
-    assert all(torch.equal(found[0][name], expected[0][name]) for name in expected[0])
+def assert_equal(result, expected):
+    assert result[1] == expected[1]
+    assert all(torch.equal(result[0][name], expected[0][name]) for name in expected[0])
 
 
 def test_equal_seeds_give_equal_bits_and_other_seeds_others(tmp_path):
-    found = []
+    result = []
     for name, seed, elsewhere in (("a", 0, 1), ("b", 0, 2), ("c", 1, 1)):
         net = Net()
         torch.manual_seed(elsewhere)  # what others did to the global state has no say, dropout included
-        found.append(fit(tmp_path / name, net=net, seed=seed))
-    assert_equal(found[1], found[0])
-    assert found[2][1] != found[0][1]
+        result.append(fit(tmp_path / name, net=net, seed=seed))
+    assert_equal(result[1], result[0])
+    assert result[2][1] != result[0][1]
 
 
 def test_training_lowers_the_loss_and_notes_it(tmp_path):
@@ -124,13 +124,13 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, step):
         fit(tmp_path / "killed", progress=killed_at(step))
     torch.manual_seed(step)  # whatever else the process did meanwhile
     seen = []
-    found = fit(tmp_path / "killed", net=Net(seed=9), progress=lambda now, note: seen.append(now))
+    result = fit(tmp_path / "killed", net=Net(seed=9), progress=lambda now, note: seen.append(now))
     # a fresh net with other weights: if a checkpoint were not read, the ends would differ
     if step > 8:
         assert seen[0] == (step - 1) // 8 * 8 + 1
-        assert_equal(found, expected)
+        assert_equal(result, expected)
     else:
-        assert seen[0] == 1 and found[1] != expected[1]
+        assert seen[0] == 1 and result[1] != expected[1]
         assert_equal(fit(tmp_path / "killed-again"), expected)
 
 
@@ -231,8 +231,8 @@ def test_what_changes_beside_the_module_is_in_its_checkpoints(tmp_path, step):
     with pytest.raises(Killed):
         go_down(tmp_path / "killed", tally=Tally(), progress=killed_at(step))
     tally = Tally(99.0)
-    found, seen = go_down(tmp_path / "killed", tally=tally, net=Net(seed=9))
-    assert_equal(found, expected)
+    result, seen = go_down(tmp_path / "killed", tally=tally, net=Net(seed=9))
+    assert_equal(result, expected)
     assert seen[0] == (step - 1) // 8 * 8 and tally.total == pytest.approx(sum(range(24)) * 0.01)
 
 

@@ -16,10 +16,10 @@ from afd_study.models.specs import LoRASpec
 def mlp(build):
     # a bias too, and both ends of the activation
     lm = build("gpt2", activation_function="gelu_pytorch_tanh", initializer_range=0.5)
-    found = lm.base_model.h[0].mlp
-    torch.nn.init.normal_(found.c_fc.bias, generator=torch.Generator().manual_seed(1))
-    assert type(found) is FusedMLP
-    return found
+    result = lm.base_model.h[0].mlp
+    torch.nn.init.normal_(result.c_fc.bias, generator=torch.Generator().manual_seed(1))
+    assert type(result) is FusedMLP
+    return result
 
 
 @pytest.fixture
@@ -48,21 +48,21 @@ def plainly(mlp, states):
 @torch.no_grad()
 @pytest.mark.parametrize("rows", [slice(None), slice(0, 1), slice(0, 0)])
 def test_it_is_the_models_own(mlp, states, fused, rows):
-    found = mlp(states[rows])
+    result = mlp(states[rows])
     assert fused == [len(states[rows]) > 0]
-    torch.testing.assert_close(found, plainly(mlp, states[rows]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result, plainly(mlp, states[rows]), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
 def test_states_that_do_not_lie_in_order_give_the_same(mlp, states, fused):
-    found = mlp(states.transpose(0, 1))
+    result = mlp(states.transpose(0, 1))
     assert fused == [True]
-    torch.testing.assert_close(found.transpose(0, 1), plainly(mlp, states), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result.transpose(0, 1), plainly(mlp, states), atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_are_the_models_own(mlp, states, fused):
     other = copy.deepcopy(mlp)
-    for each, pass_ in ((mlp, mlp), (other, lambda given: plainly(other, given))):
+    for each, pass_ in ((mlp, mlp), (other, lambda inputs: plainly(other, inputs))):
         pass_(states).square().sum().backward()
         assert each.c_fc.weight.grad is not None
     assert fused == [False]

@@ -60,12 +60,12 @@ def test_values_and_gradients_are_those_of_the_whole_pass(build, settings, train
             weight += 0.2 * torch.randn(weight.shape, generator=generator)
     rows = batch()
     assert supports(backbone) and len(set(rows.lengths.tolist())) > 5
-    found = []
+    result = []
     for states in (last_states(backbone, rows.ids, rows.lengths - 1), whole_pass(backbone, rows)):
         backbone.zero_grad()
         (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
-        found.append((states.detach(), {n: p.grad.clone() for n, p in backbone.named_parameters()}))
-    (fast, fast_gradients), (slow, slow_gradients) = found
+        result.append((states.detach(), {n: p.grad.clone() for n, p in backbone.named_parameters()}))
+    (fast, fast_gradients), (slow, slow_gradients) = result
     torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-5)
     for name, gradient in slow_gradients.items():
         scale = max(1.0, float(gradient.abs().max()))
@@ -80,12 +80,12 @@ def test_states_of_responses_have_the_values_and_gradients_of_the_whole_pass(bui
     backbone, rows = build("gpt2", **settings).base_model, batch()
     places = torch.arange(rows.ids.shape[1])
     chosen = (places >= rows.starts[:, None] - 1) & (places < rows.lengths[:, None] - 1)
-    found = []
+    result = []
     for states in (response_states(backbone, rows, chosen), hidden_states(backbone, rows.ids)[chosen]):
         backbone.zero_grad()
         (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
-        found.append((states.detach(), [p.grad.clone() for p in backbone.parameters()]))
-    (fast, fast_gradients), (slow, slow_gradients) = found
+        result.append((states.detach(), [p.grad.clone() for p in backbone.parameters()]))
+    (fast, fast_gradients), (slow, slow_gradients) = result
     assert len(fast) == int((rows.lengths - rows.starts).sum())
     torch.testing.assert_close(fast, slow, rtol=1e-5, atol=1e-5)
     for mine, theirs in zip(fast_gradients, slow_gradients, strict=True):
@@ -97,12 +97,12 @@ def test_states_of_responses_have_the_values_and_gradients_of_the_whole_pass(bui
 def test_forks_have_the_values_and_gradients_of_their_branches_alone(build, settings):
     backbone, pairs = build("gpt2", **settings).base_model, branches()
     alone = collate([side for pair in pairs for side in pair])
-    found = []
+    result = []
     for states in (forked_states(backbone, fork(pairs)), whole_pass(backbone, alone)):
         backbone.zero_grad()
         (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum().backward()
-        found.append((states.detach(), [p.grad.clone() for p in backbone.parameters()]))
-    (forked, forked_gradients), (apart, gradients) = found
+        result.append((states.detach(), [p.grad.clone() for p in backbone.parameters()]))
+    (forked, forked_gradients), (apart, gradients) = result
     torch.testing.assert_close(forked, apart, rtol=1e-5, atol=1e-5)
     for mine, theirs in zip(forked_gradients, gradients, strict=True):
         scale = max(1.0, float(theirs.abs().max()))
@@ -167,12 +167,12 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("what", ELSEWHERE)
 def test_elsewhere_the_whole_pass_is_taken(build, monkeypatch, what):
-    monkeypatch.setattr(last_block, "last_states", lambda *given: pytest.fail("the shortcut was taken"))
+    monkeypatch.setattr(last_block, "last_states", lambda *arguments: pytest.fail("the shortcut was taken"))
     backbone = ELSEWHERE[what](build).base_model
     torch.manual_seed(0)
-    found = last_hidden(backbone, batch())
+    result = last_hidden(backbone, batch())
     torch.manual_seed(0)
-    assert not supports(backbone) and torch.equal(found, whole_pass(backbone, batch()))
+    assert not supports(backbone) and torch.equal(result, whole_pass(backbone, batch()))
 
 
 def test_mixed_precision_takes_the_whole_pass(build):
@@ -193,6 +193,6 @@ def test_dropout_is_no_obstacle_where_it_is_off(build, monkeypatch):
     backbone, rows = build("gpt2", resid_pdrop=0.5, attn_pdrop=0.5, embd_pdrop=0.5).base_model.eval(), batch()
     expected = whole_pass(backbone, rows)
     torch.testing.assert_close(last_hidden(backbone, rows), expected, rtol=1e-5, atol=1e-5)
-    monkeypatch.setattr(last_block, "last_states", lambda *given: pytest.fail("as it should be"))
+    monkeypatch.setattr(last_block, "last_states", lambda *arguments: pytest.fail("as it should be"))
     with pytest.raises(pytest.fail.Exception, match="as it should be"):
         last_hidden(backbone, rows)

@@ -25,8 +25,8 @@ def responses(seed=0):
 @pytest.mark.parametrize("cuts", [(6,), (1, 1, 1, 1, 1, 1), (2, 3, 1)])
 def test_states_are_those_of_a_whole_pass_however_responses_are_cut(lm, cuts):
     cache, ids = SharedPrefix(lm, PROMPTS, draws=DRAWS, room=ROOM), responses()
-    found = torch.cat([cache.read(lm, part) for part in ids.split(cuts, 1)], 1)
-    for row, states in enumerate(found):
+    result = torch.cat([cache.read(lm, part) for part in ids.split(cuts, 1)], 1)
+    for row, states in enumerate(result):
         prompt = PROMPTS[row // DRAWS]
         torch.testing.assert_close(
             states, plain(lm, prompt, ids[row].tolist())[len(prompt) :], atol=2e-5, rtol=1e-4
@@ -41,8 +41,8 @@ def test_kept_rows_go_on_as_if_they_had_been_alone(lm):
     cache.read(lm, ids[:, :3])
     prompts, rows = torch.tensor([0, 2]), torch.tensor([3, 1, 8, 10])
     cache.keep(prompts, rows)
-    found = cache.read(lm, ids[rows, 3:])
-    for row, states in zip(rows.tolist(), found, strict=True):
+    result = cache.read(lm, ids[rows, 3:])
+    for row, states in zip(rows.tolist(), result, strict=True):
         whole = plain(lm, PROMPTS[row // DRAWS], ids[row].tolist())
         torch.testing.assert_close(states, whole[-3:], atol=2e-5, rtol=1e-4)
 

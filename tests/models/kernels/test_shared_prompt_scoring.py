@@ -15,13 +15,13 @@ EOS, COUNTS = 1, (9, 1, 6, 6, 2, 13)  # responses of each prompt
 def examples(counts=COUNTS, seed=0):
     """Prompts of different lengths, their responses mixed, some of which are the end mark alone."""
     rng = np.random.default_rng(seed)
-    found = []
+    result = []
     for place, count in enumerate(counts):
         prompt = (*rng.integers(3, 27, size=1 + place % 4).tolist(), 3 + place)
         for _ in range(count):
             said = (*rng.integers(3, 27, size=rng.integers(0, 9)).tolist(), EOS)
-            found.append(Example(prompt + said, len(prompt)))
-    return [found[i] for i in rng.permutation(len(found))]
+            result.append(Example(prompt + said, len(prompt)))
+    return [result[i] for i in rng.permutation(len(result))]
 
 
 def with_head(lm):
