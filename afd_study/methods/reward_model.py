@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from afd_study.errors import unknown_name
 from afd_study.models.batches import Pair, collate, fork, refuse_empty
 from afd_study.models.distributed import map_across_ranks
-from afd_study.models.kernels.last_block import applies
+from afd_study.models.kernels.last_block import supports
 from afd_study.models.policy import with_lora
 from afd_study.models.reward import RewardModel, rewards
 from afd_study.models.specs import LoRASpec, TrainingSpec
@@ -56,7 +56,7 @@ def forks(module: nn.Module, items: Sequence[Pair]) -> bool:
     to float32's as others are.
     """
     model = getattr(module, "module", module)  # with several processes it is wrapped
-    return applies(cast(RewardModel, model).backbone) and all(
+    return supports(cast(RewardModel, model).backbone) and all(
         pair.high.prompt == pair.low.prompt for pair in items
     )
 

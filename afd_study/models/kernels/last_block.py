@@ -62,9 +62,6 @@ def supports(backbone: nn.Module) -> TypeGuard[GPT2Model]:
     return not backbone.gradient_checkpointing and all(map(_plain, backbone.modules()))
 
 
-applies = supports  # its name in methods/reward_model.py
-
-
 def _plain(part: nn.Module) -> bool:
     """Tell whether a module does what its class says, and draws nothing."""
     if part._forward_hooks or part._forward_pre_hooks:
