@@ -20,7 +20,7 @@ from afd_study.theory.best_of_n import expected_best, win_shares
 SOURCES = ("pi_init", "pi_sft", "demonstrations")
 
 
-def best_of_n_outcomes(
+def best_of_n_curve(
     scores: pd.DataFrame,
     *,
     task: str,

@@ -33,7 +33,7 @@ def value(table, method, n, prompt="a"):
 
 
 def test_three_draws_by_enumeration():
-    table = oc.best_of_n_outcomes(THREE, **IDS, n_max=3)
+    table = oc.best_of_n_curve(THREE, **IDS, n_max=3)
     # the scorer's order is 3 > 2 > 1: subsets of two {0,1} {0,2} {1,2} keep draws 0, 0, 1
     assert value(table, "init_sft", 1) == pytest.approx(7 / 3)
     assert value(table, "init_sft", 2) == pytest.approx((0 + 0 + 5) / 3)
@@ -44,7 +44,7 @@ def test_three_draws_by_enumeration():
 
 
 def test_the_table_is_outcomes_and_starts_alike():
-    table = oc.best_of_n_outcomes(THREE, **IDS, n_max=3)
+    table = oc.best_of_n_curve(THREE, **IDS, n_max=3)
     assert tuple(table.columns) == TABLES["outcomes"].columns
     assert set(table["method"]) == {"init_sft", "random", "oracle"}  # the judge itself is no method
     assert table[table["n"] == 1]["value"].to_numpy() == pytest.approx(7 / 3)
@@ -52,7 +52,7 @@ def test_the_table_is_outcomes_and_starts_alike():
 
 def test_ties_are_shared():
     tied = scores([("a", "pi_sft", "world", [0.0, 6.0, 3.0]), ("a", "pi_sft", "longest", [1.0, 1.0, 0.0])])
-    table = oc.best_of_n_outcomes(tied, **IDS, n=[2])
+    table = oc.best_of_n_curve(tied, **IDS, n=[2])
     # {0,1}: 3 on average; {0,2}: 0; {1,2}: 6
     assert value(table, "longest", 2) == pytest.approx(3.0)
 
@@ -60,22 +60,22 @@ def test_ties_are_shared():
 def test_joined_on_ids_not_on_position():
     shuffled = THREE.sample(frac=1, random_state=3)
     pd.testing.assert_frame_equal(
-        oc.best_of_n_outcomes(THREE, **IDS, n_max=3), oc.best_of_n_outcomes(shuffled, **IDS, n_max=3)
+        oc.best_of_n_curve(THREE, **IDS, n_max=3), oc.best_of_n_curve(shuffled, **IDS, n_max=3)
     )
 
 
 def test_prompts_may_differ_in_their_number_of_draws():
     more = scores([("b", "pi_sft", "world", [1.0, 2.0]), ("b", "pi_sft", "init_sft", [0.0, 1.0])])
-    table = oc.best_of_n_outcomes(pd.concat([more, THREE]), **IDS, n_max=2)
+    table = oc.best_of_n_curve(pd.concat([more, THREE]), **IDS, n_max=2)
     assert value(table, "init_sft", 2, "b") == 2.0
     assert value(table, "init_sft", 2, "a") == pytest.approx(5 / 3)
     with pytest.raises(DataError, match="more than the 2 usable draws of prompt 'b'"):
-        oc.best_of_n_outcomes(pd.concat([more, THREE]), **IDS, n_max=3)
+        oc.best_of_n_curve(pd.concat([more, THREE]), **IDS, n_max=3)
 
 
 def test_other_sources_and_unwanted_scorers_stay_out():
     other = scores([("a", "pi_init", "world", [9.0, 9.0]), ("a", "pi_sft", "world.tone", [1.0, 0.0, 0.0])])
-    table = oc.best_of_n_outcomes(pd.concat([THREE, other]), **IDS, scorers=["init_sft"], n=[1])
+    table = oc.best_of_n_curve(pd.concat([THREE, other]), **IDS, scorers=["init_sft"], n=[1])
     assert set(table["method"]) == {"init_sft", "random", "oracle"}
     assert value(table, "init_sft", 1) == pytest.approx(7 / 3)
 
@@ -92,7 +92,7 @@ def test_other_sources_and_unwanted_scorers_stay_out():
 )
 def test_mistaken_names_and_numbers(change, message):
     with pytest.raises(SpecError, match=message):
-        oc.best_of_n_outcomes(THREE, **(IDS | change))
+        oc.best_of_n_curve(THREE, **(IDS | change))
 
 
 def test_levels_are_means_over_draws_at_one():
@@ -110,7 +110,7 @@ def test_summary_has_the_command_lines_columns_and_is_seeded():
             for k, scorer in enumerate(["world", "init_sft"])
         ]
     )
-    outcomes = oc.best_of_n_outcomes(pool, **IDS, n_max=4)
+    outcomes = oc.best_of_n_curve(pool, **IDS, n_max=4)
     table = oc.summarise(outcomes, np.random.default_rng(1))
     assert tuple(table.columns[:9]) == TABLES["summary"].columns
     assert set(table["interval"]) == {"bootstrap over prompts"} and set(table["n_prompts"]) == {12}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from afd_study.evaluation.best_of_n import best_of_n_outcomes, levels, summarise, win_rates
+from afd_study.evaluation.best_of_n import best_of_n_curve, levels, summarise, win_rates
 from afd_study.evaluation.diagnostics import diagnostics, discrimination
 from afd_study.methods.best_of_n import JUDGE, scores_of
 from afd_study.methods.reward_pairs import RewardData
@@ -47,7 +47,7 @@ def outcomes(
     scores = _every_score(pool, init_logprobs, read_table(judged, "scores"), scored)
     rng = np.random.default_rng([seed, 6])
     name: dict[str, Any] = {"task": task, "seed": seed, "judge": JUDGE}
-    curves = best_of_n_outcomes(scores, n_max=sampling.n_max, **name)
+    curves = best_of_n_curve(scores, n_max=sampling.n_max, **name)
     curves = pd.concat([curves, levels(scores, **name)], ignore_index=True)
     write_table(out, "scores", scores)
     write_table(out, "outcomes", curves)

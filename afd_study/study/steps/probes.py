@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from afd_study.evaluation import probes as probing
-from afd_study.evaluation.best_of_n import best_of_n_outcomes
+from afd_study.evaluation.best_of_n import best_of_n_curve
 from afd_study.evaluation.claim_effects import SIZES
 from afd_study.evaluation.counterfactual_edits import counterfactuals, edit_effects
 from afd_study.methods.reward_pairs import RewardData
@@ -120,7 +120,7 @@ def _remedies(
     both = pd.concat([rest, own[own["scorer"] == "judge"]], ignore_index=True)
     n_max = own.loc[own["prompt_id"] == own["prompt_id"].iloc[0], "draw"].nunique()
     sizes = [n for n in SIZES if n <= n_max]
-    return best_of_n_outcomes(both, judge="judge", n=sizes, **common)
+    return best_of_n_curve(both, judge="judge", n=sizes, **common)
 
 
 def _rank_correlations(own: pd.DataFrame, features: pd.DataFrame, common: dict[str, Any]) -> pd.DataFrame:
