@@ -35,14 +35,27 @@ ROUNDS = ("no round", "one round", "two rounds", "three rounds")
 
 
 @dataclass(frozen=True)
-class DirectArm:
+class Record:
+    """What most records of a method share; each says its own `step`, `sources` and `label`."""
+
+    start: str
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+    def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
+        return sft
+
+
+@dataclass(frozen=True)
+class DirectArm(Record):
     """DPO on pairs: raise responses of `high` and lower those of `low`, at strength `beta`.
 
     `round` counts SPIN's rounds, in which the policy's own samples are lowered; 0 is plain DPO.
     """
 
     step: ClassVar[str] = "direct_policy"
-    start: str
     high: str
     low: str
     beta: float
@@ -63,19 +76,16 @@ class DirectArm:
     def label(self) -> str:
         if self.round:
             return f"SPIN, {ROUNDS[self.round]}"
-        return (
-            "DPO on preferences"
-            if self.high == "preferred"
-            else f"DPO on {self.high}, strength {self.beta:g}"
-        )
+        if self.high == "preferred":
+            return "DPO on preferences"
+        return f"DPO on {self.high}, strength {self.beta:g}"
 
 
 @dataclass(frozen=True)
-class SupervisedArm:
+class SupervisedArm(Record):
     """SFT on responses of `high`."""
 
     step: ClassVar[str] = "pi_sft"
-    start: str
     high: str
 
     @property
@@ -83,39 +93,24 @@ class SupervisedArm:
         return (self.high,)
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        return {}
-
-    def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
-        return sft
-
-    @property
     def label(self) -> str:
         return f"SFT on {self.high} responses"
 
 
 @dataclass(frozen=True)
-class DistilledArm:
+class DistilledArm(Record):
     """Rejection sampling: SFT on the best of PICKED_FROM of the start's own samples by a reward model.
 
     `reward` is a kind of reward model, or FRESH, which is trained anew on the start's samples over pi_init's.
     """
 
     step: ClassVar[str] = "pi_sft"
-    start: str
     rounds: int
     reward: str
 
     @property
     def sources(self) -> tuple[str, ...]:
         return (self.start,)
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return {}
-
-    def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
-        return sft
 
     @property
     def label(self) -> str:
@@ -125,19 +120,14 @@ class DistilledArm:
 
 
 @dataclass(frozen=True)
-class GradientArm:
+class GradientArm(Record):
     """Policy gradient on a reward model, held to the start by `kl_coefficient` (reward per nat)."""
 
     step: ClassVar[str] = "gradient_policy"
-    start: str
     reward: str
     kl_coefficient: float
     algorithm: Literal["rloo", "ppo_clip"] = "rloo"
     sources: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return {}
 
     def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
         epochs = spec.ppo_epochs if self.algorithm == "ppo_clip" else 1
@@ -151,11 +141,10 @@ class GradientArm:
 
 
 @dataclass(frozen=True)
-class ExtrapolationArm:
+class ExtrapolationArm(Record):
     """pi_SFT^exponent pi_init^(1 - exponent), tilted token by token at decoding: nothing is trained."""
 
     step: ClassVar[str] = "extrapolation"
-    start: str
     exponent: float
     sources: ClassVar[tuple[str, ...]] = ()
 
@@ -165,7 +154,7 @@ class ExtrapolationArm:
 
 
 @dataclass(frozen=True)
-class ImitationArm:
+class ImitationArm(Record):
     """Adversarial imitation: samples are to pass for responses of `against`.
 
     `against` is demonstrations (as SFT reads them), marked_demonstrations (as reward models do), or
@@ -173,17 +162,12 @@ class ImitationArm:
     """
 
     step: ClassVar[str] = "adversarial_policy"
-    start: str
     against: str
     transform: Literal["airl", "gail", "density_ratio"]
 
     @property
     def sources(self) -> tuple[str, ...]:
         return (self.against,)
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return {}
 
     def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
         return spec.adversarial.model_copy(update={"policy_reward": self.transform})
