@@ -15,6 +15,7 @@ term beside the loss.
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -68,14 +69,13 @@ def fit(
     items, held_out = referred(lm, pairs), referred(lm, validation)
     start = _both_sides(lm, held_out)
     adapters = with_lora(lm, lora, seed=seed)
-    sides = workspace / "sides.jsonl"
+    sides = _Sides()
 
     def evaluate(policy: nn.Module) -> float:
         assert isinstance(policy, Policy)  # train hands back the module it was given
         logprobs = _both_sides(policy.lm, held_out)
         value = float(pair_loss(torch.from_numpy(logprobs), held_out, beta, len(held_out)))
-        if is_main():
-            _append(sides, value, logprobs)
+        sides.rows.append({"validation_loss": value, **_means(logprobs)})
         return value
 
     _, evaluations = train(
@@ -87,9 +87,10 @@ def fit(
         seed=seed,
         evaluate=evaluate,
         workspace=workspace,
+        beside={"sides": sides},
         progress=progress,
     )
-    return lm if adapters is None else adapters.merge_and_unload(), _history(evaluations, sides, start)
+    return lm if adapters is None else adapters.merge_and_unload(), _history(evaluations, sides.rows, start)
 
 
 def referred(lm: PreTrainedModel, pairs: Sequence[Pair]) -> list[Referred]:
@@ -139,15 +140,27 @@ def _means(logprobs: np.ndarray) -> dict[str, float]:
     return {"preferred_logprob": preferred, "rejected_logprob": rejected}
 
 
-def _append(path: Path, loss: float, logprobs: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"validation_loss": loss, **_means(logprobs)}) + "\n")
+@dataclass
+class _Sides:
+    """What was measured on both sides at each evaluation; a checkpoint holds it."""
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self, folder: Path) -> None:
+        """Write the rows."""
+        if is_main():
+            (folder / "sides.json").write_text(json.dumps(self.rows))
+
+    def load(self, folder: Path) -> None:
+        """Restore what `save` wrote."""
+        self.rows = json.loads((folder / "sides.json").read_text())
 
 
-def _history(evaluations: Sequence[Evaluation], sides: Path, start: np.ndarray) -> pd.DataFrame:
-    """Join evaluations and both sides; a resumed run has evaluated some steps twice, to equal bits."""
-    seen = pd.DataFrame([json.loads(line) for line in sides.read_text(encoding="utf-8").splitlines()])
+def _history(
+    evaluations: Sequence[Evaluation], sides: Sequence[dict[str, float]], start: np.ndarray
+) -> pd.DataFrame:
+    """Join evaluations and both sides."""
+    seen = pd.DataFrame(sides)
     table = pd.DataFrame(evaluations, columns=Evaluation._fields)
     table = table.merge(seen.drop_duplicates("validation_loss"), on="validation_loss", how="left")
     first = {"step": 0, "training_loss": np.log(2), "validation_loss": np.log(2), **_means(start)}

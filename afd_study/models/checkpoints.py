@@ -5,11 +5,11 @@ the main process writes. A checkpoint does not depend on the number of processes
 from it.
 """
 
-import json
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from afd_study.models import distributed
+from afd_study.models.sealed_folders import DamagedFolder, opened, replace, seal
 
 
 class Evaluation(NamedTuple):
@@ -96,7 +97,7 @@ class Run:
 
     def checkpoint(self, workspace: Path, step: int, beside: Mapping[str, Persistent]) -> None:
         """Write all that the next step depends on, next to the old checkpoint, and then replace that."""
-        fresh, current = workspace / "checkpoint.new", workspace / "checkpoint"
+        current, fresh, older = _places(workspace)
         if distributed.is_main():
             shutil.rmtree(fresh, ignore_errors=True)
             for name in (".", *beside):
@@ -107,17 +108,19 @@ class Run:
         if not distributed.is_main():
             return
         _save(self.best, fresh / "best.safetensors")
-        record = {"step": step, "stale": self.stale, "evaluations": self.evaluations}
-        (fresh / "state.json").write_text(json.dumps(record))
-        shutil.rmtree(current, ignore_errors=True)
-        fresh.rename(current)
+        seal(fresh, {"step": step, "stale": self.stale, "evaluations": self.evaluations})
+        replace(current, fresh, older)
 
     def resume(self, workspace: Path, beside: Mapping[str, Persistent]) -> int:
-        """Restore a checkpoint if there is one; return the step to go on from."""
-        folder = workspace / "checkpoint"
-        if not distributed.from_main((folder / "state.json").exists()):
+        """Restore the latest whole checkpoint if there is one; return the step to go on from.
+
+        A damaged one is reported on stderr and removed; then the one before it counts, or the start.
+        Raises StoreError where a checkpoint cannot be read.
+        """
+        folder = _places(workspace)[0]
+        record = distributed.from_main(_latest_whole(workspace) if distributed.is_main() else None)
+        if record is None:
             return 0
-        record = json.loads((folder / "state.json").read_text())
         self.load(folder)
         device = self.accelerator.device
         self.best = {key: value.to(device) for key, value in load_file(folder / "best.safetensors").items()}
@@ -126,6 +129,38 @@ class Run:
         self.evaluations = [Evaluation(*entry) for entry in record["evaluations"]]
         self.stale = record["stale"]
         return int(record["step"])
+
+
+def _places(workspace: Path) -> tuple[Path, Path, Path]:
+    """Return where the checkpoint lies, where the next is written, and where the one before it may be."""
+    return workspace / "checkpoint", workspace / "checkpoint.new", workspace / "checkpoint.old"
+
+
+def _latest_whole(workspace: Path) -> dict[str, Any] | None:
+    """Put the latest whole checkpoint in its place, and return its record; None where there is none."""
+    current, _, older = _places(workspace)
+    faults = []
+    for folder in (current, older):
+        try:
+            record = opened(folder)
+        except DamagedFolder as fault:
+            faults.append(str(fault))
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        if record is not None:
+            if folder != current:  # a kill left it there, or the one after it is damaged
+                folder.rename(current)
+            shutil.rmtree(older, ignore_errors=True)
+            break
+    else:
+        record = None
+    if faults:
+        start = f"step {record['step']}, the checkpoint before" if record else "the start"
+        print(
+            f"the checkpoint in {workspace} is damaged ({faults[0]}); training goes on from {start}",
+            file=sys.stderr,
+        )
+    return record
 
 
 def _whole(tensor: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ def train(
     seed: int,
     evaluate: Callable[[nn.Module], float],
     workspace: Path,
+    beside: Mapping[str, Persistent] | None = None,
     progress: Callable[[int, str], None] = lambda step, note: None,
 ) -> tuple[nn.Module, list[Evaluation]]:
     """Minimise `loss` and return the module with the weights of the best evaluation, and all evaluations.
@@ -61,6 +62,7 @@ def train(
         seed: fixes the order of the items and dropout.
         evaluate: module -> validation loss; the lowest wins.
         workspace: folder for checkpoints; a run that finds one there goes on from it. The caller removes it.
+        beside: as in `descend`.
         progress: called with the step and a note after each step.
 
     Raises:
@@ -77,6 +79,7 @@ def train(
         seed=seed,
         evaluate=lambda module, step: evaluate(module),
         workspace=workspace,
+        beside=beside,
         progress=progress,
     )
 

@@ -22,6 +22,7 @@ STUDY_FLOORS = (
     {"forecast", "frozen"},
     {"chapters"},
     {"freeze", "__init__"},
+    {"commands"},
     {"__main__"},
 )
 GROUND = {"records", "errors", "settings", ""}  # "" is the package itself, for its version

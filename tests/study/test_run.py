@@ -144,29 +144,30 @@ def test_a_fault_is_one_message(fault, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["afd", *words])
     with pytest.raises(SystemExit) as done:
         main()
-    assert str(done.value.code).startswith("afd: ") and message in str(done.value.code)
-    assert capsys.readouterr().out == ""
+    printed = capsys.readouterr()
+    assert done.value.code == 2 and printed.out == ""
+    assert printed.err.startswith("afd: ") and message in printed.err
 
 
 @pytest.mark.parametrize("fault", ["option", "task", "setting"])
 def test_a_fault_ends_the_process_without_a_traceback(fault, tmp_path):
     words, message = FAULTS[fault]
     done = afd(tmp_path / "store", *words)
-    assert done.returncode != 0 and done.stdout == ""
+    assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("afd: ") and message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_fault_in_a_worker_is_told_and_leaves_no_worker(tmp_path):
     # with a worker left behind that holds its end of the pipe, this would not return
     done = afd(tmp_path / "store", *RUN, "--jobs", "2", "--set", "world.n_test=2000")
-    assert done.returncode != 0 and done.stdout == "" and "Traceback" not in done.stderr
+    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
     assert done.stderr.startswith("afd: n_validation + n_test must leave training prompts")
 
 
 def test_a_store_that_cannot_be_written_is_one_message(tmp_path):
     (tmp_path / "file").write_text("no folder")
     done = afd(tmp_path / "file" / "store", *RUN, "--jobs", "2")
-    assert done.returncode != 0 and done.stdout == "" and "Traceback" not in done.stderr
+    assert done.returncode == 1 and done.stdout == "" and "Traceback" not in done.stderr
     assert "cannot write to the store" in done.stderr and "AFD_STORE" in done.stderr
 
 

@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 
 from afd_study.errors import StoreError
 from afd_study.models import distributed
+from afd_study.study.workflow import interruption
 from afd_study.study.workflow.progress import ProgressBar
 from afd_study.study.workflow.step import Step, arguments, closure
 from afd_study.study.workflow.store import Store, unwritable
@@ -184,6 +185,7 @@ def _start_worker(reports: Any, parent: int) -> None:
     """Prepare a worker: where it reports to, and to end with its parent, however that ends."""
     global _reports
     _reports = reports
+    interruption.leave_to_parent()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -201,7 +203,8 @@ def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: in
     """Run steps as soon as what they need is there, the most urgent first; a failure stops the others."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))  # of the workers, which start with it
     spawn = multiprocessing.get_context("spawn")
-    reports = spawn.Queue()
+    with interruption.delayed():  # Python's keeper of semaphores starts here, and must outlive a hang-up
+        reports = spawn.Queue()
     waiting, running = dict(todo), dict[Future[None], Step]()
     urgent = urgency(todo, bar.expected)
     with ProcessPoolExecutor(jobs, spawn, _start_worker, (reports, os.getpid())) as pool:
@@ -213,7 +216,8 @@ def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: in
                 ]
                 ready.sort(key=lambda step: -urgent[step.key])
                 for step in ready[: jobs - len(running)]:
-                    running[pool.submit(_work, waiting.pop(step.key), store, threads)] = step
+                    with interruption.delayed():  # a worker starts here, and Ctrl-C is none of its affairs
+                        running[pool.submit(_work, waiting.pop(step.key), store, threads)] = step
                 finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 _drain(reports, bar)
                 for future in finished:

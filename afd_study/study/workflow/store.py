@@ -7,23 +7,29 @@ up again. What has to be computed is decided in `executor.steps_to_run`: every s
 no whole artefact here.
 """
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from afd_study.errors import StoreError
+from afd_study.errors import SpecError, StoreError
 from afd_study.models import distributed
 from afd_study.study.workflow.code_version import ROOT, code_version, library_versions
+from afd_study.study.workflow.manifests import (
+    MANIFEST,
+    Damage,
+    check_files,
+    checksums,
+    manifest_text,
+    read_manifest,
+)
 from afd_study.study.workflow.step import Step, plain
 
 try:
@@ -31,7 +37,8 @@ try:
 except ImportError:  # no Unix: two runs of the same step at once are then the user's affair
     fcntl = None  # type: ignore[assignment]
 
-MANIFEST = "manifest.json"
+__all__ = ["CLAIM", "MANIFEST", "Store", "commit", "default_store", "unreadable", "unwritable"]
+
 CLAIM = "claim"  # the file of a workspace that its holder has locked
 
 
@@ -50,23 +57,30 @@ class Store:
         return self.root / "unfinished" / f"{step.name}-{step.key}"
 
     def manifest(self, step: Step) -> dict[str, Any] | None:
-        """Return the manifest of a whole artefact, or None; a damaged one is removed, to be made again."""
+        """Return the manifest of a whole artefact, or None; a damaged one is removed, to be made again.
+
+        Raises StoreError where an artefact cannot be read (no permission, a fault of the disk): that says
+        nothing about its bytes, and it is left as it is.
+        """
         folder = self.folder(step)
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            whole = all(_checksum(folder / name) == want for name, want in manifest["files"].items())
-        except FileNotFoundError:
+            before = folder.stat()
+            manifest = read_manifest(folder, name=step.name, key=step.key)
+            check_files(folder, manifest)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # whatever a damaged file holds
-            whole = False
-        if whole:
-            return dict(manifest)
-        print(
-            f"{step.name}: the artefact in {folder} is damaged (checksums differ); it is computed again",
-            file=sys.stderr,  # stdout is for tables
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-        return None
+        except Damage as damage:
+            print(
+                f"{step.name}: the artefact in {folder} is damaged ({damage}); it is computed again",
+                file=sys.stderr,  # stdout is for tables
+            )
+            with suppress(OSError):
+                if os.path.samestat(folder.stat(), before):  # else another run has just made it anew
+                    shutil.rmtree(folder, ignore_errors=True)
+            return None
+        except OSError as fault:
+            raise unreadable(folder, fault) from fault
+        return manifest
 
     @contextmanager
     def claimed(self, step: Step) -> Iterator[None]:
@@ -99,13 +113,10 @@ class Store:
 
         Raises StoreError where the disk is full or the folder cannot be written.
         """
-        files = {
-            str(path.relative_to(out)): _checksum(path) for path in sorted(out.rglob("*")) if path.is_file()
-        }
         manifest = {
             "name": step.name,
             "key": step.key,
-            "files": files,
+            "files": checksums(out),
             "settings": plain(step.settings),
             "inputs": {name: item.key for name, item in step.inputs.items()},
             "cost": dict(cost),
@@ -118,7 +129,7 @@ class Store:
         }
         folder = self.folder(step)
         try:
-            (out / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            (out / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
             out.rename(folder)
@@ -128,21 +139,32 @@ class Store:
 
     def seconds(self, name: str) -> float | None:
         """Return how long the latest step of this name took here, or None where none has run."""
-        newest = sorted((self.root / name).glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
         try:
-            return float(json.loads(newest[-1].read_text())["seconds"]) if newest else None
-        except (OSError, ValueError, KeyError):
-            return None
+            paths = list((self.root / name).glob(f"*/{MANIFEST}"))
+            newest = max(paths, key=lambda path: path.stat().st_mtime, default=None)
+            return None if newest is None else float(read_manifest(newest.parent)["seconds"])
+        except (OSError, Damage, ValueError, KeyError, TypeError):
+            return None  # an estimate can do without
 
 
 def default_store() -> Store:
-    """Return the store of AFD_STORE, or `.afd` beside the checkout, or else in the user's cache folder."""
-    if os.environ.get("AFD_STORE"):
-        return Store(Path(os.environ["AFD_STORE"]).expanduser().resolve())
+    """Return the store of AFD_STORE, or `.afd` beside the checkout, or else in the user's cache folder.
+
+    Raises SpecError for an unknown user in AFD_STORE's `~user`, and where no home folder is known.
+    """
+    place = os.environ.get("AFD_STORE")
+    if place:
+        try:
+            return Store(Path(place).expanduser().resolve())
+        except (RuntimeError, OSError) as fault:  # no such user; links that go in a circle
+            raise SpecError(f"AFD_STORE={place} is no usable path ({fault}): name another folder") from fault
     checkout = ROOT.parent
     if (checkout / "pyproject.toml").is_file():
         return Store(checkout / ".afd")
-    cache_folder = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    try:
+        cache_folder = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    except RuntimeError as fault:
+        raise SpecError("no home folder is known for a store: set AFD_STORE to a folder") from fault
     return Store(Path(cache_folder) / "afd_study")
 
 
@@ -154,12 +176,12 @@ def unwritable(where: Path, fault: OSError) -> StoreError:
     )
 
 
-def _checksum(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def unreadable(where: Path, fault: OSError) -> StoreError:
+    """Say what could not be read, why, and that it is still there."""
+    return StoreError(
+        f"cannot read the artefact in {where}: {fault.strerror or fault}. It is left as it is: make it "
+        "readable, remove it to have it computed again, or set AFD_STORE to another folder"
+    )
 
 
 @cache

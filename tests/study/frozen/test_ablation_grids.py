@@ -130,9 +130,12 @@ def test_an_unknown_ablation_is_named_with_the_nearest(ask):
         (["--what", "ablation"], "unknown frozen result 'ablation': did you mean 'ablations'"),
     ],
 )
-def test_the_command_line_names_what_is_wrong_before_anything_runs(words, message, monkeypatch, tmp_path):
+def test_the_command_line_names_what_is_wrong_before_anything_runs(
+    words, message, monkeypatch, tmp_path, capsys
+):
     monkeypatch.setenv("AFD_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(sys, "argv", ["afd", "results", *words])
     with pytest.raises(SystemExit) as done:
         main()
-    assert message in str(done.value.code) and not (tmp_path / "store").exists()
+    assert done.value.code == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()

@@ -1,0 +1,180 @@
+"""The command line: `afd run` computes a study, `afd claims` says what the ledger found."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from afd_study.errors import AfdError, DataError, SpecError, unknown_name
+from afd_study.evaluation.claims import RESULT_COLUMNS
+from afd_study.models import distributed
+from afd_study.study import freeze
+from afd_study.study.chapters import claims as ledger
+from afd_study.study.frozen.grids import map_cells
+from afd_study.study.spec import task_names
+from afd_study.study.study import Study, open_settings, open_study
+from afd_study.study.workflow.executor import execute
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Alignment from demonstrations: run the study, resume it, print its tables.",
+)
+UsageFault: type[Exception] = typer.BadParameter.__mro__[1]  # of whichever click this typer brings
+COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"]
+
+Task = Annotated[str, typer.Option(help="A task of the profile, such as harmless.")]
+Profile = Annotated[str, typer.Option(help="Settings that come with the package: smoke, cpu, ...")]
+Seed = Annotated[int, typer.Option(help="The first seed.", min=0)]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Replace a setting: --set world.heterogeneity=0.5")
+]
+Jobs = Annotated[int, typer.Option(help="Steps at once; 0: one a core.", min=0)]
+
+
+@app.command()
+def run(
+    task: Task = "harmless",
+    profile: Profile = "cpu",
+    seed: Seed = 0,
+    jobs: Jobs = 0,
+    settings: Set = None,
+    model: Annotated[str | None, typer.Option(help="Your policy: a Hugging Face folder, or a name.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome table as JSON records.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take; run nothing.")] = False,
+    device: Annotated[str, typer.Option(help="Of a dry run's estimates: H100 or H200.")] = "H100",
+    price: Annotated[float | None, typer.Option(help="Of the device: dollars an hour.")] = None,
+) -> None:
+    """Compute one seed of a study and print its outcome table; what the store holds is not computed again."""
+    overrides = _overrides(settings or []) | ({"policy.name_or_path": model} if model else {})
+    study = open_study(task, profile, seed, 1, overrides=overrides, jobs=_processes(jobs))
+    if dry_run:
+        from afd_study.study.forecast.dry_run import (
+            report,  # waits for transformers, as nothing else here does
+        )
+
+        print("\n".join(report(study, device=device, price=price)))
+        return
+    count = study.run(lines=True)
+    table = "summary" if study.has("summary") else "all_scores"
+    print(f"{count} steps computed; the tables lie in {study.folder(table)}", file=sys.stderr)
+    if table == "all_scores":
+        print("no judge, so no outcomes: this is what the reward models learned", file=sys.stderr)
+        rows = printed = study.reward_models()
+    else:
+        rows = study.table("summary")[COLUMNS]
+        printed = rows[rows["n"].isin([1, 2, 4, 8, 16, 32, rows["n"].max()])]
+    if as_json:
+        print(json.dumps(rows.to_dict("records")))
+    else:
+        print(printed.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+
+
+@app.command()
+def prepare(
+    profile: Profile = "cpu",
+    seed: Seed = 0,
+    jobs: Jobs = 0,
+    hh_rlhf: Annotated[Path | None, typer.Option(help="Folder with Anthropic's HH-RLHF files.")] = None,
+) -> None:
+    """Compute everything that the book's chapters open: all tasks, settings and seeds of a profile."""
+    studies: list[Study] = []
+    for task in task_names(profile):
+        if task == "own_data" or (task == "hh_rlhf" and hh_rlhf is None):
+            continue  # no data given, no chapter
+        overrides = {"world.folder": str(hh_rlhf.resolve())} if task == "hh_rlhf" and hh_rlhf else {}
+        studies += open_settings(task, profile, seed, overrides=overrides).values()
+    steps = [step for study in studies for step in study.steps()]
+    for cell in map_cells(corners=True):  # chapter 8 computes the corners of the map at one seed
+        cell = cell._replace(seeds=(seed,))
+        steps += cell.steps(cell.study(studies[0].store, profile=profile))
+    count = execute(
+        steps, studies[0].store, jobs=_processes(jobs), threads=studies[0].spec.threads, lines=True
+    )
+    print(f"{count} steps computed; the store is {studies[0].store.root}", file=sys.stderr)
+
+
+@app.command()
+def claims(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ledger as JSON records.")] = False,
+) -> None:
+    """Print the ledger of claims: each one's rule, effect with its interval over seeds, and verdict."""
+    results = ledger.claims()
+    if as_json:
+        rows = results[list(RESULT_COLUMNS)].astype(object).where(results[list(RESULT_COLUMNS)].notna(), None)
+        print(json.dumps(rows.to_dict("records")))
+        return
+    printed = results[["id", "task", "setting", "kind", "effect", "low", "high", "n_seeds", "verdict"]]
+    print(printed.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=""))
+    counts = ledger.chances(results)
+    print(
+        f"{counts['rows']} rows, {counts['tests']} different tests: with every effect at its margin "
+        f"{counts['expected_false']:.1f} verdicts would be false by chance"
+    )
+
+
+@app.command()
+def results(
+    what: Annotated[str, typer.Option(help="all, chapters, map, ledger, arms, ablations or gpu.")] = "all",
+    only: Annotated[str | None, typer.Option(help="Of the ablations this one (ablation_grids.yaml).")] = None,
+    jobs: Jobs = 0,
+) -> None:
+    """Compute the results that are frozen beside the book, and freeze them; goes on where it was stopped."""
+    if what not in freeze.FREEZERS:
+        raise unknown_name("frozen result", what, freeze.FREEZERS)
+    if only is not None and what != "ablations":
+        raise SpecError(f"--only {only} names an ablation: use it with --what ablations")
+    options = {} if only is None else {"only": only}
+    freeze.FREEZERS[what](jobs=_processes(jobs), **options)
+
+
+def _overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` words. Raises SpecError for a word without a key or a value."""
+    overrides = {}
+    for word in settings:
+        key, sign, value = word.partition("=")
+        if not (key and sign and value):
+            raise SpecError(f"--set {word}: write it as key=value, such as world.heterogeneity=0.5")
+        overrides[key] = value
+    return overrides
+
+
+def _processes(jobs: int) -> int:
+    return jobs or os.cpu_count() or 1
+
+
+def run_command_line() -> None:
+    """Run the command that the process was started with.
+
+    A fault is one line on stderr, never a traceback: exit status 2 where the user can mend the request, 1
+    where the machine is at fault.
+    """
+    try:
+        with distributed.only_main_speaks():
+            app(standalone_mode=False)
+        distributed.leave()
+    except AfdError as fault:
+        _fail(str(fault), status=2 if isinstance(fault, (SpecError, DataError)) else 1)
+    except UsageFault as fault:
+        _fail(_usage(fault), status=2)
+    except typer.Abort:
+        _fail("the question was not answered with yes; nothing was done", status=1)
+
+
+def _fail(message: str, *, status: int) -> NoReturn:
+    print(f"afd: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _usage(fault: Any) -> str:
+    """Say what is wrong with the words of a command; for an unknown option name the nearest known one."""
+    if getattr(fault, "option_name", None) and fault.ctx is not None:
+        options = [name for parameter in fault.ctx.command.params for name in parameter.opts]
+        return str(unknown_name("option", fault.option_name, options))
+    return str(fault.format_message())
