@@ -29,6 +29,7 @@ from afd_study.worlds.corpus import (
     content_fault,
     unit_hash,
 )
+from afd_study.worlds.normalising import normalised
 from afd_study.worlds.own_data import read_entries
 from afd_study.worlds.reading import read_rows
 
@@ -135,9 +136,10 @@ def entry_of(*, chosen: str, rejected: str, file: str, line: int, from_test: boo
     other_start, _, dispreferred = rejected.rpartition(ASSISTANT)
     if start != other_start:
         return entry.dropped(OTHER_PROMPT)
-    prompt, preferred, dispreferred = start + ASSISTANT, preferred.strip(), dispreferred.strip()
+    prompt = start + ASSISTANT
     if fault := content_fault(prompt, preferred, dispreferred):
         return entry.dropped(fault)
+    preferred, dispreferred = preferred.strip(), dispreferred.strip()
     answered = replace(entry, prompt=prompt, demonstration=preferred)
     if preferred == dispreferred:
         return replace(answered, reason=NO_PREFERENCE)
@@ -170,8 +172,8 @@ def _from_hub(spec: HHRLHFSpec) -> Iterator[Entry]:
                 raise DataError(f"{spec.hub} ({subset}, {split}) lacks {lacking}; it has {rows.column_names}")
             for line, row in enumerate(rows, start=1):
                 yield entry_of(
-                    chosen=row["chosen"] or "",
-                    rejected=row["rejected"] or "",
+                    chosen=normalised(row["chosen"] or ""),
+                    rejected=normalised(row["rejected"] or ""),
                     file=f"{subset}/{split}",
                     line=line,
                     from_test=split == "test",

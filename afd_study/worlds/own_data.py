@@ -23,6 +23,7 @@ from afd_study.worlds.corpus import (
     assemble,
     content_fault,
 )
+from afd_study.worlds.normalising import holds_turn, visible
 from afd_study.worlds.reading import read_rows
 
 HALF_LAID_OUT = "prompt holds turns but does not wait for the assistant"
@@ -68,7 +69,7 @@ def laid_out(prompt: str) -> str:
     dialogue = "\n\n" + text
     if dialogue.startswith(HUMAN) and dialogue.endswith(ASSISTANT):
         return dialogue
-    if HUMAN in dialogue or ASSISTANT in dialogue:
+    if holds_turn(dialogue):
         return ""
     return f"{HUMAN} {text}{ASSISTANT}"
 
@@ -99,8 +100,8 @@ def _entry(entry: Entry, fields: tuple[str, ...] | None) -> Entry:
     """Fill an entry from the fields of a row: prompt; prompt, response; or prompt, preferred, rejected."""
     if fields is None:
         return entry.dropped(BLANK)
-    prompt, *responses = (field.strip() for field in fields)
-    if not prompt:
+    prompt, *responses = fields
+    if not visible(prompt):
         return entry.dropped(EMPTY_PROMPT)
     prompt = laid_out(prompt)
     if not prompt:
@@ -108,7 +109,7 @@ def _entry(entry: Entry, fields: tuple[str, ...] | None) -> Entry:
     if fault := content_fault(prompt, *responses):
         return entry.dropped(fault)
     entry = replace(entry, prompt=prompt)
-    match responses:
+    match [response.strip() for response in responses]:
         case [response]:
             return replace(entry, demonstration=response)
         case [preferred, rejected] if preferred == rejected:

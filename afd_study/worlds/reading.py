@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from afd_study.errors import DataError, nearest
+from afd_study.worlds.normalising import normalised
 
 FORMATS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 
@@ -131,7 +132,7 @@ def _json_rows(path: Path, lines: Iterable[str], columns: Sequence[str]) -> Iter
             if not isinstance(record[column], str | None):
                 kind = type(record[column]).__name__
                 raise DataError(f"{where}: '{column}' must be text, not a JSON {kind}")
-        yield Row(number, tuple(record[column] or "" for column in columns))
+        yield Row(number, tuple(normalised(record[column] or "") for column in columns))
 
 
 def _csv_rows(path: Path, lines: Iterable[str], columns: Sequence[str]) -> Iterator[Row]:
@@ -148,7 +149,7 @@ def _csv_rows(path: Path, lines: Iterable[str], columns: Sequence[str]) -> Itera
                     f"{path}: line {begins} has {len(record)} fields where the header has {len(header)}: "
                     'put "..." around a field that holds commas'
                 )
-            yield Row(begins, tuple(record[place] for place in places) if record else None)
+            yield Row(begins, tuple(normalised(record[place]) for place in places) if record else None)
     except csv.Error as fault:
         raise DataError(
             f"{path}: the record from line {before + 1} on is not CSV ({fault}): is each quote closed?"
