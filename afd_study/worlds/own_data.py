@@ -23,6 +23,7 @@ from afd_study.worlds.corpus import (
     assemble,
     content_fault,
 )
+from afd_study.worlds.data_path import DataPath, shown
 from afd_study.worlds.normalising import holds_turn, visible
 from afd_study.worlds.reading import read_rows
 
@@ -33,9 +34,9 @@ class OwnDataSpec(CorpusSpec):
     """Where your data lie, what the columns are called, and how to split by prompt."""
 
     name: Literal["own_data"] = "own_data"
-    demonstrations: Path = Field(description="columns: prompt, response")
-    prompts: Path | None = Field(None, description="further prompts without a response; column: prompt")
-    preferences: Path | None = Field(None, description="columns: prompt, preferred, rejected")
+    demonstrations: DataPath = Field(description="columns: prompt, response")
+    prompts: DataPath | None = Field(None, description="further prompts without a response; column: prompt")
+    preferences: DataPath | None = Field(None, description="columns: prompt, preferred, rejected")
     prompt_column: str = Field("prompt", min_length=1)
     response_column: str = Field("response", min_length=1)
     preferred_column: str = Field("preferred", min_length=1)
@@ -56,7 +57,7 @@ def load(spec: OwnDataSpec) -> Corpus:
 def files(spec: OwnDataSpec) -> list[Path]:
     """Return the files that `load` reads: hash them with reading.digest to key a step."""
     paths = (spec.demonstrations, spec.prompts, spec.preferences)
-    return [path.expanduser() for path in paths if path is not None]
+    return [path for path in paths if path is not None]
 
 
 def laid_out(prompt: str) -> str:
@@ -92,8 +93,8 @@ def read_entries(path: Path, columns: tuple[str, ...]) -> Iterator[Entry]:
 
     Raises DataError where the file is missing or damaged, or lacks a column.
     """
-    for row in read_rows(path.expanduser(), columns):
-        yield _entry(Entry(file="/".join(path.parts[-2:]), line=row.line), row.fields)
+    for row in read_rows(path, columns):
+        yield _entry(Entry(file=shown(path), line=row.line), row.fields)
 
 
 def _entry(entry: Entry, fields: tuple[str, ...] | None) -> Entry:
