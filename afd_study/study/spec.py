@@ -14,6 +14,7 @@ from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.specs import ArmsSpec
 from afd_study.models.specs import ClassifierSpec, LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
 from afd_study.settings import Settings
+from afd_study.study.setting_texts import field_of, read_setting, refuse_endless_numbers
 from afd_study.worlds.controlled import ControlledSpec
 from afd_study.worlds.hh_rlhf import HHRLHFSpec
 from afd_study.worlds.own_data import OwnDataSpec
@@ -142,8 +143,9 @@ def load_spec(task: str, profile: str, overrides: Mapping[str, Any] | None = Non
     """Return the settings of a task in a profile, with single values replaced.
 
     `overrides` maps dotted keys to values: {"world.heterogeneity": 0.5, "sft.steps": 200}; a value given
-    as text is read as YAML. A policy that is named (`policy.name_or_path`) has its own shape and is not
-    pretrained again, unless `policy.config` or `pretraining` are overridden too.
+    as text is read as its field wants it (setting_texts). A policy that is named
+    (`policy.name_or_path`) has its own shape and is not pretrained again, unless `policy.config` or
+    `pretraining` are overridden too.
 
     Raises SpecError for an unknown profile, task or key (with the nearest known one) and for a value of the
     wrong type or out of range.
@@ -152,19 +154,19 @@ def load_spec(task: str, profile: str, overrides: Mapping[str, Any] | None = Non
     if task not in tasks:
         raise unknown_name("task", task, tasks)
     values = yaml.safe_load(yaml.safe_dump(tasks[task]))  # a copy that may be changed
-    changes = {
-        key: _read(key, value) if isinstance(value, str) else value
-        for key, value in (overrides or {}).items()
-    }
+    changes = _read(overrides or {}, world=values["world"]["name"])
     if changes.get("policy.name_or_path"):  # such a model has a shape of its own, and is pretrained
         values["policy"].pop("config", None)
         values["pretraining"] = None
     for key, value in changes.items():
         _put(values, key, value)
     try:
-        return StudySpec.model_validate(values)
+        spec = StudySpec.model_validate(values)
     except ValidationError as fault:
         raise SpecError(_explain(fault, f"task '{task}' of profile '{profile}'")) from None
+    for name, value in spec.model_dump().items():
+        refuse_endless_numbers(name, value)
+    return spec
 
 
 @cache
@@ -179,11 +181,16 @@ def _profile(name: str) -> dict[str, Any]:
     return {name: {**shared, "world": {**shared["world"], "name": name}} for name in worlds} | tasks
 
 
-def _read(key: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SpecError(f"setting '{key}': {text!r} is neither a number, a word nor a list [a, b]") from None
+def _read(overrides: Mapping[str, Any], world: str) -> dict[str, Any]:
+    """Return the values that overrides stand for: texts read as their fields want them, others as given."""
+    world = overrides.get("world.name", world)
+    changes = {}
+    for key, value in overrides.items():
+        if isinstance(value, str):
+            value = read_setting(key, value, field_of(StudySpec, key, WORLDS, world))
+        refuse_endless_numbers(key, value)
+        changes[key] = value
+    return changes
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
@@ -207,8 +214,15 @@ def _explain(fault: ValidationError, where: str) -> str:
         if error["type"] == "extra_forbidden":
             lines.append(str(unknown_name("setting", key, _known_keys(path[:-1], error["loc"]))))
         else:
-            lines.append(f"setting '{key}' = {error['input']!r}: {error['msg']}" if key else error["msg"])
+            lines.append(
+                f"setting '{key}' = {_short(error['input'])}: {error['msg']}" if key else error["msg"]
+            )
     return f"{where}: " + "; ".join(lines)
+
+
+def _short(value: Any) -> str:
+    written = repr(value)
+    return written if len(written) <= 200 else written[:200] + "..."
 
 
 def _known_keys(path: list[str], location: tuple[int | str, ...]) -> list[str]:

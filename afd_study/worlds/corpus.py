@@ -18,8 +18,7 @@ from pydantic import Field, model_validator
 from afd_study.errors import DataError
 from afd_study.records import SPLITS, TABLES, checked
 from afd_study.settings import Settings
-
-HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
+from afd_study.worlds.normalising import ASSISTANT, HUMAN, holds_turn, visible
 
 BLANK = "blank line"
 NOT_TEXT = "half a surrogate pair: not valid Unicode"
@@ -109,17 +108,20 @@ def split_of(prompt: str, *, validation: float, test: float, seed: int) -> str:
 
 
 def content_fault(prompt: str, *responses: str) -> str:
-    """Return why a prompt and its stripped responses can't be used, or ""."""
+    """Return why a prompt and its responses can't be used, or "".
+
+    Responses are not stripped yet: in an empty answer with a turn behind it, that turn's blank line counts.
+    """
     texts = (prompt, *responses)
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
         return NOT_TEXT
-    if not prompt.replace(HUMAN, "").replace(ASSISTANT, "").strip():
+    if not visible(prompt.replace(HUMAN, "").replace(ASSISTANT, "")):
         return EMPTY_PROMPT
-    if not all(responses):
+    if not all(map(visible, responses)):
         return EMPTY_RESPONSE
-    return FURTHER_TURN if any(HUMAN in text or ASSISTANT in text for text in responses) else ""
+    return FURTHER_TURN if any(map(holds_turn, responses)) else ""
 
 
 def assemble(entries: Sequence[Entry], spec: CorpusSpec, *, source: str) -> Corpus:

@@ -10,6 +10,7 @@ downloaded otherwise. Some of the text is offensive. None of it is trusted: it i
 markup or code.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from afd_study.worlds.corpus import (
     content_fault,
     unit_hash,
 )
+from afd_study.worlds.data_path import DataPath, shown
+from afd_study.worlds.normalising import normalised
 from afd_study.worlds.own_data import read_entries
 from afd_study.worlds.reading import read_rows
 
@@ -46,7 +49,7 @@ class HHRLHFSpec(CorpusSpec):
     """Which part of HH-RLHF to read, from where, and how to split it."""
 
     name: Literal["hh_rlhf"] = "hh_rlhf"
-    folder: Path | None = Field(None, description="local folder that holds a folder for each subset")
+    folder: DataPath | None = Field(None, description="local folder that holds a folder for each subset")
     hub: str | None = Field(
         None,
         pattern=r"^[\w.-]+/[\w.-]+$",
@@ -55,7 +58,7 @@ class HHRLHFSpec(CorpusSpec):
     revision: str | None = Field(
         None, description="commit of the data set on the hub; the newest if not given"
     )
-    demonstrations: Path | None = Field(
+    demonstrations: DataPath | None = Field(
         None, description="JSONL or CSV with other responses to the same prompts, in place of the chosen ones"
     )
     prompt_column: str = Field("prompt", min_length=1, description="of demonstrations")
@@ -95,7 +98,7 @@ def load(spec: HHRLHFSpec) -> Corpus:
 
 def files(spec: HHRLHFSpec) -> list[Path]:
     """Return the local files that `load` reads (of the hub's none); reading.digest of them keys a step."""
-    paths = [] if spec.demonstrations is None else [spec.demonstrations.expanduser()]
+    paths = [] if spec.demonstrations is None else [spec.demonstrations]
     return paths + _data_files(spec)
 
 
@@ -117,13 +120,16 @@ def shown_by(entries: list[Entry], others: list[Entry]) -> list[Entry]:
 def _data_files(spec: HHRLHFSpec) -> list[Path]:
     if spec.folder is None:
         return []
-    folder = spec.folder.expanduser()
-    if not folder.is_dir():
+    folder = spec.folder
+    if not os.path.isdir(folder):
         raise DataError(
             f"there is no folder {folder}: expected one with {_wanted(spec.subsets)} inside, "
             "from a copy of Anthropic's hh-rlhf; or set hub=Anthropic/hh-rlhf to download it"
         )
-    return [path for subset in spec.subsets for path in _files_of(folder, subset)]
+    try:
+        return [path for subset in spec.subsets for path in _files_of(folder, subset)]
+    except OSError as fault:
+        raise DataError(f"{folder} can't be read: {fault.strerror}") from fault
 
 
 def entry_of(*, chosen: str, rejected: str, file: str, line: int, from_test: bool = False) -> Entry:
@@ -135,9 +141,10 @@ def entry_of(*, chosen: str, rejected: str, file: str, line: int, from_test: boo
     other_start, _, dispreferred = rejected.rpartition(ASSISTANT)
     if start != other_start:
         return entry.dropped(OTHER_PROMPT)
-    prompt, preferred, dispreferred = start + ASSISTANT, preferred.strip(), dispreferred.strip()
+    prompt = start + ASSISTANT
     if fault := content_fault(prompt, preferred, dispreferred):
         return entry.dropped(fault)
+    preferred, dispreferred = preferred.strip(), dispreferred.strip()
     answered = replace(entry, prompt=prompt, demonstration=preferred)
     if preferred == dispreferred:
         return replace(answered, reason=NO_PREFERENCE)
@@ -146,7 +153,7 @@ def entry_of(*, chosen: str, rejected: str, file: str, line: int, from_test: boo
 
 def _from_folder(spec: HHRLHFSpec) -> Iterator[Entry]:
     for path in _data_files(spec):
-        file = f"{path.parent.name}/{path.name}"
+        file = shown(path)
         for row in read_rows(path, COLUMNS):
             if row.fields is None:
                 yield Entry(file=file, line=row.line, reason=BLANK)
@@ -169,9 +176,12 @@ def _from_hub(spec: HHRLHFSpec) -> Iterator[Entry]:
             if lacking:
                 raise DataError(f"{spec.hub} ({subset}, {split}) lacks {lacking}; it has {rows.column_names}")
             for line, row in enumerate(rows, start=1):
+                sides = [row[column] or "" for column in COLUMNS]
+                if not all(isinstance(side, str) for side in sides):
+                    raise DataError(f"{spec.hub} ({subset}, {split}): row {line} holds no text in {COLUMNS}")
                 yield entry_of(
-                    chosen=row["chosen"] or "",
-                    rejected=row["rejected"] or "",
+                    chosen=normalised(sides[0]),
+                    rejected=normalised(sides[1]),
                     file=f"{subset}/{split}",
                     line=line,
                     from_test=split == "test",

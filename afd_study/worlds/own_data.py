@@ -23,6 +23,8 @@ from afd_study.worlds.corpus import (
     assemble,
     content_fault,
 )
+from afd_study.worlds.data_path import DataPath, shown
+from afd_study.worlds.normalising import holds_turn, visible
 from afd_study.worlds.reading import read_rows
 
 HALF_LAID_OUT = "prompt holds turns but does not wait for the assistant"
@@ -32,9 +34,9 @@ class OwnDataSpec(CorpusSpec):
     """Where your data lie, what the columns are called, and how to split by prompt."""
 
     name: Literal["own_data"] = "own_data"
-    demonstrations: Path = Field(description="columns: prompt, response")
-    prompts: Path | None = Field(None, description="further prompts without a response; column: prompt")
-    preferences: Path | None = Field(None, description="columns: prompt, preferred, rejected")
+    demonstrations: DataPath = Field(description="columns: prompt, response")
+    prompts: DataPath | None = Field(None, description="further prompts without a response; column: prompt")
+    preferences: DataPath | None = Field(None, description="columns: prompt, preferred, rejected")
     prompt_column: str = Field("prompt", min_length=1)
     response_column: str = Field("response", min_length=1)
     preferred_column: str = Field("preferred", min_length=1)
@@ -55,7 +57,7 @@ def load(spec: OwnDataSpec) -> Corpus:
 def files(spec: OwnDataSpec) -> list[Path]:
     """Return the files that `load` reads: hash them with reading.digest to key a step."""
     paths = (spec.demonstrations, spec.prompts, spec.preferences)
-    return [path.expanduser() for path in paths if path is not None]
+    return [path for path in paths if path is not None]
 
 
 def laid_out(prompt: str) -> str:
@@ -68,7 +70,7 @@ def laid_out(prompt: str) -> str:
     dialogue = "\n\n" + text
     if dialogue.startswith(HUMAN) and dialogue.endswith(ASSISTANT):
         return dialogue
-    if HUMAN in dialogue or ASSISTANT in dialogue:
+    if holds_turn(dialogue):
         return ""
     return f"{HUMAN} {text}{ASSISTANT}"
 
@@ -91,16 +93,16 @@ def read_entries(path: Path, columns: tuple[str, ...]) -> Iterator[Entry]:
 
     Raises DataError where the file is missing or damaged, or lacks a column.
     """
-    for row in read_rows(path.expanduser(), columns):
-        yield _entry(Entry(file="/".join(path.parts[-2:]), line=row.line), row.fields)
+    for row in read_rows(path, columns):
+        yield _entry(Entry(file=shown(path), line=row.line), row.fields)
 
 
 def _entry(entry: Entry, fields: tuple[str, ...] | None) -> Entry:
     """Fill an entry from the fields of a row: prompt; prompt, response; or prompt, preferred, rejected."""
     if fields is None:
         return entry.dropped(BLANK)
-    prompt, *responses = (field.strip() for field in fields)
-    if not prompt:
+    prompt, *responses = fields
+    if not visible(prompt):
         return entry.dropped(EMPTY_PROMPT)
     prompt = laid_out(prompt)
     if not prompt:
@@ -108,7 +110,7 @@ def _entry(entry: Entry, fields: tuple[str, ...] | None) -> Entry:
     if fault := content_fault(prompt, *responses):
         return entry.dropped(fault)
     entry = replace(entry, prompt=prompt)
-    match responses:
+    match [response.strip() for response in responses]:
         case [response]:
             return replace(entry, demonstration=response)
         case [preferred, rejected] if preferred == rejected:

@@ -15,7 +15,8 @@ MAY_IMPORT = {
 
 # The floors inside study/, lowest first: a room may import what stands below it, and itself.
 STUDY_FLOORS = (
-    {"workflow", "spec", "profiles", "notebook_parameters"},
+    {"workflow", "setting_texts"},
+    {"spec", "profiles", "notebook_parameters"},
     {"steps"},
     {"pipeline"},
     {"study"},
