@@ -12,18 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from afd_study.errors import DataError, HubError, SpecError, unknown_name
+from afd_study.errors import DataError, SpecError, unknown_name
 from afd_study.models.batches import Batch, Example, in_batches
+from afd_study.models.model_files import JUDGE
 from afd_study.models.policy import context_length, device
+from afd_study.models.pretrained_folders import load_published, with_rows
 from afd_study.models.scoring import input_embedding
 from afd_study.models.specs import ClassifierSpec
 from afd_study.models.tokenizers import encode
@@ -60,34 +56,14 @@ class Judged(NamedTuple):
 def load_classifier(spec: ClassifierSpec) -> Classifier:
     """Load a judge and its tokenizer from a local folder, or from the hub where `allow_download` is set.
 
-    Only safetensors are read and no code of the repository is run.
+    Only a whole folder is read (`pretrained_folders`).
 
-    Raises HubError that names the model and says how to point at a local copy; SpecError for a model without
-    a classification head, for a label that it does not have, and for more tokens than it can read.
+    Raises HubError for a name that cannot be had, DataError for a folder that is damaged or lacks something
+    (such as a trained classification head), and SpecError for a label that the judge does not have and for
+    more tokens than it can read.
     """
-    where, local = spec.name_or_path, not spec.allow_download
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local, trust_remote_code=False)
-        model, loading_info = AutoModelForSequenceClassification.from_pretrained(
-            where,
-            local_files_only=local,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype="auto",
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as fault:
-        reason = [*str(fault).splitlines(), type(fault).__name__][0]
-        raise HubError(
-            f"the judge '{where}' could not be loaded ({reason}). Point name_or_path at a local folder with "
-            "config.json, model.safetensors and the tokenizer, or set allow_download=true with a network"
-        ) from fault
-    lacking = sorted(loading_info["missing_keys"])  # transformers fills these with random numbers
-    if lacking:
-        raise SpecError(
-            f"'{where}' is no trained classifier: its weights lack {', '.join(lacking)}; name a model that "
-            "was trained to score or to classify"
-        )
+    where = spec.name_or_path
+    model, tokenizer = load_published(JUDGE, where, download=spec.allow_download, dtype="auto")
     if spec.max_tokens > context_length(model):
         raise SpecError(
             f"max_tokens={spec.max_tokens} is more than the {context_length(model)} that '{where}' can read"
@@ -151,7 +127,7 @@ def _own_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
     if len(tokenizer) > len(input_embedding(model).weight):
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        with_rows(model, len(tokenizer))
     for config in (model.config, model.config.get_text_config()):
         config.pad_token_id = tokenizer.pad_token_id
 
