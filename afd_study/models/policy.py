@@ -18,6 +18,7 @@ from afd_study.errors import SpecError, unknown_name
 from afd_study.models import distributed
 from afd_study.models.batches import Batch
 from afd_study.models.kernels.install import install_kernels
+from afd_study.models.library_variables import refuse_variables
 from afd_study.models.model_files import POLICY, refuse_folder
 from afd_study.models.pretrained_folders import load_published, load_weights, with_rows
 from afd_study.models.scoring import TokenLogprobs, input_embedding, refuse_unfit, response_logprobs
@@ -41,8 +42,9 @@ def from_scratch(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, seed: int)
     """Build a randomly initialised model for the tokenizer's vocabulary; `seed` fixes every weight.
 
     Raises SpecError for an architecture that is unknown or no causal language model's, and for a config
-    setting that is unknown or does not fit.
+    setting that is unknown or does not fit; also for an environment variable that would change results.
     """
+    refuse_variables()
     if spec.architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise unknown_name("architecture", spec.architecture, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     default = AutoConfig.for_model(spec.architecture)

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from afd_study.errors import AfdError, DataError, HubError
+from afd_study.models.library_variables import refuse_variables
 from afd_study.models.model_files import (
     Kind,
     adapters_alone,
@@ -81,8 +82,10 @@ def located(kind: Kind, name: str, *, download: bool) -> tuple[str, bool]:
 def load_weights(kind: Kind, where: str | Path, *, local: bool = True, **options: Any) -> PreTrainedModel:
     """Load a model all of whose weights are in the files at `where`, finite and of the right sizes.
 
-    Raises DataError that names the weights which are not; HubError where a download fails.
+    Raises DataError that names the weights which are not; HubError where a download fails; SpecError for an
+    environment variable that would change results.
     """
+    refuse_variables()
     with _faults(kind, where, local=local):
         model, report = kind.model_class.from_pretrained(
             where,
