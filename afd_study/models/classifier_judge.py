@@ -4,9 +4,12 @@ Such models read their score at the last token that is not padding, which they f
 padding has an id that no text holds, stands on the right and is masked. So a score depends neither on the
 batch nor on padding. Prompt and response are encoded separately and joined as ids, with the special tokens
 that the judge's own tokenizer puts around a text (and between two texts, if it is an encoder's).
+
+Where the tokenizer has a chat template, the judge was trained on chats laid out by it: the prompt's turns and
+the response are laid out in the same way (`chat_layout`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from afd_study.errors import DataError, SpecError, unknown_name
 from afd_study.models.batches import Batch, Example, in_batches
+from afd_study.models.chat_layout import around_turns, chat_of
 from afd_study.models.model_files import JUDGE
 from afd_study.models.policy import context_length, device
 from afd_study.models.pretrained_folders import load_published, with_rows
@@ -80,27 +84,57 @@ def judge_texts(
     A text of more than `max_tokens` loses its beginning, so that the response is kept. At most
     `max_batch_tokens` tokens, padding included, go through the model at once.
 
-    Raises DataError for unequal numbers of texts, and for a row without any token.
+    Raises DataError for unequal numbers of texts, and for a row without any token; SpecError for a chat
+    template that cannot be used.
     """
     if len(prompts) != len(responses):
         raise DataError(f"{len(prompts)} prompts and {len(responses)} responses: give one of each in a row")
-    encoded = zip(encode(judge.tokenizer, prompts), encode(judge.tokenizer, responses), strict=True)
-    before, between, behind = judge.frame
-    room = judge.spec.max_tokens - len(before) - len(between) - len(behind)
+    read = _as_chat if judge.tokenizer.chat_template else _as_text
     examples, cut = [], []
-    for row, (prompt, response) in enumerate(encoded):
+    for row, (frame, prompt, response) in enumerate(read(judge, prompts, responses)):
+        room = judge.spec.max_tokens - len(frame.before) - len(frame.between) - len(frame.behind)
+        if room < 1:
+            raise SpecError(
+                f"max_tokens={judge.spec.max_tokens} leaves no room within the judge's own tokens"
+            )
         cut.append(len(prompt) + len(response) > room)
         tail = response[-room:]
         left = room - len(tail)
-        head = (*before, *(prompt[-left:] if left else ()), *between)
+        head = (*frame.before, *(prompt[-left:] if left else ()), *frame.between)
         if not head and not tail:
             raise DataError(f"row {row} has neither prompt nor response; drop it")
-        examples.append(Example((*head, *tail, *behind), len(head)))
+        examples.append(Example((*head, *tail, *frame.behind), len(head)))
     values = in_batches(
         examples, lambda batch: _scores(judge, batch), max_tokens=max_batch_tokens, device=judge.model.device
     )
     lengths = np.array([len(example.ids) for example in examples], dtype=np.int64)
     return Judged(values, np.array(cut, dtype=bool), lengths)
+
+
+def _as_text(
+    judge: Classifier, prompts: Sequence[str], responses: Sequence[str]
+) -> Iterator[tuple[Frame, list[int], list[int]]]:
+    """Return each row's frame, prompt and response, as ids: the texts as they are."""
+    encoded = zip(encode(judge.tokenizer, prompts), encode(judge.tokenizer, responses), strict=True)
+    return ((judge.frame, prompt, response) for prompt, response in encoded)
+
+
+def _as_chat(
+    judge: Classifier, prompts: Sequence[str], responses: Sequence[str]
+) -> Iterator[tuple[Frame, list[int], list[int]]]:
+    """Return the same of texts laid out by the tokenizer's chat template; a prompt holds several turns."""
+    layouts: dict[tuple[str, ...], list[list[int]]] = {}
+    for prompt, response in zip(prompts, responses, strict=True):
+        turns = chat_of(prompt, response)
+        roles = tuple(turn.role for turn in turns)
+        if roles not in layouts:
+            layouts[roles] = around_turns(judge.tokenizer, roles)
+        first, *inner, between, behind = layouts[roles]
+        *earlier, said = encode(judge.tokenizer, [turn.text for turn in turns])
+        ids = list(earlier[0])
+        for piece, text in zip(inner, earlier[1:], strict=True):
+            ids += [*piece, *text]
+        yield Frame(tuple(first), tuple(between), tuple(behind)), ids, said
 
 
 @torch.no_grad()
