@@ -4,26 +4,26 @@ Such models read their score at the last token that is not padding, which they f
 padding has an id that no text holds, stands on the right and is masked. So a score depends neither on the
 batch nor on padding. Prompt and response are encoded separately and joined as ids, with the special tokens
 that the judge's own tokenizer puts around a text (and between two texts, if it is an encoder's).
+
+Where the tokenizer has a chat template, the judge was trained on chats laid out by it: the prompt's turns and
+the response are laid out in the same way (`chat_layout`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from afd_study.errors import DataError, HubError, SpecError, unknown_name
+from afd_study.errors import DataError, SpecError, unknown_name
 from afd_study.models.batches import Batch, Example, in_batches
+from afd_study.models.chat_layout import around_turns, chat_of
+from afd_study.models.model_files import JUDGE
 from afd_study.models.policy import context_length, device
+from afd_study.models.pretrained_folders import load_published, with_rows
 from afd_study.models.scoring import input_embedding
 from afd_study.models.specs import ClassifierSpec
 from afd_study.models.tokenizers import encode
@@ -60,34 +60,14 @@ class Judged(NamedTuple):
 def load_classifier(spec: ClassifierSpec) -> Classifier:
     """Load a judge and its tokenizer from a local folder, or from the hub where `allow_download` is set.
 
-    Only safetensors are read and no code of the repository is run.
+    Only a whole folder is read (`pretrained_folders`).
 
-    Raises HubError that names the model and says how to point at a local copy; SpecError for a model without
-    a classification head, for a label that it does not have, and for more tokens than it can read.
+    Raises HubError for a name that cannot be had, DataError for a folder that is damaged or lacks something
+    (such as a trained classification head), and SpecError for a label that the judge does not have and for
+    more tokens than it can read.
     """
-    where, local = spec.name_or_path, not spec.allow_download
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local, trust_remote_code=False)
-        model, loading_info = AutoModelForSequenceClassification.from_pretrained(
-            where,
-            local_files_only=local,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype="auto",
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as fault:
-        reason = [*str(fault).splitlines(), type(fault).__name__][0]
-        raise HubError(
-            f"the judge '{where}' could not be loaded ({reason}). Point name_or_path at a local folder with "
-            "config.json, model.safetensors and the tokenizer, or set allow_download=true with a network"
-        ) from fault
-    lacking = sorted(loading_info["missing_keys"])  # transformers fills these with random numbers
-    if lacking:
-        raise SpecError(
-            f"'{where}' is no trained classifier: its weights lack {', '.join(lacking)}; name a model that "
-            "was trained to score or to classify"
-        )
+    where = spec.name_or_path
+    model, tokenizer = load_published(JUDGE, where, download=spec.allow_download, dtype="auto")
     if spec.max_tokens > context_length(model):
         raise SpecError(
             f"max_tokens={spec.max_tokens} is more than the {context_length(model)} that '{where}' can read"
@@ -104,27 +84,57 @@ def judge_texts(
     A text of more than `max_tokens` loses its beginning, so that the response is kept. At most
     `max_batch_tokens` tokens, padding included, go through the model at once.
 
-    Raises DataError for unequal numbers of texts, and for a row without any token.
+    Raises DataError for unequal numbers of texts, and for a row without any token; SpecError for a chat
+    template that cannot be used.
     """
     if len(prompts) != len(responses):
         raise DataError(f"{len(prompts)} prompts and {len(responses)} responses: give one of each in a row")
-    encoded = zip(encode(judge.tokenizer, prompts), encode(judge.tokenizer, responses), strict=True)
-    before, between, behind = judge.frame
-    room = judge.spec.max_tokens - len(before) - len(between) - len(behind)
+    read = _as_chat if judge.tokenizer.chat_template else _as_text
     examples, cut = [], []
-    for row, (prompt, response) in enumerate(encoded):
+    for row, (frame, prompt, response) in enumerate(read(judge, prompts, responses)):
+        room = judge.spec.max_tokens - len(frame.before) - len(frame.between) - len(frame.behind)
+        if room < 1:
+            raise SpecError(
+                f"max_tokens={judge.spec.max_tokens} leaves no room within the judge's own tokens"
+            )
         cut.append(len(prompt) + len(response) > room)
         tail = response[-room:]
         left = room - len(tail)
-        head = (*before, *(prompt[-left:] if left else ()), *between)
+        head = (*frame.before, *(prompt[-left:] if left else ()), *frame.between)
         if not head and not tail:
             raise DataError(f"row {row} has neither prompt nor response; drop it")
-        examples.append(Example((*head, *tail, *behind), len(head)))
+        examples.append(Example((*head, *tail, *frame.behind), len(head)))
     values = in_batches(
         examples, lambda batch: _scores(judge, batch), max_tokens=max_batch_tokens, device=judge.model.device
     )
     lengths = np.array([len(example.ids) for example in examples], dtype=np.int64)
     return Judged(values, np.array(cut, dtype=bool), lengths)
+
+
+def _as_text(
+    judge: Classifier, prompts: Sequence[str], responses: Sequence[str]
+) -> Iterator[tuple[Frame, list[int], list[int]]]:
+    """Return each row's frame, prompt and response, as ids: the texts as they are."""
+    encoded = zip(encode(judge.tokenizer, prompts), encode(judge.tokenizer, responses), strict=True)
+    return ((judge.frame, prompt, response) for prompt, response in encoded)
+
+
+def _as_chat(
+    judge: Classifier, prompts: Sequence[str], responses: Sequence[str]
+) -> Iterator[tuple[Frame, list[int], list[int]]]:
+    """Return the same of texts laid out by the tokenizer's chat template; a prompt holds several turns."""
+    layouts: dict[tuple[str, ...], list[list[int]]] = {}
+    for prompt, response in zip(prompts, responses, strict=True):
+        turns = chat_of(prompt, response)
+        roles = tuple(turn.role for turn in turns)
+        if roles not in layouts:
+            layouts[roles] = around_turns(judge.tokenizer, roles)
+        first, *inner, between, behind = layouts[roles]
+        *earlier, said = encode(judge.tokenizer, [turn.text for turn in turns])
+        ids = list(earlier[0])
+        for piece, text in zip(inner, earlier[1:], strict=True):
+            ids += [*piece, *text]
+        yield Frame(tuple(first), tuple(between), tuple(behind)), ids, said
 
 
 @torch.no_grad()
@@ -151,7 +161,7 @@ def _own_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in others:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
     if len(tokenizer) > len(input_embedding(model).weight):
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        with_rows(model, len(tokenizer))
     for config in (model.config, model.config.get_text_config()):
         config.pad_token_id = tokenizer.pad_token_id
 

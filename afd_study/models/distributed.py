@@ -46,7 +46,7 @@ Work = TypeVar("Work", bound=WithPrompt)
 
 def launched() -> bool:
     """Tell whether this is one of several processes that a launcher has started."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ
+    return "LOCAL_RANK" in os.environ and _number("WORLD_SIZE") > 1
 
 
 def count() -> int:
@@ -180,14 +180,21 @@ def leave() -> None:
 def _group() -> "ProcessGroup":
     """Join the launch, and return the process group for messages.
 
-    Raises SpecError where there are more processes than GPUs on this machine.
+    Raises SpecError where there are more processes than GPUs on this machine, and where variables of a
+    launch are set without the others.
     """
+    absent = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if absent:
+        raise SpecError(
+            f"WORLD_SIZE and LOCAL_RANK say that this is one of several processes, and {', '.join(absent)} "
+            "is not set: unset them, or start the processes by accelerate launch"
+        )
     import torch
     from accelerate import PartialState
 
     if not torch.cuda.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"  # else accelerate believes each process to be alone
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local = _number("LOCAL_WORLD_SIZE")
     if not _cpu_requested() and local > torch.cuda.device_count():
         raise SpecError(
             f"{local} processes were started for {torch.cuda.device_count()} GPUs: start one for each "
@@ -195,6 +202,15 @@ def _group() -> "ProcessGroup":
         )
     PartialState(cpu=_cpu_requested())
     return torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+
+
+def _number(name: str) -> int:
+    """Return a launcher's variable, 1 where it is not set; SpecError where it is no number."""
+    value = os.environ.get(name, "1")
+    try:
+        return int(value)
+    except ValueError:
+        raise SpecError(f"the environment variable {name} is {value!r}, and no number: unset it") from None
 
 
 def _cpu_requested() -> bool:

@@ -9,17 +9,19 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from afd_study.errors import HubError, SpecError, unknown_name
+from afd_study.errors import SpecError, unknown_name
 from afd_study.models import distributed
 from afd_study.models.batches import Batch
 from afd_study.models.kernels.install import install_kernels
-from afd_study.models.scoring import TokenLogprobs, refuse_unfit, response_logprobs
+from afd_study.models.library_variables import refuse_variables
+from afd_study.models.model_files import POLICY, refuse_folder
+from afd_study.models.pretrained_folders import load_published, load_weights, with_rows
+from afd_study.models.scoring import TokenLogprobs, input_embedding, refuse_unfit, response_logprobs
 from afd_study.models.specs import LoRASpec, ModelSpec
 
 
@@ -40,8 +42,9 @@ def from_scratch(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, seed: int)
     """Build a randomly initialised model for the tokenizer's vocabulary; `seed` fixes every weight.
 
     Raises SpecError for an architecture that is unknown or no causal language model's, and for a config
-    setting that is unknown or does not fit.
+    setting that is unknown or does not fit; also for an environment variable that would change results.
     """
+    refuse_variables()
     if spec.architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise unknown_name("architecture", spec.architecture, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     default = AutoConfig.for_model(spec.architecture)
@@ -73,26 +76,24 @@ def suppress_specials(lm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
 def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load model and tokenizer from a local folder, or from the hub where `allow_download` is set.
 
-    Only safetensors are read and no code of the repository is run. A tokenizer without padding gets `<pad>`.
+    Only a whole folder is read (`pretrained_folders`). A tokenizer without padding gets `<pad>`, whose row of
+    the embedding is zero: padding is never read and has no probability.
 
-    Raises HubError that names the model and says how to point at a local copy; SpecError for a model that is
-    not causal.
+    Raises HubError for a name that cannot be had, DataError for a folder that is damaged or lacks something,
+    and SpecError for a model that is not causal or whose tokenizer has no end mark.
     """
-    where, local = str(spec.name_or_path), not spec.allow_download
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local, trust_remote_code=False)
-        lm = AutoModelForCausalLM.from_pretrained(
-            where, local_files_only=local, trust_remote_code=False, use_safetensors=True, dtype=spec.dtype
+    where = str(spec.name_or_path)
+    lm, tokenizer = load_published(POLICY, where, download=spec.allow_download, dtype=spec.dtype)
+    if tokenizer.eos_token_id is None:
+        raise SpecError(
+            f"the tokenizer in {where} has no end mark, so that no response would ever end: set eos_token in "
+            "its tokenizer_config.json to the token that ends a text"
         )
-    except (OSError, ValueError) as fault:
-        raise HubError(
-            f"the model '{where}' could not be loaded ({str(fault).splitlines()[0]}). Point name_or_path "
-            "at a local folder with config.json, model.safetensors and the tokenizer, or set "
-            "allow_download=true with a network"
-        ) from fault
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.add_special_tokens({"pad_token": "<pad>"})
-        lm.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        with_rows(lm, len(tokenizer))
+    elif tokenizer.pad_token_id >= len(input_embedding(lm).weight):
+        with_rows(lm, tokenizer.pad_token_id + 1)
     lm.config.pad_token_id = None  # padding is masked by length alone
     refuse_unfit(install_kernels(lm))
     return suppress_specials(lm, tokenizer), tokenizer
@@ -140,8 +141,12 @@ def save_policy(lm: PreTrainedModel, folder: Path) -> None:
 
 
 def load_policy(folder: Path) -> PreTrainedModel:
-    """Read what `save_policy` wrote, in evaluation mode, on the fastest device at hand."""
-    lm = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    """Read what `save_policy` wrote, in evaluation mode, on the fastest device at hand.
+
+    Raises DataError or SpecError where the folder is damaged, as `pretrained` does.
+    """
+    refuse_folder(POLICY, folder)
+    lm = load_weights(POLICY, folder)
     return install_kernels(lm.eval()).to(device())
 
 

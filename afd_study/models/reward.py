@@ -6,15 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
+from afd_study.errors import StoreError
 from afd_study.models import distributed
 from afd_study.models.batches import Batch, Example, Forks, in_batches
 from afd_study.models.kernels import last_block, shared_prompt_scoring
 from afd_study.models.kernels.install import install_kernels
 from afd_study.models.kernels.shared_prefix import SharedPrefix
+from afd_study.models.pretrained_folders import refuse_infinite_weights
 from afd_study.models.scoring import backbone_of, input_embedding, last_hidden
 
 
@@ -67,9 +70,21 @@ def save_reward_model(model: RewardModel, folder: Path) -> None:
 
 
 def load_reward_model(folder: Path, device: torch.device | str = "cpu") -> RewardModel:
-    """Read what `save_reward_model` wrote, in evaluation mode."""
-    model = RewardModel(AutoModel.from_config(AutoConfig.from_pretrained(folder, local_files_only=True)))
-    model.load_state_dict(load_file(folder / "reward_model.safetensors"))
+    """Read what `save_reward_model` wrote, in evaluation mode.
+
+    Raises StoreError where a file is missing, cut or does not fit, and DataError for weights that are not
+    finite.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        model = RewardModel(AutoModel.from_config(config))
+        model.load_state_dict(load_file(folder / "reward_model.safetensors"))
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as fault:
+        reason = [*str(fault).strip().splitlines(), type(fault).__name__][0]
+        raise StoreError(
+            f"the reward model in {folder} is damaged or incomplete ({reason}): delete it to make it anew"
+        ) from fault
+    refuse_infinite_weights(model, folder)
     install_kernels(model.backbone)
     return model.eval().to(device)
 

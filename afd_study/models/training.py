@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, GradientAccumulationPlugin
 from torch import Tensor, nn
 
 from afd_study.errors import AfdError, SpecError
@@ -27,6 +27,7 @@ from afd_study.models import distributed
 from afd_study.models.batches import step_indices
 from afd_study.models.checkpoints import Evaluation, Persistent, Run
 from afd_study.models.gradient_checkpointing import set_gradient_checkpointing
+from afd_study.models.library_variables import hidden_from_accelerate, refuse_variables
 from afd_study.models.specs import TrainingSpec
 
 
@@ -155,10 +156,16 @@ def prepared(
 ) -> Run:
     """Let accelerate put module and optimiser on the device, in its precision, in all processes.
 
-    `seed` fixes dropout. Raises SpecError for a batch that the processes cannot share evenly, and for FSDP in
-    its first version.
+    `seed` fixes dropout. Raises SpecError for a batch that the processes cannot share evenly, for FSDP in its
+    first version, and for an environment variable that would change results.
     """
-    accelerator = Accelerator(mixed_precision="bf16" if distributed.on_gpu() else "no")
+    refuse_variables()
+    with hidden_from_accelerate():
+        accelerator = Accelerator(
+            mixed_precision="bf16" if distributed.on_gpu() else "no",
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # else from the environment
+            dynamo_backend="no",
+        )
     if spec.batch_size % distributed.count():
         raise SpecError(f"batch_size={spec.batch_size} must be a multiple of {distributed.count()} processes")
     plain = module
@@ -174,7 +181,8 @@ def prepared(
     optimizer = torch.optim.AdamW(
         weights, lr=spec.learning_rate, betas=betas, weight_decay=spec.weight_decay, fused=True
     )
-    module, wrapped = accelerator.prepare(module, optimizer)
+    with hidden_from_accelerate():
+        module, wrapped = accelerator.prepare(module, optimizer)
     # the bare optimiser: the wrapper looks up scaled losses and LOMO at each step, and neither is used here
     return Run(module, plain, wrapped.optimizer, accelerator, seed)
 
