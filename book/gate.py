@@ -5,16 +5,19 @@ empty. These functions list faults; a notebook or page with an empty list may be
 """
 
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
+from markup import markup_faults
 from nbformat import NotebookNode
 
 # a page shorter than this (in characters of text) has lost its content
 SHORTEST_PAGE = 300
 WIDGETS = "application/vnd.jupyter.widget"
-# text/html that runs: tables and figures never need it, a model's sample could bring it
-RUNS = re.compile(r"<script|javascript:|\son\w+\s*=|<iframe|<object|<embed", re.IGNORECASE)
+MARKUP = ("text/html", "image/svg+xml", "text/markdown")  # kinds of output that reach the page as markup
+# figures.tables.show_texts marks its tables so: their cells are data, in which a path is a text like others
+TEXTS = re.compile(r'\A\s*<div class="[^"]*\bafd-texts\b')
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|Users|work|var/folders|opt|usr/lib)/[\w.-]+")
 HEADING = re.compile(r"^#[ \t]+(.+?)[ \t]*$", re.MULTILINE)
 
@@ -55,14 +58,22 @@ def _output_faults(output: NotebookNode) -> list[str]:
     bundle = output.get("data", {})
     if any(kind.startswith(WIDGETS) for kind in bundle):
         faults.append("shows a widget, which needs the network (use plain tqdm)")
-    if "application/javascript" in bundle or RUNS.search(str(bundle.get("text/html", ""))):
-        faults.append(
-            "has an output that runs in the reader's browser (print it, or show a table or a figure)"
-        )
-    path = MACHINE_PATH.search(str(output.get("text", "")) + str(bundle.get("text/plain", "")))
+    markup = [text for kind in MARKUP for text in markup_faults(_joined(bundle, kind))]
+    markup += ["a script"] if "application/javascript" in bundle else []
+    if markup:
+        remedy = "print it, or show a table or a figure"
+        faults.append(f"has an output that runs in the reader's browser, {markup[0]} ({remedy})")
+    plain = "" if TEXTS.match(_joined(bundle, "text/html")) else _joined(bundle, "text/plain")
+    path = MACHINE_PATH.search(_joined(output, "text") + plain)
     if path:
         faults.append(f"prints a path of this machine: {path.group()}")
     return faults
+
+
+def _joined(content: Mapping[str, object], kind: str) -> str:
+    """Return a text of an output, which a notebook's file may hold as a list of lines."""
+    value = content.get(kind, "")
+    return "".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def heading(source: Path) -> str:

@@ -8,9 +8,12 @@ import sys
 
 import gate
 import nbformat
+import pandas as pd
 import pytest
 import render
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from afd_study.figures.tables import show_texts
 
 SOURCE = "from afd_study.study.notebook_parameters import check_parameters\n\ncheck_parameters(globals())"
 
@@ -58,6 +61,80 @@ def test_a_faultless_notebook_passes():
 )
 def test_each_fault_is_named_with_notebook_and_cell(notebook, message):
     assert any(fault.startswith(message) for fault in gate.notebook_faults(notebook, "a"))
+
+
+HARMLESS = [
+    "one = 1",
+    "javascript:",
+    "type javascript:alert(1) into the bar",
+    "<script>",
+    "the <iframe> element, the <object> element",
+    "it goes on = forever",
+    "onclick=go()",
+    "<img src=x onerror=alert(1)>",
+    "a < b, c > d & e <f",
+    "vbscript:msgbox",
+    "data:text/html,hello",
+    "https://example.org/x.js",
+    "//example.org/x.js",
+    "url(https://example.org/a.png)",
+    "<!-- <script> -->",
+    "<meta http-equiv=refresh>",
+    "</script><svg/onload=alert(1)>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "'\" onmouseover='x'",
+    "Look at /home/me/.bashrc, then at /tmp/x and /root/y",
+    "<base href=//example.org>",
+    "one\non = two",
+]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_words_of_a_dialogue_are_text_whatever_they_say(text):
+    """The gate judges markup: what `show_texts` has escaped passes, and so does a heading or a caption."""
+    for frame in (pd.DataFrame({"words": [text]}), pd.DataFrame({text: ["words"]})):
+        shown = show_texts(frame, caption=text)
+        bundle = {"text/html": shown._repr_html_(), "text/plain": repr(shown)}
+        assert gate.notebook_faults(executed(new_output("display_data", bundle)), "a") == []
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "<SCRIPT src=//example.org/x.js></script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg/onload=alert(1)>",
+    "<details open ontoggle = alert(1)>",
+    "<a href=javascript:alert(1)>x</a>",
+    "<a href='java&#10;script:alert(1)'>x</a>",
+    "<a href=' &#1;JaVaScRiPt&colon;alert(1)'>x</a>",
+    "<a href='data:text/html,<script>alert(1)</script>'>x</a>",
+    "<iframe srcdoc='x'></iframe>",
+    "<object data=x></object>",
+    "<embed src=x>",
+    "<base href=https://example.org/>",
+    "<img src=https://example.org/x.png>",
+    "<img srcset='a.png 1x, //example.org/x.png 2x'>",
+    "<link rel=stylesheet href=https://example.org/x.css>",
+    "<form action=javascript:alert(1)><button>x</button></form>",
+    "<button formaction=javascript:alert(1)>x</button>",
+    "<meta http-equiv=refresh content='0;url=//example.org'>",
+    "<p style='background:url(https://example.org/x.png)'>x</p>",
+    "<style>@import '//example.org/x.css'</style>",
+    "<svg><a><animate attributeName=href values=javascript:alert(1) /></a></svg>",
+    "<!--><img src=x onerror=alert(1)>-->",
+    "<textarea><img title='</textarea><img src=x onerror=alert(1)>'>",
+    "<img src=x onerror=alert(1) ",
+    "<a title='</a><img src=x onerror=alert(1)>",
+    "<svg><image href='https://example.org/x.png'/></svg>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+]
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/markdown"])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markup_that_runs_or_loads_is_refused(text, kind):
+    faults = gate.notebook_faults(executed(new_output("display_data", {kind: [text]})), "a")
+    assert len(faults) == 1 and faults[0].startswith("a, cell 2: has an output that runs")
 
 
 def test_a_figure_with_its_table_passes():

@@ -4,6 +4,16 @@
   "use strict";
   var root = document.documentElement;
   var library = null;
+  var NARROW = 600; // pixels of a figure from which its legend has room beside it
+  // What no figure may change: nothing of it leaves the page, by whatever button.
+  var CONFIG = {
+    displaylogo: false,
+    responsive: true,
+    scrollZoom: false,
+    showSendToCloud: false,
+    plotlyServerURL: "",
+    modeBarButtonsToRemove: ["sendChartToCloud", "lasso2d", "select2d"]
+  };
 
   function plotly() {
     library = library || new Promise(function (resolve, reject) {
@@ -24,7 +34,7 @@
       box.replaceChildren();
       return Plotly.newPlot(box, {
         data: figure.data, layout: layout, frames: figure.frames,
-        config: Object.assign({ displaylogo: false, responsive: true, scrollZoom: false }, figure.config)
+        config: Object.assign({}, figure.config, CONFIG)
       });
     }).then(function () { box.dataset.drawn = "yes"; }).catch(function (error) {
       box.textContent = "This figure could not be drawn: " + error.message;
