@@ -15,6 +15,7 @@ from nbformat import NotebookNode
 # a page shorter than this (in characters of text) has lost its content
 SHORTEST_PAGE = 300
 WIDGETS = "application/vnd.jupyter.widget"
+POLICY = re.compile(r"""<meta http-equiv="Content-Security-Policy" content="default-src 'none'; [^"]+" />""")
 MARKUP = ("text/html", "image/svg+xml", "text/markdown")  # kinds of output that reach the page as markup
 # figures.tables.show_texts marks its tables so: their cells are data, in which a path is a text like others
 TEXTS = re.compile(r'\A\s*<div class="[^"]*\bafd-texts\b')
@@ -112,12 +113,19 @@ class _Page(HTMLParser):
 
 
 def page_faults(page: Path, title: str) -> list[str]:
-    """Return why a built page may not be published: it is missing, too short, or lacks its heading."""
+    """Return why a built page may not be published.
+
+    It is missing or too short, lacks its heading or its security policy, or has something that runs in its
+    markup, or that another host would be asked for.
+    """
     if not page.is_file():
         return [f"{page.name}: was not built"]
+    text = page.read_text(encoding="utf-8")
     parser = _Page()
-    parser.feed(page.read_text(encoding="utf-8"))
-    faults = []
+    parser.feed(text)
+    faults = [f"{page.name}: has {fault}" for fault in markup_faults(text, own_scripts=True)]
+    if not POLICY.search(text):
+        faults.append(f"{page.name}: has no security policy (book/_ext/offline_book.py puts it there)")
     if not title or _letters(title) not in _letters(parser.h1):
         faults.append(f"{page.name}: lacks its heading '{title}' (it has '{parser.h1.strip()}')")
     if len(parser.article.split()) == 0 or len(parser.article) < SHORTEST_PAGE:

@@ -1,10 +1,14 @@
 """The book's gate and publisher: what failed is refused by name, and a published book is never half-new."""
 
+import base64
+import hashlib
+import importlib.util
 import json
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import gate
 import nbformat
@@ -15,6 +19,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from afd_study.figures.tables import show_texts
 
+EXTENSION = Path(gate.__file__).parent / "_ext" / "offline_book.py"  # Sphinx alone has its folder on the path
+_spec = importlib.util.spec_from_file_location("offline_book", EXTENSION)
+offline_book = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(offline_book)
 SOURCE = "from afd_study.study.notebook_parameters import check_parameters\n\ncheck_parameters(globals())"
 
 
@@ -145,15 +153,44 @@ def test_a_figure_with_its_table_passes():
     assert gate.notebook_faults(executed(*both), "a") == []
 
 
+GUARDED = offline_book.guarded('<head><meta charset="utf-8" /></head>')
+
+
 def test_pages_must_exist_be_long_enough_and_carry_their_heading(tmp_path):
     page = tmp_path / "page.html"
     assert "was not built" in gate.page_faults(page, "A title")[0]
     text = "many words " * 50
-    page.write_text(f"<article><h1>1. A <em>title</em><a>#</a></h1><p>{text}</p></article>", encoding="utf-8")
+    whole = f"{GUARDED}<article><h1>1. A <em>title</em><a>#</a></h1><p>{text}</p></article>"
+    page.write_text(whole, encoding="utf-8")
     assert gate.page_faults(page, "A title") == []
     assert "lacks its heading" in gate.page_faults(page, "Another title")[0]
-    page.write_text(f"<article><h1>A title</h1></article><footer>{text}</footer>", encoding="utf-8")
+    page.write_text(f"{GUARDED}<article><h1>A title</h1></article><footer>{text}</footer>", encoding="utf-8")
     assert "too few for a page" in gate.page_faults(page, "A title")[0]
+    for unsafe in ("<img src=x onerror=f()>", "<script src=//example.org/x.js></script>"):
+        page.write_text(whole + unsafe, encoding="utf-8")
+        assert "page.html: has a" in gate.page_faults(page, "A title")[0]
+    page.write_text(whole.replace(GUARDED, ""), encoding="utf-8")
+    assert "no security policy" in gate.page_faults(page, "A title")[0]
+
+
+def test_the_policy_allows_the_heads_scripts_by_hash_and_none_in_the_text():
+    page = (
+        '<head><meta charset="utf-8" /><script>let a = 1;</script><script src="x.js"></script></head><body>'
+    )
+    page += "<script>alert(1)</script></body>"
+    guarded = offline_book.guarded(page)
+    digests = {
+        body: base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        for body in ("let a = 1;", "alert(1)")
+    }
+    assert (
+        guarded.count("'sha256-") == 1 and f"script-src 'self' 'sha256-{digests['let a = 1;']}';" in guarded
+    )
+    assert digests["alert(1)"] in offline_book.guarded(page, whole=True)
+    assert offline_book.guarded(guarded) == guarded
+    assert "unsafe-eval" not in guarded and "http" not in guarded.replace("http-equiv", "")
+    with pytest.raises(ValueError, match="encoding"):
+        offline_book.guarded("<head></head>")
 
 
 PAGES = ["README.md", "CONTRIBUTING.md"]
