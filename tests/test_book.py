@@ -1,196 +1,23 @@
-"""The book's gate and publisher: what failed is refused by name, and a published book is never half-new."""
+"""The publisher: notebooks run with neutral settings, and a published book is never half-new."""
 
-import base64
-import hashlib
-import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import gate
 import nbformat
-import pandas as pd
+import neutral
 import pytest
 import render
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+import stored
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from afd_study.figures.tables import show_texts
-
-EXTENSION = Path(gate.__file__).parent / "_ext" / "offline_book.py"  # Sphinx alone has its folder on the path
-_spec = importlib.util.spec_from_file_location("offline_book", EXTENSION)
-offline_book = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(offline_book)
 SOURCE = "from afd_study.study.notebook_parameters import check_parameters\n\ncheck_parameters(globals())"
-
-
-def executed(*outputs, count=1, **metadata):
-    cell = new_code_cell("show()", execution_count=count, outputs=list(outputs))
-    return new_notebook(cells=[new_markdown_cell("# Title"), cell], metadata=metadata)
-
-
-def test_a_faultless_notebook_passes():
-    shown = new_output(
-        "display_data", {"text/plain": "0.5", "text/html": "<table><tr><td>&lt;b&gt;</td></tr></table>"}
-    )
-    assert gate.notebook_faults(executed(shown), "a") == []
-
-
-@pytest.mark.parametrize(
-    ("notebook", "message"),
-    [
-        (executed(count=None), "a, cell 2: was not executed"),
-        (executed(new_output("error", ename="ValueError", evalue="no")), "a, cell 2: raised ValueError: no"),
-        (executed(papermill={"exception": True}), "a: papermill records that it failed"),
-        (executed(widgets={"state": {}}), "a: holds widget state"),
-        (
-            executed(new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}})),
-            "a, cell 2: shows a widget",
-        ),
-        (
-            executed(new_output("display_data", {"text/html": "<div><SCRIPT>alert(1)</script></div>"})),
-            "a, cell 2: has an output that runs",
-        ),
-        (
-            executed(new_output("display_data", {"text/html": "<img src=x onerror=alert(1)>"})),
-            "a, cell 2: has an output that runs",
-        ),
-        (
-            executed(new_output("display_data", {"image/png": "iVBO"})),
-            "a, cell 2: shows a figure without its",
-        ),
-        (
-            executed(new_output("stream", name="stderr", text="see /" + "home/me/x.py:3: Warning")),
-            "a, cell 2: prints a path of this machine",
-        ),
-    ],
-)
-def test_each_fault_is_named_with_notebook_and_cell(notebook, message):
-    assert any(fault.startswith(message) for fault in gate.notebook_faults(notebook, "a"))
-
-
-HARMLESS = [
-    "one = 1",
-    "javascript:",
-    "type javascript:alert(1) into the bar",
-    "<script>",
-    "the <iframe> element, the <object> element",
-    "it goes on = forever",
-    "onclick=go()",
-    "<img src=x onerror=alert(1)>",
-    "a < b, c > d & e <f",
-    "vbscript:msgbox",
-    "data:text/html,hello",
-    "https://example.org/x.js",
-    "//example.org/x.js",
-    "url(https://example.org/a.png)",
-    "<!-- <script> -->",
-    "<meta http-equiv=refresh>",
-    "</script><svg/onload=alert(1)>",
-    "&lt;script&gt;alert(1)&lt;/script&gt;",
-    "'\" onmouseover='x'",
-    "Look at /home/me/.bashrc, then at /tmp/x and /root/y",
-    "<base href=//example.org>",
-    "one\non = two",
-]
-
-
-@pytest.mark.parametrize("text", HARMLESS)
-def test_words_of_a_dialogue_are_text_whatever_they_say(text):
-    """The gate judges markup: what `show_texts` has escaped passes, and so does a heading or a caption."""
-    for frame in (pd.DataFrame({"words": [text]}), pd.DataFrame({text: ["words"]})):
-        shown = show_texts(frame, caption=text)
-        bundle = {"text/html": shown._repr_html_(), "text/plain": repr(shown)}
-        assert gate.notebook_faults(executed(new_output("display_data", bundle)), "a") == []
-
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "<SCRIPT src=//example.org/x.js></script>",
-    "<img src=x onerror=alert(1)>",
-    "<svg/onload=alert(1)>",
-    "<details open ontoggle = alert(1)>",
-    "<a href=javascript:alert(1)>x</a>",
-    "<a href='java&#10;script:alert(1)'>x</a>",
-    "<a href=' &#1;JaVaScRiPt&colon;alert(1)'>x</a>",
-    "<a href='data:text/html,<script>alert(1)</script>'>x</a>",
-    "<iframe srcdoc='x'></iframe>",
-    "<object data=x></object>",
-    "<embed src=x>",
-    "<base href=https://example.org/>",
-    "<img src=https://example.org/x.png>",
-    "<img srcset='a.png 1x, //example.org/x.png 2x'>",
-    "<link rel=stylesheet href=https://example.org/x.css>",
-    "<form action=javascript:alert(1)><button>x</button></form>",
-    "<button formaction=javascript:alert(1)>x</button>",
-    "<meta http-equiv=refresh content='0;url=//example.org'>",
-    "<p style='background:url(https://example.org/x.png)'>x</p>",
-    "<style>@import '//example.org/x.css'</style>",
-    "<svg><a><animate attributeName=href values=javascript:alert(1) /></a></svg>",
-    "<!--><img src=x onerror=alert(1)>-->",
-    "<textarea><img title='</textarea><img src=x onerror=alert(1)>'>",
-    "<img src=x onerror=alert(1) ",
-    "<a title='</a><img src=x onerror=alert(1)>",
-    "<svg><image href='https://example.org/x.png'/></svg>",
-    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
-]
-
-
-@pytest.mark.parametrize("kind", ["text/html", "text/markdown"])
-@pytest.mark.parametrize("text", HOSTILE)
-def test_markup_that_runs_or_loads_is_refused(text, kind):
-    faults = gate.notebook_faults(executed(new_output("display_data", {kind: [text]})), "a")
-    assert len(faults) == 1 and faults[0].startswith("a, cell 2: has an output that runs")
-
-
-def test_a_figure_with_its_table_passes():
-    both = [
-        new_output("display_data", {"image/png": "iVBO"}),
-        new_output("display_data", {"text/csv": "a\n1\n"}),
-    ]
-    assert gate.notebook_faults(executed(*both), "a") == []
-
-
-GUARDED = offline_book.guarded('<head><meta charset="utf-8" /></head>')
-
-
-def test_pages_must_exist_be_long_enough_and_carry_their_heading(tmp_path):
-    page = tmp_path / "page.html"
-    assert "was not built" in gate.page_faults(page, "A title")[0]
-    text = "many words " * 50
-    whole = f"{GUARDED}<article><h1>1. A <em>title</em><a>#</a></h1><p>{text}</p></article>"
-    page.write_text(whole, encoding="utf-8")
-    assert gate.page_faults(page, "A title") == []
-    assert "lacks its heading" in gate.page_faults(page, "Another title")[0]
-    page.write_text(f"{GUARDED}<article><h1>A title</h1></article><footer>{text}</footer>", encoding="utf-8")
-    assert "too few for a page" in gate.page_faults(page, "A title")[0]
-    for unsafe in ("<img src=x onerror=f()>", "<script src=//example.org/x.js></script>"):
-        page.write_text(whole + unsafe, encoding="utf-8")
-        assert "page.html: has a" in gate.page_faults(page, "A title")[0]
-    page.write_text(whole.replace(GUARDED, ""), encoding="utf-8")
-    assert "no security policy" in gate.page_faults(page, "A title")[0]
-
-
-def test_the_policy_allows_the_heads_scripts_by_hash_and_none_in_the_text():
-    page = (
-        '<head><meta charset="utf-8" /><script>let a = 1;</script><script src="x.js"></script></head><body>'
-    )
-    page += "<script>alert(1)</script></body>"
-    guarded = offline_book.guarded(page)
-    digests = {
-        body: base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
-        for body in ("let a = 1;", "alert(1)")
-    }
-    assert (
-        guarded.count("'sha256-") == 1 and f"script-src 'self' 'sha256-{digests['let a = 1;']}';" in guarded
-    )
-    assert digests["alert(1)"] in offline_book.guarded(page, whole=True)
-    assert offline_book.guarded(guarded) == guarded
-    assert "unsafe-eval" not in guarded and "http" not in guarded.replace("http-equiv", "")
-    with pytest.raises(ValueError, match="encoding"):
-        offline_book.guarded("<head></head>")
 
 
 PAGES = ["README.md", "CONTRIBUTING.md"]
@@ -241,6 +68,84 @@ def test_two_chapters_from_one_notebook_have_titles_of_their_own(tmp_path):
     assert render.retitled(source, "A").splitlines()[1:] == source.splitlines()[1:]
     keys = {render._key(chapters[0].source, {}, title) for title in ("", "A", "B")}
     assert len(keys) == 3
+
+
+# --- nothing of the reader's settings reaches a page
+
+ASKS = """
+import sys
+import matplotlib
+import plotly.io
+figure_text, backend = matplotlib.rcParams["text.usetex"], matplotlib.rcParams["backend"]
+print([sys.executable, figure_text, "inline" in backend, plotly.io.renderers.default])
+"""
+RUNS = """
+import json, sys, pathlib, render
+notebook = render.run_notebook(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), {})
+print(json.dumps(notebook.cells[-1].outputs[0].text))
+"""
+
+
+def shown_under(folder, **variables):
+    """Run a notebook that prints what decides its figures, under those variables; return what it prints."""
+    source = folder / "asks a question.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell(ASKS)]), source)
+    command = [sys.executable, "-c", RUNS, str(source), str(folder / "out.ipynb")]
+    path = os.pathsep.join([str(Path(gate.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+def test_a_readers_settings_do_not_reach_the_book(tmp_path):
+    kernel, long, config = (
+        tmp_path / "share/kernels/python3",
+        tmp_path / ("t" * 90),
+        tmp_path / "matplotlibrc",
+    )
+    for folder in (kernel, long):
+        folder.mkdir(parents=True)
+    foreign = {"argv": ["/bin/false"], "display_name": "Foreign", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(foreign), encoding="utf-8")
+    config.write_text("text.usetex: True\nfont.size: 40\n", encoding="utf-8")
+    plain = shown_under(tmp_path)
+    hostile = shown_under(
+        tmp_path,
+        PLOTLY_RENDERER="browser",
+        MATPLOTLIBRC=str(config),
+        MPLBACKEND="agg",
+        JUPYTER_PATH=str(tmp_path / "share"),
+        TMPDIR=str(long),
+    )
+    assert hostile == plain and plain.startswith(f"['{sys.executable}', False, True")
+
+
+def test_the_neutral_variables_are_set_and_put_back(monkeypatch, tmp_path):
+    for name, value in {"PLOTLY_RENDERER": "pdf", "JUPYTER_PATH": "/x", "IPYTHONDIR": "/y"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MPLCONFIGDIR", "/fonts")
+    before = dict(os.environ)
+    with neutral.settings():
+        assert "PLOTLY_RENDERER" not in os.environ and "JUPYTER_PATH" not in os.environ
+        assert os.environ["IPYTHONDIR"] != "/y" and os.environ["MPLCONFIGDIR"] == "/fonts"
+        assert os.environ["PATH"] == before["PATH"]
+    assert dict(os.environ) == before
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("t" * 90)))
+    assert neutral.short_place((str(tmp_path),)) == str(tmp_path)
+    with pytest.raises(OSError, match="set TMPDIR to a shorter one"):
+        neutral.short_place(())
+
+
+@pytest.mark.parametrize("words", [["write", "--jobs", "1", "one"], ["write", "one", "--jobs", "1"]])
+def test_names_of_notebooks_may_follow_an_option(words, monkeypatch, tmp_path):
+    monkeypatch.setattr(render, "NOTEBOOKS", tmp_path)
+    (tmp_path / "one.ipynb").touch()
+    (tmp_path / "two.ipynb").touch()
+    calls = []
+    monkeypatch.setattr(stored, "write", lambda notebooks, jobs: calls.append((notebooks, jobs)) or 0)
+    monkeypatch.setattr(sys, "argv", ["stored.py", *words])
+    assert stored.main() == 0 and calls == [([tmp_path / "one.ipynb"], 1)]
 
 
 # --- the publisher, on a small book of its own

@@ -14,6 +14,7 @@ from docutils import nodes
 from afd_study.figures.figure_data import CSV_MIME, link, of_plotly
 
 MIME_TYPE = "application/vnd.plotly.v1+json"
+PNG_MIME = "image/png"
 DEFAULT_HEIGHT = 450  # plotly's own, in pixels
 
 
@@ -53,13 +54,18 @@ class PlotlyRenderer:
 
 
 class CsvRenderer:
-    """The table beside a still figure, as a link that downloads it."""
+    """A still figure with its caption as alternative text, and the table beside it as a link."""
 
     mime_priority_overrides = [("*", CSV_MIME, 0)]
 
     @staticmethod
     def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Element] | None:
-        """Return the link as a raw HTML node, or None to leave the output to MyST-NB."""
+        """Return the picture or the link as a node, or None to leave the output to MyST-NB."""
+        if data.mime_type == PNG_MIME and (data.output_metadata.get(PNG_MIME) or {}).get("alt"):
+            pictures: list[nodes.Element] = renderer.render_image(data)
+            for picture in pictures:
+                picture["alt"] = str(data.output_metadata[PNG_MIME]["alt"])
+            return pictures
         if inline or data.mime_type != CSV_MIME:
             return None
         caption = str((data.output_metadata.get(CSV_MIME) or {}).get("caption", "figure"))

@@ -69,7 +69,26 @@
     });
   }
 
+  // A table that is wider than a phone becomes cards there, a row each, in which every cell names its column.
+  function cards() {
+    document.querySelectorAll(".bd-article table").forEach(function (table) {
+      var names = [].map.call(table.querySelectorAll("thead th"), function (cell) { return cell.innerText.trim(); });
+      table.classList.remove("afd-cards");
+      if (!names.length || window.innerWidth >= NARROW) { return; }
+      if (table.offsetWidth <= table.parentElement.clientWidth + 2) { return; }
+      table.querySelectorAll("tbody tr").forEach(function (row) {
+        [].forEach.call(row.cells, function (cell, column) {
+          cell.dataset.column = names[column] || "";
+          cell.classList.toggle("afd-long", cell.innerText.length > 22);
+        });
+      });
+      table.classList.add("afd-cards");
+    });
+  }
+
   document.addEventListener("DOMContentLoaded", function () {
+    cards();
+    window.addEventListener("resize", cards);
     var boxes = document.querySelectorAll(".afd-figure");
     if (!boxes.length) { return; }
     var seen = new IntersectionObserver(function (entries) {
