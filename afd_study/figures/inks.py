@@ -18,12 +18,12 @@ def contrast(colour: Any, other: Any) -> float:
     return max(lights) / min(lights)
 
 
-def ink_cells(axes: Axes, dark: str) -> None:
-    """Give the words in a heat map's cells `dark` or white, whichever is read better; else do nothing."""
+def ink_cells(axes: Axes) -> None:
+    """Give the words in a heat map's cells black or white, whichever is read better; else do nothing."""
     meshes = [item for item in axes.collections if isinstance(item, QuadMesh)]
     if len(meshes) != 1 or meshes[0].get_array() is None:
         return
     grounds = meshes[0].to_rgba(np.ravel(np.asarray(meshes[0].get_array())))
     if len(grounds) == len(axes.texts):
         for text, ground in zip(axes.texts, grounds, strict=True):
-            text.set_color(max((dark, "white"), key=lambda ink: contrast(ink, ground)))
+            text.set_color(max(("black", "white"), key=lambda ink: contrast(ink, ground)))

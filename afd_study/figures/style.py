@@ -152,7 +152,7 @@ class Plate(Figure):
     def draw(self, renderer: Any) -> None:
         """Draw the figure, the words in cells of heat maps in the ink that is read best on their ground."""
         for axes in self.axes:
-            ink_cells(axes, INK)
+            ink_cells(axes)
         super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
