@@ -26,7 +26,7 @@ else
 READY :=
 endif
 # an unset HH_RLHF passes nothing at all
-PUBLISH = $(PY) book/publish.py --jobs $(JOBS) $(if $(HH_RLHF),--hh-rlhf "$(HH_RLHF)")
+PUBLISH = "$(PY)" book/publish.py --jobs $(JOBS) $(if $(HH_RLHF),--hh-rlhf "$(HH_RLHF)")
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,33 +39,33 @@ read: $(READY) ## the whole book from frozen tables, without any training, in mi
 	@$(PUBLISH) --profile cpu --frozen --workspace book/_build/read
 
 results: $(READY) ## recompute the frozen tables of book/results (WHAT=part): hours, resumable
-	$(PY) -m afd_study.study results --what $(WHAT) $(if $(ONLY),--only $(ONLY)) --jobs $(JOBS)
+	"$(PY)" -m afd_study.study results --what $(WHAT) $(if $(ONLY),--only "$(ONLY)") --jobs $(JOBS)
 
 sweep: $(READY) ## notebooks over tasks, seeds and settings (SWEEP=file, ON=slurm); extra `sweep`
-	@$(PY) book/sweep.py $(SWEEP) --on $(ON) $(if $(filter default,$(ON)),--cores $(JOBS))
+	@"$(PY)" book/sweep.py "$(SWEEP)" --on $(ON) $(if $(filter default,$(ON)),--cores $(JOBS))
 
 smoke: $(READY) ## the whole book in minutes with tiny settings, beside the real one
 	@$(PUBLISH) --profile smoke --workspace book/_build/smoke
 
 test: $(READY) lint ## lint, types, tests, and the notebooks' stored outputs
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) -m pytest -n $(JOBS) --dist loadfile --ignore tests/test_browser.py \
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" -m pytest -n $(JOBS) --dist loadfile --ignore-glob "tests/test_browser*.py" \
 	  -m "not slow and not network" tests
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) book/stored.py check --jobs $(JOBS)
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" book/stored.py check --jobs $(JOBS)
 
 lint: $(READY) ## ruff and mypy
-	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy
+	@"$(PY)" -m ruff check .
+	@"$(PY)" -m ruff format --check .
+	@"$(PY)" -m mypy
 
 format: $(READY) ## let ruff reformat the sources
-	@$(PY) -m ruff check --fix-only .
-	@$(PY) -m ruff format .
+	@"$(PY)" -m ruff check --fix-only .
+	@"$(PY)" -m ruff format .
 
 notebooks: $(READY) ## run notebooks/ with the smoke profile and store their outputs in place
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(PY) book/stored.py write --jobs $(JOBS)
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" book/stored.py write --jobs $(JOBS)
 
 browser: smoke ## open every page of the smoke book in a real browser
-	@$(PY) -m pytest tests/test_browser.py
+	@"$(PY)" -m pytest tests/test_browser*.py
 
 constraints: ## install the newest allowed versions in a scratch environment, then pin them
 	@bash book/pin.sh

@@ -5,16 +5,20 @@ empty. These functions list faults; a notebook or page with an empty list may be
 """
 
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
+from markup import markup_faults
 from nbformat import NotebookNode
 
 # a page shorter than this (in characters of text) has lost its content
 SHORTEST_PAGE = 300
 WIDGETS = "application/vnd.jupyter.widget"
-# text/html that runs: tables and figures never need it, a model's sample could bring it
-RUNS = re.compile(r"<script|javascript:|\son\w+\s*=|<iframe|<object|<embed", re.IGNORECASE)
+POLICY = re.compile(r"""<meta http-equiv="Content-Security-Policy" content="default-src 'none'; [^"]+" />""")
+MARKUP = ("text/html", "image/svg+xml", "text/markdown")  # kinds of output that reach the page as markup
+# figures.tables.show_texts marks its tables so: their cells are data, in which a path is a text like others
+TEXTS = re.compile(r'\A\s*<div class="[^"]*\bafd-texts\b')
 MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|root|tmp|Users|work|var/folders|opt|usr/lib)/[\w.-]+")
 HEADING = re.compile(r"^#[ \t]+(.+?)[ \t]*$", re.MULTILINE)
 
@@ -55,14 +59,22 @@ def _output_faults(output: NotebookNode) -> list[str]:
     bundle = output.get("data", {})
     if any(kind.startswith(WIDGETS) for kind in bundle):
         faults.append("shows a widget, which needs the network (use plain tqdm)")
-    if "application/javascript" in bundle or RUNS.search(str(bundle.get("text/html", ""))):
-        faults.append(
-            "has an output that runs in the reader's browser (print it, or show a table or a figure)"
-        )
-    path = MACHINE_PATH.search(str(output.get("text", "")) + str(bundle.get("text/plain", "")))
+    markup = [text for kind in MARKUP for text in markup_faults(_joined(bundle, kind))]
+    markup += ["a script"] if "application/javascript" in bundle else []
+    if markup:
+        remedy = "print it, or show a table or a figure"
+        faults.append(f"has an output that runs in the reader's browser, {markup[0]} ({remedy})")
+    plain = "" if TEXTS.match(_joined(bundle, "text/html")) else _joined(bundle, "text/plain")
+    path = MACHINE_PATH.search(_joined(output, "text") + plain)
     if path:
         faults.append(f"prints a path of this machine: {path.group()}")
     return faults
+
+
+def _joined(content: Mapping[str, object], kind: str) -> str:
+    """Return a text of an output, which a notebook's file may hold as a list of lines."""
+    value = content.get(kind, "")
+    return "".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def heading(source: Path) -> str:
@@ -101,12 +113,19 @@ class _Page(HTMLParser):
 
 
 def page_faults(page: Path, title: str) -> list[str]:
-    """Return why a built page may not be published: it is missing, too short, or lacks its heading."""
+    """Return why a built page may not be published.
+
+    It is missing or too short, lacks its heading or its security policy, or has something that runs in its
+    markup, or that another host would be asked for.
+    """
     if not page.is_file():
         return [f"{page.name}: was not built"]
+    text = page.read_text(encoding="utf-8")
     parser = _Page()
-    parser.feed(page.read_text(encoding="utf-8"))
-    faults = []
+    parser.feed(text)
+    faults = [f"{page.name}: has {fault}" for fault in markup_faults(text, own_scripts=True)]
+    if not POLICY.search(text):
+        faults.append(f"{page.name}: has no security policy (book/_ext/offline_book.py puts it there)")
     if not title or _letters(title) not in _letters(parser.h1):
         faults.append(f"{page.name}: lacks its heading '{title}' (it has '{parser.h1.strip()}')")
     if len(parser.article.split()) == 0 or len(parser.article) < SHORTEST_PAGE:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import gate
+import neutral
 import render
 from sphinx_external_toc.parsing import parse_toc_yaml
 
@@ -182,7 +183,7 @@ def run_sphinx(workspace: Path, work: Path) -> None:
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command += ["build", str(workspace), "--config", str(CONFIG)]
     command += ["--path-output", str(work), "-W", "--keep-going"]
-    with log.open("w", encoding="utf-8") as stream:
+    with log.open("w", encoding="utf-8") as stream, neutral.settings():
         done = subprocess.run(command, cwd=render.ROOT, stdout=stream, stderr=stream, check=False)
     if done.returncode:
         lines = log.read_text(encoding="utf-8").splitlines()

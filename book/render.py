@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -17,11 +18,13 @@ from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_c
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gate
 import nbformat
+import neutral
 import papermill
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
@@ -44,24 +47,30 @@ class Rendering(NamedTuple):
 
 # Chapters that are not simply the notebook of their name.
 RENDERED: Mapping[str, Rendering] = {
-    "04_harmless": Rendering(
-        "04_experiment", {"task": "harmless"}, "Harmless: an experiment in a controlled world"
+    "01_alignment_from_demonstrations": Rendering(
+        "01_alignment_from_demonstrations", {}, "What demonstrations can teach"
     ),
-    "05_helpful": Rendering(
-        "04_experiment", {"task": "helpful"}, "Helpful: an experiment in a controlled world"
-    ),
+    "04_harmless": Rendering("04_experiment", {"task": "harmless"}, "Harmless: a controlled world"),
+    "05_helpful": Rendering("04_experiment", {"task": "helpful"}, "Helpful: a second controlled world"),
 }
 
 
 class IpcKernelManager(AsyncKernelManager):
-    """A kernel reached through sockets in the file system: no ports that two kernels could race for."""
+    """A kernel of this interpreter, reached through sockets in the file system: no ports to race for."""
 
     transport = "ipc"
 
-    def _ip_default(self) -> str:
-        """Return the start of the sockets' paths: short, for a socket's path may have 107 characters."""
-        self._sockets = tempfile.TemporaryDirectory(prefix="afd")  # removed with the manager
-        return str(Path(self._sockets.name) / "kernel")
+    def __init__(self, *words: Any, **settings: Any) -> None:
+        super().__init__(*words, **settings)
+        self._sockets = tempfile.TemporaryDirectory(prefix="afd", dir=neutral.short_place())
+        self.connection_file = str(Path(self._sockets.name) / "connection.json")
+        self.ip = str(Path(self._sockets.name) / "kernel")  # short: a socket's path may have 107 characters
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """A kernel of this very interpreter, whatever `python3` means to an installed Jupyter."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="Python 3", language="python")
 
 
 class RenderError(Exception):
@@ -177,17 +186,8 @@ def run_notebook(source: Path, target: Path, parameters: Mapping[str, object]) -
     """
     for attempt in range(TRIES):
         try:
-            return papermill.execute_notebook(
-                str(source),
-                str(target),
-                parameters=dict(parameters),
-                kernel_name="python3",
-                cwd=str(NOTEBOOKS),
-                progress_bar=False,
-                kernel_manager_class=IpcKernelManager,
-                extra_arguments=["--log-level=50"],  # a kernel that is shut down reports it as an error
-                start_timeout=120,
-            )
+            with neutral.settings():
+                return _papermill(source, target, parameters)
         except PapermillExecutionError as failure:
             # papermill adds a cell when it has parameters: count as the source does
             cell = failure.cell_index + 1 - bool(parameters)
@@ -198,6 +198,20 @@ def run_notebook(source: Path, target: Path, parameters: Mapping[str, object]) -
             if attempt + 1 == TRIES:
                 raise RenderError(f"notebooks/{source.name}: its kernel died: {failure}") from failure
     raise AssertionError("unreachable")
+
+
+def _papermill(source: Path, target: Path, parameters: Mapping[str, object]) -> nbformat.NotebookNode:
+    return papermill.execute_notebook(
+        str(source),
+        str(target),
+        parameters=dict(parameters),
+        kernel_name="python3",
+        cwd=str(NOTEBOOKS),
+        progress_bar=False,
+        kernel_manager_class=IpcKernelManager,
+        extra_arguments=["--log-level=50"],  # a kernel that is shut down reports it as an error
+        start_timeout=120,
+    )
 
 
 def _tidied(notebook: nbformat.NotebookNode, record: dict[str, object]) -> nbformat.NotebookNode:

@@ -1,7 +1,7 @@
 """The notebooks' stored outputs: `write` runs the notebooks and stores what they show, `check` compares.
 
     python book/stored.py write [--jobs 2] [NAME ...]
-    python book/stored.py check [--jobs 2]
+    python book/stored.py check [--jobs 2] [NAME ...]
 
 Notebooks run with their own defaults, which name the smoke profile. A cell tagged `nbval-ignore-output` shows
 something that differs between machines or is large (figures, times). It has to run, and its output is not
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import gate
 import nbformat
+import neutral
 import render
 
 IGNORED = "nbval-ignore-output"
@@ -34,7 +35,7 @@ def main() -> int:
     parser.add_argument("action", choices=["write", "check"])
     parser.add_argument("names", nargs="*", help="notebooks by name, without suffix (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()  # before Python 3.12 parse_args takes no name after an option
     notebooks = sorted(render.NOTEBOOKS.glob("*.ipynb"))
     stems = [path.stem for path in notebooks]
     if missing := set(options.names) - set(stems):
@@ -97,7 +98,8 @@ def check(notebooks: list[Path], jobs: int) -> int:
     ]
     workers = min(jobs, len(notebooks))
     command += ["-n", str(workers if workers > 1 else 0), "--dist", "loadfile", "--nbval-cell-timeout", "600"]
-    return subprocess.run([*command, *map(str, notebooks)], cwd=render.ROOT, check=False).returncode
+    with neutral.settings():
+        return subprocess.run([*command, *map(str, notebooks)], cwd=render.ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -1,82 +1,23 @@
-"""The book's gate and publisher: what failed is refused by name, and a published book is never half-new."""
+"""The publisher: notebooks run with neutral settings, and a published book is never half-new."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import gate
 import nbformat
+import neutral
 import pytest
 import render
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+import stored
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 SOURCE = "from afd_study.study.notebook_parameters import check_parameters\n\ncheck_parameters(globals())"
-
-
-def executed(*outputs, count=1, **metadata):
-    cell = new_code_cell("show()", execution_count=count, outputs=list(outputs))
-    return new_notebook(cells=[new_markdown_cell("# Title"), cell], metadata=metadata)
-
-
-def test_a_faultless_notebook_passes():
-    shown = new_output(
-        "display_data", {"text/plain": "0.5", "text/html": "<table><tr><td>&lt;b&gt;</td></tr></table>"}
-    )
-    assert gate.notebook_faults(executed(shown), "a") == []
-
-
-@pytest.mark.parametrize(
-    ("notebook", "message"),
-    [
-        (executed(count=None), "a, cell 2: was not executed"),
-        (executed(new_output("error", ename="ValueError", evalue="no")), "a, cell 2: raised ValueError: no"),
-        (executed(papermill={"exception": True}), "a: papermill records that it failed"),
-        (executed(widgets={"state": {}}), "a: holds widget state"),
-        (
-            executed(new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}})),
-            "a, cell 2: shows a widget",
-        ),
-        (
-            executed(new_output("display_data", {"text/html": "<div><SCRIPT>alert(1)</script></div>"})),
-            "a, cell 2: has an output that runs",
-        ),
-        (
-            executed(new_output("display_data", {"text/html": "<img src=x onerror=alert(1)>"})),
-            "a, cell 2: has an output that runs",
-        ),
-        (
-            executed(new_output("display_data", {"image/png": "iVBO"})),
-            "a, cell 2: shows a figure without its",
-        ),
-        (
-            executed(new_output("stream", name="stderr", text="see /" + "home/me/x.py:3: Warning")),
-            "a, cell 2: prints a path of this machine",
-        ),
-    ],
-)
-def test_each_fault_is_named_with_notebook_and_cell(notebook, message):
-    assert any(fault.startswith(message) for fault in gate.notebook_faults(notebook, "a"))
-
-
-def test_a_figure_with_its_table_passes():
-    both = [
-        new_output("display_data", {"image/png": "iVBO"}),
-        new_output("display_data", {"text/csv": "a\n1\n"}),
-    ]
-    assert gate.notebook_faults(executed(*both), "a") == []
-
-
-def test_pages_must_exist_be_long_enough_and_carry_their_heading(tmp_path):
-    page = tmp_path / "page.html"
-    assert "was not built" in gate.page_faults(page, "A title")[0]
-    text = "many words " * 50
-    page.write_text(f"<article><h1>1. A <em>title</em><a>#</a></h1><p>{text}</p></article>", encoding="utf-8")
-    assert gate.page_faults(page, "A title") == []
-    assert "lacks its heading" in gate.page_faults(page, "Another title")[0]
-    page.write_text(f"<article><h1>A title</h1></article><footer>{text}</footer>", encoding="utf-8")
-    assert "too few for a page" in gate.page_faults(page, "A title")[0]
 
 
 PAGES = ["README.md", "CONTRIBUTING.md"]
@@ -127,6 +68,84 @@ def test_two_chapters_from_one_notebook_have_titles_of_their_own(tmp_path):
     assert render.retitled(source, "A").splitlines()[1:] == source.splitlines()[1:]
     keys = {render._key(chapters[0].source, {}, title) for title in ("", "A", "B")}
     assert len(keys) == 3
+
+
+# --- nothing of the reader's settings reaches a page
+
+ASKS = """
+import sys
+import matplotlib
+import plotly.io
+figure_text, backend = matplotlib.rcParams["text.usetex"], matplotlib.rcParams["backend"]
+print([sys.executable, figure_text, "inline" in backend, plotly.io.renderers.default])
+"""
+RUNS = """
+import json, sys, pathlib, render
+notebook = render.run_notebook(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), {})
+print(json.dumps(notebook.cells[-1].outputs[0].text))
+"""
+
+
+def shown_under(folder, **variables):
+    """Run a notebook that prints what decides its figures, under those variables; return what it prints."""
+    source = folder / "asks a question.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell(ASKS)]), source)
+    command = [sys.executable, "-c", RUNS, str(source), str(folder / "out.ipynb")]
+    path = os.pathsep.join([str(Path(gate.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, **variables}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+def test_a_readers_settings_do_not_reach_the_book(tmp_path):
+    kernel, long, config = (
+        tmp_path / "share/kernels/python3",
+        tmp_path / ("t" * 90),
+        tmp_path / "matplotlibrc",
+    )
+    for folder in (kernel, long):
+        folder.mkdir(parents=True)
+    foreign = {"argv": ["/bin/false"], "display_name": "Foreign", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(foreign), encoding="utf-8")
+    config.write_text("text.usetex: True\nfont.size: 40\n", encoding="utf-8")
+    plain = shown_under(tmp_path)
+    hostile = shown_under(
+        tmp_path,
+        PLOTLY_RENDERER="browser",
+        MATPLOTLIBRC=str(config),
+        MPLBACKEND="agg",
+        JUPYTER_PATH=str(tmp_path / "share"),
+        TMPDIR=str(long),
+    )
+    assert hostile == plain and plain.startswith(f"['{sys.executable}', False, True")
+
+
+def test_the_neutral_variables_are_set_and_put_back(monkeypatch, tmp_path):
+    for name, value in {"PLOTLY_RENDERER": "pdf", "JUPYTER_PATH": "/x", "IPYTHONDIR": "/y"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MPLCONFIGDIR", "/fonts")
+    before = dict(os.environ)
+    with neutral.settings():
+        assert "PLOTLY_RENDERER" not in os.environ and "JUPYTER_PATH" not in os.environ
+        assert os.environ["IPYTHONDIR"] != "/y" and os.environ["MPLCONFIGDIR"] == "/fonts"
+        assert os.environ["PATH"] == before["PATH"]
+    assert dict(os.environ) == before
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("t" * 90)))
+    assert neutral.short_place((str(tmp_path),)) == str(tmp_path)
+    with pytest.raises(OSError, match="set TMPDIR to a shorter one"):
+        neutral.short_place(())
+
+
+@pytest.mark.parametrize("words", [["write", "--jobs", "1", "one"], ["write", "one", "--jobs", "1"]])
+def test_names_of_notebooks_may_follow_an_option(words, monkeypatch, tmp_path):
+    monkeypatch.setattr(render, "NOTEBOOKS", tmp_path)
+    (tmp_path / "one.ipynb").touch()
+    (tmp_path / "two.ipynb").touch()
+    calls = []
+    monkeypatch.setattr(stored, "write", lambda notebooks, jobs: calls.append((notebooks, jobs)) or 0)
+    monkeypatch.setattr(sys, "argv", ["stored.py", *words])
+    assert stored.main() == 0 and calls == [([tmp_path / "one.ipynb"], 1)]
 
 
 # --- the publisher, on a small book of its own

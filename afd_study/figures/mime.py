@@ -5,7 +5,9 @@ itself. Here it becomes an empty box with a JSON text in it, nothing that runs: 
 the box when it scrolls into view, with the one plotly.js that `book/_ext/offline_book.py` puts into the site.
 """
 
+import csv
 import html
+import io
 import json
 from typing import Any
 
@@ -14,6 +16,8 @@ from docutils import nodes
 from afd_study.figures.figure_data import CSV_MIME, link, of_plotly
 
 MIME_TYPE = "application/vnd.plotly.v1+json"
+PNG_MIME = "image/png"
+FORMULA_SIGNS = tuple("=+-@＝＋－＠")  # of spreadsheets, in their wide forms too
 DEFAULT_HEIGHT = 450  # plotly's own, in pixels
 
 
@@ -34,8 +38,32 @@ def figure_html(figure: dict[str, Any]) -> str:
         f'<div class="afd-figure" style="height:{height}px" role="figure" aria-label="{caption}">'
         f'<script type="application/json">{text}</script>'
         "<noscript>This figure needs JavaScript.</noscript></div>"
-        + link(of_plotly(figure), str((layout.get("meta") or {}).get("caption", "figure")))
+        + link(harmless_csv(of_plotly(figure)), str((layout.get("meta") or {}).get("caption", "figure")))
     )
+
+
+def harmless_csv(text: str) -> str:
+    """Return a CSV in which no cell is a formula to a spreadsheet; numbers, and harmless texts, stay.
+
+    A text that begins with a formula's sign gets an apostrophe in front, which spreadsheets read as `text`.
+    """
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    harmless = [[_harmless(cell) for cell in row] for row in rows]
+    if harmless == rows:
+        return text
+    target = io.StringIO(newline="")
+    csv.writer(target, lineterminator="\n").writerows(harmless)
+    return target.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    if not cell.lstrip().startswith(FORMULA_SIGNS) and not cell.startswith(("\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 class PlotlyRenderer:
@@ -53,14 +81,19 @@ class PlotlyRenderer:
 
 
 class CsvRenderer:
-    """The table beside a still figure, as a link that downloads it."""
+    """A still figure with its caption as alternative text, and the table beside it as a link."""
 
     mime_priority_overrides = [("*", CSV_MIME, 0)]
 
     @staticmethod
     def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Element] | None:
-        """Return the link as a raw HTML node, or None to leave the output to MyST-NB."""
+        """Return the picture or the link as a node, or None to leave the output to MyST-NB."""
+        if data.mime_type == PNG_MIME and (data.output_metadata.get(PNG_MIME) or {}).get("alt"):
+            pictures: list[nodes.Element] = renderer.render_image(data)
+            for picture in pictures:
+                picture["alt"] = str(data.output_metadata[PNG_MIME]["alt"])
+            return pictures
         if inline or data.mime_type != CSV_MIME:
             return None
         caption = str((data.output_metadata.get(CSV_MIME) or {}).get("caption", "figure"))
-        return [nodes.raw(text=link(str(data.content), caption), format="html")]
+        return [nodes.raw(text=link(harmless_csv(str(data.content)), caption), format="html")]

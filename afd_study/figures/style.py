@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from afd_study.errors import DataError, unknown_name
 from afd_study.figures.figure_data import CSV_MIME, drawn, to_csv
+from afd_study.figures.inks import ink_cells
 from afd_study.methods.arms import ARMS
 
 
@@ -138,13 +139,21 @@ class Plate(Figure):
         """Show the picture, and behind it the table, of which a page makes a link."""
         from IPython.display import display  # only a notebook needs it
 
-        display({"image/png": self._repr_png_(), "text/plain": repr(self)}, raw=True)
+        picture = {"image/png": self._repr_png_(), "text/plain": repr(self)}
+        words = " ".join(self.caption.split()) or "A figure; its table follows."
+        display(picture, raw=True, metadata={"image/png": {"alt": words}})  # for who cannot see it
         csv = to_csv(self.table)
         display(
             {CSV_MIME: csv, "text/plain": f"[its table: {len(self.table)} rows]"},
             raw=True,
             metadata={CSV_MIME: {"caption": self.caption}},
         )
+
+    def draw(self, renderer: Any) -> None:
+        """Draw the figure, the words in cells of heat maps in the ink that is read best on their ground."""
+        for axes in self.axes:
+            ink_cells(axes)
+        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -80,14 +80,15 @@ def moving_law(
     figure = go.Figure(bars)
     top = max(float(rows[name].max()) for name in (*fixed, *positions))
     figure.layout = BASE | {
-        "margin": {"l": 60, "r": 10, "t": 70, "b": 150},
-        "title": {"text": titles[first], "x": 0, "xref": "paper", "font": {"size": 15}},
+        "height": 560,
+        "margin": {"l": 60, "r": 10, "t": 90, "b": 180},
+        "title": {"text": titles[first], "x": 0, "xref": "paper", "y": 0.98, "yanchor": "top"},
         "barmode": "group",
         "bargap": 0.25,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "xaxis": AXIS | {"title": {"text": "response (its hidden reward)"}, "tickangle": -50},
         "yaxis": AXIS | {"title": {"text": "probability"}, "range": [0, 1.05 * top]},
-        "sliders": [slider(steps, active=list(positions).index(first), prefix=prefix, top=130)],
+        "sliders": [slider(steps, active=list(positions).index(first), prefix=prefix, top=150)],
     }
     caption = f"Laws of responses; the slider moves the last one. Fixed: {', '.join(map(named, fixed))}."
     figure.layout.meta = {"caption": caption}

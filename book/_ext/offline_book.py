@@ -2,8 +2,13 @@
 
 - MathJax comes from the package `sphinx-mathjax-offline`, and plotly.js from plotly; the site has each once.
 - Scripts that Jupyter Book would fetch from elsewhere (thebe, require.js, the widget manager) are removed.
+- Fontawesome's script (1.5 MB) is removed: the theme's styles draw the same icons from a font.
+- Every page carries a content security policy, so that a text which became markup by mistake could neither
+  run nor ask another host for anything.
 """
 
+import base64
+import hashlib
 import importlib.util
 import re
 import shutil
@@ -19,6 +24,20 @@ from sphinx.util.fileutil import copy_asset
 MATHJAX = "tex-mml-svg.js"
 MATHJAX_PARTS = (MATHJAX, "input/tex/extensions")
 REMOTE = re.compile(r"^(https?:)?//")
+POLICY = (
+    "default-src 'none'; script-src 'self'{hashes}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'"
+)
+"""What a page may load and run. Styles may be inline: tables and plotly.js set them, and they cannot run."""
+POLICY_TAG = re.compile(r'\s*<meta http-equiv="Content-Security-Policy"[^>]*>')
+CHARSET_TAG = re.compile(r'<meta charset="[^"]*" ?/?>')
+INLINE = re.compile(r"<script(?![^>]*\ssrc=)([^>]*)>(.*?)</script>", re.DOTALL)
+UNUSED = re.compile(
+    r'\s*<script[^>]*\ssrc="[^"]*/fontawesome\.js[^"]*"[^>]*></script>'
+    r'|\s*<script type="text/x-thebe-config">.*?</script>|\s*<script>kernelName = [^<]*</script>',
+    re.DOTALL,
+)
 
 
 def use_local_files(app: Sphinx, config: Config) -> None:
@@ -71,9 +90,42 @@ def copy_local_files(app: Sphinx, failure: Exception | None) -> None:
     shutil.rmtree(static / "sphinx-thebe", ignore_errors=True)
 
 
+def guarded(page: str, *, whole: bool = False) -> str:
+    """Return a page's HTML with the policy, and without the theme's scripts that the book does not need.
+
+    The theme's short scripts stand in the page's head and are allowed by their hashes. A script in the text
+    of the page has no hash there and does not run; with `whole`, for a page that holds no text of ours, it
+    has. Raises ValueError for a page whose head does not say its encoding, after which the policy is put.
+    """
+    page = POLICY_TAG.sub("", UNUSED.sub("", page))
+    allowed = page if whole else page.partition("</head>")[0]
+    bodies = dict.fromkeys(body for kind, body in INLINE.findall(allowed) if "json" not in kind)
+    digests = (base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in bodies)
+    policy = POLICY.format(hashes="".join(f" 'sha256-{digest}'" for digest in digests))
+    tag = f'\n    <meta http-equiv="Content-Security-Policy" content="{policy}" />'
+    charset = CHARSET_TAG.search(page)
+    if charset is None:
+        raise ValueError("a page does not say its encoding: there is no place for its security policy")
+    return page[: charset.end()] + tag + page[charset.end() :]
+
+
+def guard_pages(app: Sphinx, failure: Exception | None) -> None:
+    """Put the security policy on every built page, those that Sphinx left as they were included."""
+    if failure is not None or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        is_page = "<head" in text  # and not Jupyter Book's redirection, or a part of a template
+        if is_page and "_static" not in path.relative_to(app.outdir).parts:
+            path.write_text(guarded(text, whole=path.name == "search.html"), encoding="utf-8")
+    for path in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
+        path.unlink()
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the hooks."""
     app.connect("config-inited", use_local_files, priority=900)
     app.connect("html-page-context", drop_remote_scripts, priority=900)
     app.connect("build-finished", copy_local_files)
+    app.connect("build-finished", guard_pages, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
