@@ -1,5 +1,6 @@
 """The command line: `afd run` computes a study, `afd claims` says what the ledger found."""
 
+import errno
 import json
 import os
 import sys
@@ -16,8 +17,10 @@ from afd_study.study import freeze
 from afd_study.study.chapters import claims as ledger
 from afd_study.study.frozen.grids import map_cells
 from afd_study.study.spec import task_names
+from afd_study.study.store_commands import app as store_app
 from afd_study.study.study import Study, open_settings, open_study
 from afd_study.study.workflow.executor import execute
+from afd_study.study.workflow.faults import OutputError, say
 
 app = typer.Typer(
     add_completion=False,
@@ -26,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Alignment from demonstrations: run the study, resume it, print its tables.",
 )
+app.add_typer(store_app, name="store")
 UsageFault: type[Exception] = typer.BadParameter.__mro__[1]  # of whichever click this typer brings
 COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"]
 
@@ -59,7 +63,7 @@ def run(
             report,  # waits for transformers, as nothing else here does
         )
 
-        print("\n".join(report(study, device=device, price=price)))
+        say("\n".join(report(study, device=device, price=price)))
         return
     count = study.run(lines=True)
     table = "summary" if study.has("summary") else "all_scores"
@@ -71,9 +75,9 @@ def run(
         rows = study.table("summary")[COLUMNS]
         printed = rows[rows["n"].isin([1, 2, 4, 8, 16, 32, rows["n"].max()])]
     if as_json:
-        print(json.dumps(rows.to_dict("records")))
+        say(json.dumps(rows.to_dict("records")))
     else:
-        print(printed.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+        say(printed.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
 
 
 @app.command()
@@ -108,12 +112,12 @@ def claims(
     results = ledger.claims()
     if as_json:
         rows = results[list(RESULT_COLUMNS)].astype(object).where(results[list(RESULT_COLUMNS)].notna(), None)
-        print(json.dumps(rows.to_dict("records")))
+        say(json.dumps(rows.to_dict("records")))
         return
     printed = results[["id", "task", "setting", "kind", "effect", "low", "high", "n_seeds", "verdict"]]
-    print(printed.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=""))
+    say(printed.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=""))
     counts = ledger.chances(results)
-    print(
+    say(
         f"{counts['rows']} rows, {counts['tests']} different tests: with every effect at its margin "
         f"{counts['expected_false']:.1f} verdicts would be false by chance"
     )
@@ -155,14 +159,25 @@ def run_command_line() -> None:
     A fault is one line on stderr, never a traceback: exit status 2 where the user can mend the request, 1
     where the machine is at fault.
     """
+    if sys.stderr is None:  # closed, as by a daemon: there is nobody to speak to
+        sys.stderr = open(os.devnull, "w")
     try:
+        if sys.stdout is None:  # else a file that is opened later would take its place
+            raise OutputError(
+                "standard output is closed, and nothing was run: send it to a file or /dev/null"
+            )
         with distributed.only_main_speaks():
             app(standalone_mode=False)
         distributed.leave()
+        say(None)
     except AfdError as fault:
         _fail(str(fault), status=2 if isinstance(fault, (SpecError, DataError)) else 1)
     except UsageFault as fault:
         _fail(_usage(fault), status=2)
+    except OSError as fault:  # typer's own words, as of --help
+        if fault.errno not in (errno.EPIPE, errno.ENOSPC) or fault.filename is not None:
+            raise
+        _fail(f"cannot write to standard output: {fault.strerror}", status=1)
     except typer.Abort:
         _fail("the question was not answered with yes; nothing was done", status=1)
 

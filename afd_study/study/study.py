@@ -1,6 +1,5 @@
 """What a notebook or the command line holds: a study of some seeds, its tables computed when asked for."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from afd_study.study.pipeline.plan import TABLES, Plan, plan
 from afd_study.study.spec import StudySpec, load_spec
 from afd_study.study.steps import STEPS
 from afd_study.study.workflow.executor import execute
+from afd_study.study.workflow.faults import requested_jobs
 from afd_study.study.workflow.step import Step
 from afd_study.study.workflow.store import Store, default_store
 from afd_study.study.workflow.tables import read_table
@@ -170,7 +170,7 @@ def open_study(
     count = spec.n_seeds if n_seeds is None else n_seeds
     if seed < 0 or count < 1:
         raise SpecError(f"seed={seed} must be 0 or more, and n_seeds={count} at least 1")
-    jobs = int(os.environ.get("AFD_JOBS", "1")) if jobs is None else jobs
+    jobs = requested_jobs() if jobs is None else jobs
     return Study(task, spec, tuple(range(seed, seed + count)), store or default_store(), jobs, quiet)
 
 

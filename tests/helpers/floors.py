@@ -22,7 +22,7 @@ STUDY_FLOORS = (
     {"study"},
     {"forecast", "frozen"},
     {"chapters"},
-    {"freeze", "__init__"},
+    {"freeze", "__init__", "store_commands"},
     {"commands"},
     {"__main__"},
 )

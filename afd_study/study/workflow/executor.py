@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from functools import cache
 from importlib import import_module
@@ -27,6 +28,7 @@ from safetensors import SafetensorError
 from afd_study.errors import StoreError
 from afd_study.models import distributed
 from afd_study.study.workflow import interruption
+from afd_study.study.workflow.faults import killed_worker
 from afd_study.study.workflow.progress import ProgressBar
 from afd_study.study.workflow.step import Step, arguments, closure
 from afd_study.study.workflow.store import Store, unwritable
@@ -221,12 +223,14 @@ def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: in
                 finished, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
                 _drain(reports, bar)
                 for future in finished:
-                    step = running.pop(future)
                     future.result()
-                    bar.done(step)
-        except BaseException:
+                    bar.done(running.pop(future))
+        except BaseException as fault:
             workers = list(pool._processes.values())  # shutdown forgets them
             pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(fault, BrokenProcessPool):  # before others end, which are none of its causes
+                codes = [worker.exitcode for worker in workers if worker.join(1.0) is None]
+                raise killed_worker([step.name for step in running.values()], codes) from fault
             for worker in workers:  # a failed study must not go on computing
                 worker.terminate()
             raise

@@ -80,6 +80,20 @@ def test_a_signal_in_the_middle_ends_the_run_and_its_workers(name, jobs, group, 
     assert list(tmp_path.glob("unfinished/pi_init-*/checkpoint/state.json"))
 
 
+def test_a_worker_that_is_killed_is_reported_as_such(tmp_path):
+    process = start(tmp_path, *RUN, "--jobs", "2")
+    wait_until(lambda: list(tmp_path.glob("unfinished/pi_init-*/checkpoint/state.json")), 120)
+    workers = descendants(process.pid)
+    spawned = [each for each in workers if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    os.kill(spawned[0], signal.SIGKILL)
+    out, said = process.communicate(timeout=20)
+    lines = [line for line in said.splitlines() if not line.startswith("  ")]
+    assert process.returncode == 1 and out == "" and len(lines) == 1, said
+    for words in ("afd: a worker process was ended by SIGKILL", "pi_init", "--jobs 1", "are kept"):
+        assert words in lines[0]
+    wait_until(lambda: not any(map(alive, workers)), 5)
+
+
 def test_nothing_comes_after_an_interrupted_run(tmp_path):
     words = f"{sys.executable} -m afd_study.study {' '.join(RUN)} && echo done"
     shell = start(tmp_path, "-c", f"import os; os.execlp('bash', 'bash', '-c', {words!r})", module=())
