@@ -1,7 +1,7 @@
 """Steps that make texts and tokenizers: of a controlled world, or of a data set."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +92,10 @@ def _refuse_small_parts(prompt_table: pd.DataFrame, tables: Corpus, judge_share:
 
     Of preferences each part needs some to train on and some to stop by, where the data set has any.
     """
-    wanted = {"demonstrations": (("policy", SPLITS),), "preferences": ()}
+    wanted: dict[str, list[tuple[str, Sequence[str]]]] = {"demonstrations": [("policy", SPLITS)]}
     if len(tables.preferences):
         parts = prompt_table["part"].unique()
-        wanted["preferences"] = tuple((part, ("train", "validation")) for part in parts)
+        wanted["preferences"] = [(part, ("train", "validation")) for part in parts]
     for name, needs in wanted.items():
         ids = getattr(tables, name)["prompt_id"]
         rows = prompt_table[prompt_table["prompt_id"].isin(ids)]
