@@ -10,6 +10,7 @@ name that was given a value before this call can only have been injected, and is
 """
 
 import ast
+import math
 from collections.abc import Container, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -106,13 +107,23 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
         except ValidationError:
             pass
     try:
-        return adapter.validate_python(value)
+        typed = adapter.validate_python(value)
     except ValidationError:
         type_name = getattr(annotation, "__name__", None) or str(annotation)
         type_name = type_name if type_name not in ("Optional", "Union") else str(annotation)
         raise SpecError(
-            f"parameter '{name}' is {value!r} ({type(value).__name__}), but has to be of type {type_name}"
+            f"parameter '{name}' is {_short(value)} ({type(value).__name__}), "
+            f"but has to be of type {type_name}"
         ) from None
+    for number in typed if isinstance(typed, (list, tuple)) else [typed]:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise SpecError(f"parameter '{name}' is {number}, but has to be a finite number")
+    return typed
+
+
+def _short(value: Any) -> str:
+    written = repr(value)
+    return written if len(written) <= 200 else written[:200] + "..."
 
 
 def _among(name: str, value: Any, allowed: Container[Any]) -> None:
@@ -122,5 +133,5 @@ def _among(name: str, value: Any, allowed: Container[Any]) -> None:
             continue
         if isinstance(allowed, (range, Between)):
             text = f"{allowed.start} to {allowed.stop - 1}" if isinstance(allowed, range) else str(allowed)
-            raise SpecError(f"parameter '{name}' is {item!r}, but has to lie in {text}")
+            raise SpecError(f"parameter '{name}' is {_short(item)}, but has to lie in {text}")
         raise unknown_name(name, item, allowed if isinstance(allowed, Iterable) else [])

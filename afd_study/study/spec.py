@@ -123,6 +123,11 @@ class StudySpec(Settings):
             raise ValueError(f"judge_model is for a data set, and '{name}' has a judge of its own")
         if self.judge_model is not None and self.judge is not None:
             raise ValueError("judge_model stands in place of a fitted judge: set judge to null")
+        if isinstance(self.world, OwnDataSpec) and self.world.preferences is None:
+            kinds = [kind for kind in self.reward.kinds if REWARD_DATA[kind].high == "preferred"]
+            reader = "judge" if self.judge is not None else f"reward.kinds={kinds}" if kinds else None
+            if reader is not None:
+                raise ValueError(f"{reader} learns from preferences: set world.preferences, or leave it out")
         if controlled and (self.sampling.stop or self.sampling.long_prompts != "cut"):
             raise ValueError(f"sampling.stop and long_prompts are of dialogues, and '{name}' has none")
         return self

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
@@ -26,7 +27,11 @@ EMPTY_PROMPT = "empty prompt"
 EMPTY_RESPONSE = "empty response"
 FURTHER_TURN = "response holds a further turn"
 NO_PREFERENCE = "no preference: both responses are the same"
+NO_DEMONSTRATION = "test prompt without a demonstration: not compared with one"
 IN_TEST_FILE = "its dialogue opens like one in a test file"
+BEYOND_MAX_ROWS = "beyond max_rows"
+UNKNOWN_PROMPT = "its prompt is none of the data set's"
+NO_FAULTS = (BLANK, IN_TEST_FILE, BEYOND_MAX_ROWS, UNKNOWN_PROMPT)  # reasons to drop a row that is all right
 
 
 class CorpusSpec(Settings):
@@ -35,6 +40,7 @@ class CorpusSpec(Settings):
     validation: float = Field(0.1, gt=0, lt=1, description="share for validation")
     test: float = Field(0.1, gt=0, lt=1, description="share for test, where no file is set aside for it")
     split_seed: int = Field(0, description="another seed, other splits")
+    max_dropped: float = Field(0.5, ge=0, le=1, description="share of rows that may be unusable")
 
     @model_validator(mode="after")
     def _something_to_train_on(self) -> "CorpusSpec":
@@ -75,6 +81,16 @@ class Corpus:
     demonstrations: pd.DataFrame
     preferences: pd.DataFrame
     report: pd.DataFrame
+
+    def line(self) -> str:
+        """Return the report's counts as words, such as `60 rows kept, 2 dropped (empty prompt 2)`."""
+        kept = self.report["kept"]
+        words = [f"{kept.sum()} rows kept", f"{(~kept).sum()} dropped"]
+        for place, rows in enumerate((self.report[kept], self.report[~kept])):
+            counts = rows.loc[rows["reason"] != "", "reason"].value_counts()
+            if len(counts):
+                words[place] += f" ({', '.join(f'{reason} {n}' for reason, n in counts.items())})"
+        return ", ".join(words)
 
     def describe(self) -> pd.DataFrame:
         """Return the report's counts: kept, reason, rows, examples (the first lines concerned)."""
@@ -131,16 +147,15 @@ def assemble(entries: Sequence[Entry], spec: CorpusSpec, *, source: str) -> Corp
     those with an opening found there are dropped; else all splits are hashed out of all entries. `source`
     names the data set in errors.
 
-    Raises DataError where nothing can be used, or where a split has no demonstration.
+    Raises DataError where nothing can be used, where more rows than `max_dropped` can't be used, or where a
+    split has no demonstration.
     """
     entries, fixed_test = _without_leaks(entries)
-    report = pd.DataFrame(
-        [(entry.file, entry.line, bool(entry.prompt), entry.reason) for entry in entries],
-        columns=["file", "line", "kept", "reason"],
-    )
     usable = [entry for entry in entries if entry.prompt]
+    report = _report(entries)
     if not any(entry.demonstration for entry in usable):
         raise DataError(f"{source}: no row can be used as a demonstration. {_counts(report)}")
+    _refuse_many_dropped(report, spec.max_dropped, source)
     test = 0 if fixed_test else spec.test
     splits = {
         entry.prompt: "test"
@@ -148,6 +163,10 @@ def assemble(entries: Sequence[Entry], spec: CorpusSpec, *, source: str) -> Corp
         else split_of(entry.prompt, validation=spec.validation, test=test, seed=spec.split_seed)
         for entry in usable
     }
+    undemonstrated = {prompt for prompt, split in splits.items() if split == "test"}
+    undemonstrated -= {entry.prompt for entry in usable if entry.demonstration}
+    alone = [entry.prompt in undemonstrated for entry in entries]
+    report.loc[np.array(alone) & (report["reason"] == ""), "reason"] = NO_DEMONSTRATION
     corpus = Corpus(
         prompts=checked("prompts", _prompts(splits)),
         demonstrations=_numbered(
@@ -160,6 +179,29 @@ def assemble(entries: Sequence[Entry], spec: CorpusSpec, *, source: str) -> Corp
     )
     _refuse_empty_split(corpus, source)
     return corpus
+
+
+def _report(entries: Sequence[Entry]) -> pd.DataFrame:
+    """Return file, line, kept, reason for every entry."""
+    rows = [(entry.file, entry.line, bool(entry.prompt), entry.reason) for entry in entries]
+    return pd.DataFrame(rows, columns=["file", "line", "kept", "reason"])
+
+
+def refuse_no_preference(corpus: Corpus, source: str) -> None:
+    """Raise DataError where a data set that should hold preferences has none that can be used."""
+    if corpus.preferences.empty:
+        raise DataError(f"{source}: no row can be used as a preference. {_counts(corpus.report)}")
+
+
+def _refuse_many_dropped(report: pd.DataFrame, most: float, source: str) -> None:
+    """Raise DataError where a larger share of rows than `most` has a fault."""
+    rows = report[~report["reason"].isin(NO_FAULTS)]
+    share = 1 - rows["kept"].mean() if len(rows) else 0.0
+    if share > most:
+        raise DataError(
+            f"{source}: {share:.0%} of the rows can't be used, more than world.max_dropped={most:g}. "
+            f"{_counts(report)} Mend the rows, or raise world.max_dropped"
+        )
 
 
 def summarised(report: pd.DataFrame) -> pd.DataFrame:

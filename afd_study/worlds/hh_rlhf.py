@@ -21,13 +21,16 @@ from pydantic import Field, model_validator
 from afd_study.errors import DataError, HubError
 from afd_study.worlds.corpus import (
     ASSISTANT,
+    BEYOND_MAX_ROWS,
     BLANK,
     NO_PREFERENCE,
+    UNKNOWN_PROMPT,
     Corpus,
     CorpusSpec,
     Entry,
     assemble,
     content_fault,
+    refuse_no_preference,
     unit_hash,
 )
 from afd_study.worlds.data_path import DataPath, shown
@@ -41,8 +44,6 @@ COLUMNS = ("chosen", "rejected")
 FILES = ("train.jsonl.gz", "train.jsonl", "test.jsonl.gz", "test.jsonl")
 NO_TURN = "no assistant turn"
 OTHER_PROMPT = "the dialogues don't share a prompt"
-BEYOND_MAX_ROWS = "beyond max_rows"
-UNKNOWN_PROMPT = "its prompt is none of the data set's"
 
 
 class HHRLHFSpec(CorpusSpec):
@@ -84,7 +85,8 @@ class HHRLHFSpec(CorpusSpec):
 def load(spec: HHRLHFSpec) -> Corpus:
     """Read the subsets of `spec` and return what can be used, with a report of every line.
 
-    Raises DataError for a missing folder or a damaged file, HubError where the hub gives no data.
+    Raises DataError for a missing folder, a damaged file or no usable pair; HubError where
+    the hub gives no data.
     """
     source = str(spec.folder or spec.hub)
     entries = list(_from_folder(spec) if spec.hub is None else _from_hub(spec))
@@ -93,7 +95,9 @@ def load(spec: HHRLHFSpec) -> Corpus:
     if spec.demonstrations is not None:
         columns = (spec.prompt_column, spec.response_column)
         entries = shown_by(entries, list(read_entries(spec.demonstrations, columns)))
-    return assemble(entries, spec, source=source)
+    corpus = assemble(entries, spec, source=source)
+    refuse_no_preference(corpus, source)
+    return corpus
 
 
 def files(spec: HHRLHFSpec) -> list[Path]:

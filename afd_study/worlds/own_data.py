@@ -22,6 +22,7 @@ from afd_study.worlds.corpus import (
     Entry,
     assemble,
     content_fault,
+    refuse_no_preference,
 )
 from afd_study.worlds.data_path import DataPath, shown
 from afd_study.worlds.normalising import holds_turn, visible
@@ -49,9 +50,12 @@ def load(spec: OwnDataSpec) -> Corpus:
     Prompts of all files are pooled. Equal responses to a prompt are kept: how often a thing is said is
     part of the demonstrators' law.
 
-    Raises DataError where a file is missing or damaged, nothing is usable, or a split stays empty.
+    Raises DataError where a file is missing or damaged, nothing of it is usable, or a split stays empty.
     """
-    return assemble(list(_entries(spec)), spec, source=str(spec.demonstrations))
+    corpus = assemble(list(_entries(spec)), spec, source=str(spec.demonstrations))
+    if spec.preferences is not None:
+        refuse_no_preference(corpus, str(spec.preferences))
+    return corpus
 
 
 def files(spec: OwnDataSpec) -> list[Path]:

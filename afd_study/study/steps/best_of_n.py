@@ -55,10 +55,18 @@ def outcomes(
     sizes = sorted({1, min(16, sampling.n_max), sampling.n_max})
     sources = set(scores.loc[scores["scorer"] == JUDGE, "source"])
     opponents = [each for each in ("pi_sft", "demonstrations") if each in sources]
-    won = [win_rates(scores, opponent=each, n=sizes, **name) for each in opponents]
+    won = [win_rates(answered(scores, each), opponent=each, n=sizes, **name) for each in opponents]
     write_table(out, "win_rates", pd.concat(won, ignore_index=True))
     write_table(out, "diagnostics", diagnostics(scores, generator=rng, **name))
     write_table(out, "discrimination", _discriminations(scores, scorers, rng))
+
+
+def answered(scores: pd.DataFrame, *sources: str) -> pd.DataFrame:
+    """Return the scores of the prompts that all these sources answer: some may have no demonstration."""
+    for source in sources:
+        prompts = scores.loc[scores["source"] == source, "prompt_id"].unique()
+        scores = scores[scores["prompt_id"].isin(prompts)]
+    return scores
 
 
 def all_scores(out: Path, context: Context, *, pool: Path, init_logprobs: Path, **scored: Path) -> None:
@@ -91,6 +99,6 @@ def _discriminations(
     for scorer, data in scorers.items():
         if {data.high, data.low} <= sources:
             high, low = data.high, data.low
-            row = discrimination(scores, scorer=scorer, positive=high, negative=low, generator=rng)
-            rows.append(row)
+            both = answered(scores, high, low)
+            rows.append(discrimination(both, scorer=scorer, positive=high, negative=low, generator=rng))
     return pd.concat(rows[1:] or rows, ignore_index=True)

@@ -14,6 +14,7 @@ from afd_study.evaluation.counterfactual_edits import counterfactuals, edit_effe
 from afd_study.methods.reward_pairs import RewardData
 from afd_study.models.policy import device
 from afd_study.models.reward import load_reward_model
+from afd_study.study.steps.best_of_n import answered
 from afd_study.study.steps.encoding import ROW, CommonInputs
 from afd_study.study.steps.scoring import score_texts
 from afd_study.study.workflow.context import Context
@@ -149,7 +150,8 @@ def _aucs(
         if set(contrast[:2]) <= sources:
             high, low = contrast.high, contrast.low
             sides: dict[str, Any] = {"positive": high, "negative": low, "within": within}
-            frames.append(probing.conditional_auc(few, features, scorer=kind, generator=rng, **sides))
+            both = answered(few, high, low)
+            frames.append(probing.conditional_auc(both, features, scorer=kind, generator=rng, **sides))
     return _stacked(frames, AUC).assign(seed=seed)
 
 

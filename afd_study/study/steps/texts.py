@@ -1,15 +1,19 @@
 """Steps that make texts and tokenizers: of a controlled world, or of a data set."""
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from afd_study.errors import DataError
+from afd_study.models import distributed
 from afd_study.models.policy import pretrained
 from afd_study.models.specs import ModelSpec
 from afd_study.models.tokenizers import save_tokenizer, train_bpe, word_tokenizer
+from afd_study.records import SPLITS
 from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.tables import read_table, write_table
 from afd_study.worlds import hh_rlhf, own_data
@@ -62,19 +66,50 @@ def corpus(
     judge_share: float,
     files: Mapping[str, str],
 ) -> None:
-    """Read a data set from disk: its tables, and a report of every line.
+    """Read a data set from disk: its tables, and a report of every line, whose counts go to stderr.
 
     Column `part` deals the prompts out between policy and judge, by a hash of how their dialogue opens: the
     judge never reads a dialogue that a policy was trained on.
+
+    Raises DataError where a part has too little to train on.
     """
     load, spec_class = CORPORA[world["name"]]
     tables = load(spec_class(**world, **files))
     draw = [unit_hash(opening(text), seed=0, use="judge") for text in tables.prompts["text"]]
     part = np.where(np.array(draw) < judge_share, "judge", "policy")
-    write_table(out, "prompts", tables.prompts.assign(part=part))
+    prompt_table = tables.prompts.assign(part=part)
+    if distributed.is_main():
+        print(f"{world['name']}: {tables.line()}", file=sys.stderr, flush=True)
+    _refuse_small_parts(prompt_table, tables, judge_share)
+    write_table(out, "prompts", prompt_table)
     write_table(out, "demonstrations", tables.demonstrations)
     write_table(out, "preferences", tables.preferences)
     write_table(out, "report", tables.report)
+
+
+def _refuse_small_parts(prompt_table: pd.DataFrame, tables: Corpus, judge_share: float) -> None:
+    """Raise DataError where the policy's part lacks demonstrations in a split, or a part preferences.
+
+    Of preferences each part needs some to train on and some to stop by, where the data set has any.
+    """
+    wanted: dict[str, list[tuple[str, Sequence[str]]]] = {"demonstrations": [("policy", SPLITS)]}
+    if len(tables.preferences):
+        parts = prompt_table["part"].unique()
+        wanted["preferences"] = [(part, ("train", "validation")) for part in parts]
+    for name, needs in wanted.items():
+        ids = getattr(tables, name)["prompt_id"]
+        rows = prompt_table[prompt_table["prompt_id"].isin(ids)]
+        for part, splits in needs:
+            sizes = {
+                split: int(((rows["part"] == part) & (rows["split"] == split)).sum()) for split in splits
+            }
+            if not all(sizes.values()):
+                counts = ", ".join(f"{split} {size}" for split, size in sizes.items())
+                raise DataError(
+                    f"the {part}'s part of the prompts (judge_share={judge_share:g} is the judge's) has too "
+                    f"few with {name}: {counts}. Give more, or change judge_share, world.validation, "
+                    "world.test or world.split_seed"
+                )
 
 
 def corpus_texts(out: Path, context: Context, *, part: str, kind: str, corpus: Path) -> None:
