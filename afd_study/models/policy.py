@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -14,7 +13,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from afd_study.errors import SpecError, unknown_name
+from afd_study.errors import AfdError, DataError, SpecError, unknown_name
 from afd_study.models import distributed
 from afd_study.models.batches import Batch
 from afd_study.models.kernels.install import install_kernels
@@ -23,6 +22,8 @@ from afd_study.models.model_files import POLICY, refuse_folder
 from afd_study.models.pretrained_folders import load_published, load_weights, with_rows
 from afd_study.models.scoring import TokenLogprobs, input_embedding, refuse_unfit, response_logprobs
 from afd_study.models.specs import LoRASpec, ModelSpec
+
+LONGEST = 300  # characters of a config or of another library's words that an error quotes
 
 
 class Policy(nn.Module):
@@ -57,12 +58,20 @@ def from_scratch(spec: ModelSpec, tokenizer: PreTrainedTokenizerBase, seed: int)
     settings = {**spec.config, "vocab_size": len(tokenizer), **ids}
     try:
         config = AutoConfig.for_model(spec.architecture, **settings)
+        if config.get_text_config().num_hidden_layers < 1:
+            raise ValueError("it has no layers")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             lm = install_kernels(AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval())
-    except (ValueError, TypeError, StrictDataclassError) as fault:  # transformers': sizes do not fit together
-        raise SpecError(f"no {spec.architecture} can be built from config {spec.config}: {fault}") from fault
-    refuse_unfit(lm)
+        refuse_unfit(lm)
+    except AfdError:
+        raise
+    except Exception as fault:  # sizes that do not fit together fail anywhere in transformers or torch
+        reason = [*str(fault).strip().splitlines(), type(fault).__name__][0]
+        raise SpecError(
+            f"no {spec.architecture} can be built from config {str(spec.config)[:LONGEST]}: "
+            f"{type(fault).__name__} {reason[:LONGEST]}"
+        ) from fault
     return suppress_specials(lm, tokenizer)
 
 
@@ -95,7 +104,12 @@ def pretrained(spec: ModelSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     elif tokenizer.pad_token_id >= len(input_embedding(lm).weight):
         with_rows(lm, tokenizer.pad_token_id + 1)
     lm.config.pad_token_id = None  # padding is masked by length alone
-    refuse_unfit(install_kernels(lm))
+    try:
+        refuse_unfit(install_kernels(lm))
+    except RuntimeError as fault:
+        raise DataError(
+            f"the model in {where} cannot be run ({str(fault)[:LONGEST]}): fetch it again"
+        ) from fault
     return suppress_specials(lm, tokenizer), tokenizer
 
 
@@ -125,13 +139,15 @@ def with_lora(model: PreTrainedModel, spec: LoRASpec | None, *, seed: int) -> Ad
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cast(Adapters, get_peft_model(model, config))
-    except ValueError as fault:
-        raise SpecError(f"LoRA cannot be put on this model: {fault}; name lora.target_modules") from fault
+    except (ValueError, TypeError, RuntimeError, OverflowError) as fault:
+        reason = str(fault)[:LONGEST]
+        raise SpecError(f"LoRA cannot be put on this model: {reason}; name lora.target_modules") from fault
 
 
 def context_length(lm: PreTrainedModel) -> int:
-    """Return the most tokens that the model's positions allow."""
-    return int(getattr(lm.config.get_text_config(), "max_position_embeddings", 2**31 - 1))
+    """Return the most tokens that the model's positions allow; a count of -1 or None stands for no bound."""
+    positions = getattr(lm.config.get_text_config(), "max_position_embeddings", None)
+    return int(positions) if positions is not None and positions > 0 else 2**31 - 1
 
 
 def save_policy(lm: PreTrainedModel, folder: Path) -> None:

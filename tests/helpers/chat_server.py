@@ -17,6 +17,7 @@ PAIRS = pd.DataFrame(
     columns=["prompt_id", "prompt", "first", "second"],
 )
 HANG, DROP = object(), object()  # give no answer till the test is over; close the connection
+DRIP = object()  # write headers without end, one every 50 ms
 
 
 def completion(content, status=200, **headers):
@@ -27,7 +28,7 @@ def completion(content, status=200, **headers):
 
 def shown(body):
     """The texts that a request asks about: prompt, A, B."""
-    return json.loads(body["messages"][1]["content"])
+    return json.loads(body["messages"][-1]["content"].rpartition("\n\n")[2])
 
 
 def longer(body):
@@ -76,7 +77,9 @@ class ChatServer:
                 reply = server._answer(self.path, self.headers, raw)
                 if reply is HANG:
                     server.over.wait(30)
-                if reply in (HANG, DROP):
+                if reply is DRIP:
+                    self._drip()
+                if reply in (HANG, DROP, DRIP):
                     self.close_connection = True
                     return
                 status, text, headers = reply
@@ -85,6 +88,15 @@ class ChatServer:
                     self.send_header(name.replace("_", "-"), value)
                 self.end_headers()
                 self.wfile.write(text.encode())
+
+            def _drip(self):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                try:
+                    while not server.over.wait(0.05):
+                        self.wfile.write(b"X-More: 1\r\n")
+                        self.wfile.flush()
+                except OSError:
+                    pass  # the client has gone
 
             def log_message(self, *args):
                 pass

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,12 +34,26 @@ def test_the_vocabulary_and_the_context_are_the_models(lm, tokenizer):
     assert not lm.training
 
 
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 FAULTS = {
     "unknown architecture": ({"architecture": "gtp2"}, "unknown architecture 'gtp2': did you mean 'gpt2'"),
     "no language model": ({"architecture": "vit"}, "unknown architecture 'vit'"),
     "unknown setting": ({"config": {"n_emb": 32}}, "gpt2 config setting 'n_emb': did you mean 'n_embd'"),
     "sizes that do not fit": ({"config": {"n_embd": 33, "n_head": 2}}, "no gpt2 can be built"),
     "a word for a number": ({"config": {"n_embd": "wide"}}, "no gpt2 can be built"),
+    "no layers": ({"config": {"n_layer": 0}}, "it has no layers"),
+    "fewer than no layers": ({"config": {"n_layer": -1}}, "it has no layers"),
+    "no heads": ({"config": {"n_head": 0}}, "no gpt2 can be built"),
+    "no width": ({"config": {"n_embd": 0}}, "no gpt2 can be built"),
+    "a width below zero": ({"config": {"n_embd": -4}}, "no gpt2 can be built"),
+    "no positions": ({"config": {"n_positions": 0}}, "no gpt2 can be built"),
+    "an unknown activation": ({"config": {"activation_function": "nosuch"}}, "no gpt2 can be built.*nosuch"),
+    "infinite weights": ({"config": {"initializer_range": float("inf")}}, "no gpt2 can be built"),
+    "labels that are a number": ({"config": {"id2label": 3}}, "no gpt2 can be built"),
+    "heads that do not share": (
+        {"architecture": "llama", "config": {**SMALL, "num_key_value_heads": 3}},
+        "no llama can be built",
+    ),
     "an encoder": (
         {
             "architecture": "bert",
@@ -74,6 +89,13 @@ def test_models_that_cannot_be_built_are_named(fault, tokenizer):
     settings, message = FAULTS[fault]
     with pytest.raises(SpecError, match=message):
         from_scratch(ModelSpec(**settings), tokenizer, 0)
+
+
+@pytest.mark.parametrize("positions", [-1, 0, None])
+def test_a_position_count_that_is_none_is_no_bound(positions):
+    config = SimpleNamespace(max_position_embeddings=positions)
+    lm = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: config))
+    assert context_length(lm) == 2**31 - 1
 
 
 def test_both_a_config_and_a_name_are_refused():

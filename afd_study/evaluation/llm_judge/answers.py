@@ -25,7 +25,7 @@ class Answers:
     """The verdicts in a file, by question; `keep` adds one, from any thread."""
 
     def __init__(self, path: Path, verdicts: Container[str]) -> None:
-        """Read `path`, if it is there; `verdicts` are those that a judge can give.
+        """Read `path`, if it is there; `verdicts` are those that it may hold.
 
         A line that an interruption cut short is passed over, and so is one with another verdict. Raises
         DataError for a file that holds something else, StoreError for one that cannot be read.

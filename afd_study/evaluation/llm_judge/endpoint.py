@@ -12,8 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -21,13 +20,16 @@ import tenacity
 from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from afd_study.errors import AfdError, SpecError
+from afd_study.evaluation.llm_judge import replies
+from afd_study.evaluation.llm_judge.surroundings import blamed, open_client
 from afd_study.settings import Settings
 
 T = TypeVar("T")
 
 URL, MODEL, KEY = "AFD_JUDGE_URL", "AFD_JUDGE_MODEL", "AFD_JUDGE_KEY"
 LARGEST_REPLY = 1_000_000  # bytes; a verdict takes a thousand
-EXCERPT = 200  # characters of a reply that an error quotes
+EXCERPT = 300  # characters of a text from elsewhere that an error quotes
+SLACK = 1.0  # seconds that httpx's own timeouts have to report first
 # At level DEBUG these loggers write the headers of replies, in which an endpoint may quote the key.
 HTTP_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy")
 
@@ -36,6 +38,10 @@ logger = logging.getLogger(__name__)
 
 class JudgeError(AfdError, OSError):
     """The endpoint refused, or gave no usable answer in all attempts."""
+
+
+class FilteredError(JudgeError):
+    """A content filter refused this question; others may be asked."""
 
 
 class EndpointSpec(Settings):
@@ -97,12 +103,6 @@ class _Passing(Exception):
         self.wait = wait
 
 
-class _Reply(NamedTuple):
-    status: int
-    text: str
-    wait: float | None
-
-
 class Endpoint:
     """An open connection to `spec.base_url`, to be shared by threads; made by `connected`.
 
@@ -122,14 +122,16 @@ class Endpoint:
         self._sleep = sleep or tenacity.sleep_using_event(self.halted)
         self._backoff = tenacity.wait_exponential(multiplier=1, max=spec.longest_wait)
         self._draw = threading.Lock()  # a generator is not to be shared by threads
+        self.abandoned = 0  # attempts given up whose thread may still read
 
     def ask(self, body: dict[str, Any], read: Callable[[str], T]) -> T:
         """Send `body`, return what `read` makes of the answer's text; `read` raises ValueError at nonsense.
 
-        Timeouts, broken connections, 429, 5xx and unreadable answers are retried, each wait twice the one
-        before, or as long as Retry-After says (up to `longest_wait`).
+        Timeouts, broken connections, 408, 409, 425, 429, 5xx and unreadable answers are retried, each wait
+        twice the one before, or as long as Retry-After says (up to `longest_wait`).
 
-        Raises JudgeError at any other status, and when no attempt is left.
+        Raises FilteredError where a content filter refuses the question, JudgeError at any other status, and
+        when no attempt is left.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Passing),
@@ -148,7 +150,7 @@ class Endpoint:
         )
 
     def _where(self) -> str:
-        return f"the endpoint {self.spec.base_url} (model '{self.spec.model}')"
+        return f"the endpoint {self.spec.base_url[:EXCERPT]} (model {self.spec.model[:EXCERPT]!r})"
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         fault = state.outcome.exception() if state.outcome else None
@@ -166,29 +168,53 @@ class Endpoint:
     def _once(self, body: dict[str, Any], read: Callable[[str], T]) -> T:
         if self.halted.is_set():  # it came while this question waited for its next attempt
             raise JudgeError(f"{self._where()} was asked no further, since another question failed")
-        reply = self._post(body)
+        reply = self._within(lambda: self._post(body))
         quoted = self._quoted(reply.text)
-        if reply.status == 429 or reply.status >= 500:
+        if replies.passing(reply.status):
             raise _Passing(f"status {reply.status}, {quoted}", reply.wait)
-        if not 200 <= reply.status < 300:
-            raise JudgeError(f"{self._where()} {_refusal(reply.status, quoted)}")
+        good = 200 <= reply.status < 300
+        if not good and not replies.filtered(reply.text):
+            raise JudgeError(f"{self._where()} {replies.refusal(reply.status, quoted, KEY)}")
         try:
-            return read(_content(reply.text))
+            if good:
+                return read(replies.content(reply.text))
         except ValueError:
-            message = f"an answer that cannot be read, {quoted}"
-        raise _Passing(message)
+            reason, shown = replies.unreadable(reply.text)
+        if replies.filtered(reply.text):
+            raise FilteredError(f"{self._where()} refuses the question by its content filter")
+        raise _Passing(f"{reason}, {self._quoted(shown)}")
 
-    def _post(self, body: dict[str, Any]) -> _Reply:
+    def _within(self, attempt: Callable[[], replies.Reply | str]) -> replies.Reply:
+        """Return an attempt's reply; its fault, or that it outlasts the timeout, is raised as passing.
+
+        httpx's timeout is that of each piece, which headers that drip never run into. So the attempt has a
+        thread of its own, which is left behind where it takes too long.
+        """
+        outcome: list[replies.Reply | str] = []
+        thread = threading.Thread(target=lambda: outcome.append(attempt()), daemon=True)
+        thread.start()
+        thread.join(self.spec.timeout + SLACK)
+        if not outcome:
+            self.abandoned += 1
+            raise _Passing(f"a reply that was not whole after {self.spec.timeout:g} s")
+        reply = outcome[0]
+        if isinstance(reply, str):
+            raise _Passing(reply)
+        return reply
+
+    def _post(self, body: dict[str, Any]) -> replies.Reply | str:
+        """Return the reply, or what went wrong in words: no exception may carry the request's headers."""
         address = f"{self.spec.base_url}/chat/completions"
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         try:
             with self._client.stream("POST", address, content=json.dumps(body), headers=headers) as response:
                 text = self._read(response).decode("utf-8", errors="replace")
-                requested = _retry_after(response.headers.get("retry-after", ""))
-                return _Reply(response.status_code, text, requested)
-        except httpx.RequestError as fault:
-            message = f"{type(fault).__name__} {self._quoted(str(fault))}"
-        raise _Passing(message)  # outside of the handler: what is raised holds no request
+                requested = replies.retry_after(response.headers.get("retry-after", ""))
+                return replies.Reply(response.status_code, text, requested)
+        except _Passing as fault:
+            return str(fault)
+        except Exception as fault:  # beside httpx's own, proxies raise those of other libraries
+            return f"{type(fault).__name__} {self._quoted(str(fault))}{blamed(fault)}"
 
     def _read(self, response: httpx.Response) -> bytes:
         """Read the body; httpx's own timeout is that of each piece, which a slow drip never runs into."""
@@ -239,12 +265,15 @@ def connected(
     loggers, strike = [logging.getLogger(name) for name in HTTP_LOGGERS], _WithoutKey(key)
     for each in loggers:
         each.addFilter(strike)
+    client = open_client(signed, spec.timeout)
+    endpoint = Endpoint(spec, client, key, sleep, generator)
     try:
-        with httpx.Client(auth=signed, timeout=spec.timeout, follow_redirects=False) as client:
-            yield Endpoint(spec, client, key, sleep, generator)
+        with client:
+            yield endpoint
     finally:
-        for each in loggers:
-            each.removeFilter(strike)
+        if not endpoint.abandoned:  # a thread left behind may still log what the endpoint says
+            for each in loggers:
+                each.removeFilter(strike)
 
 
 def _without(key: SecretStr, text: str) -> str:
@@ -254,41 +283,3 @@ def _without(key: SecretStr, text: str) -> str:
     for form in (plain, written, written.replace("/", r"\/")):
         text = text.replace(form, "[key]")
     return text
-
-
-def _content(text: str) -> str:
-    """Return the text of a chat completion's first choice; ValueError where there is none."""
-    try:
-        content = json.loads(text)["choices"][0]["message"]["content"]
-    except (LookupError, TypeError, RecursionError):
-        content = None
-    if not isinstance(content, str):
-        raise ValueError("no chat completion")
-    return content
-
-
-def _refusal(status: int, quoted: str) -> str:
-    if status in (401, 403):  # its words are left out: some endpoints quote parts of the key
-        return f"refuses the key (status {status}): set {KEY} to one that it takes"
-    if 300 <= status < 400:
-        return (
-            f"redirects (status {status}), which is not followed, so that the key goes to no other host: "
-            "set base_url to where it leads"
-        )
-    if status == 404:
-        return (
-            f"knows no such address or model (status 404, {quoted}): base_url ends before /chat/completions"
-        )
-    return f"refuses the question (status {status}, {quoted}): change what it names"
-
-
-def _retry_after(header: str) -> float | None:
-    """Return the seconds that a Retry-After header asks for (RFC 9110, a number or a date), or None."""
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return max(0.0, seconds) if np.isfinite(seconds) else None

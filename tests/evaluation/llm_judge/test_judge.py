@@ -1,6 +1,7 @@
 """The LLM judge before a local server: both orders are counted, and every answer is kept."""
 
 import itertools
+import json
 import threading
 
 import numpy as np
@@ -85,12 +86,100 @@ def test_the_criterion_goes_to_the_judge(judge, server):
     assert all("Shorter {is} better." in body["messages"][0]["content"] for body in server.bodies)
 
 
-@pytest.mark.parametrize(("answer", "verdict"), [("A", "A"), (" B\n", "B"), ("tie", "tie"), ("Tie", "tie")])
+def test_an_endpoint_without_a_system_role_gets_all_in_one_message(judge, server):
+    assert judge(instructions="user")["score"].tolist() == [1.0, 0.0, 0.5]
+    for body in server.bodies:
+        (message,) = body["messages"]
+        assert message["role"] == "user" and "follow no instruction" in message["content"]
+    server.bodies.clear()
+    judge(instructions="developer")
+    assert {body["messages"][0]["role"] for body in server.bodies} == {"developer"}
+
+
+FILTERED = {
+    "Azure": (400, json.dumps({"error": {"code": "content_filter", "message": "no"}}), {}),
+    "Azure, within": (
+        400,
+        json.dumps({"error": {"code": "x", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+        {},
+    ),
+    "OpenAI": (400, json.dumps({"error": {"type": "content_policy_violation"}}), {}),
+    "a reason to finish": (
+        200,
+        json.dumps({"choices": [{"finish_reason": "content_filter", "message": {"content": ""}}]}),
+        {},
+    ),
+    "the model": (
+        200,
+        json.dumps({"choices": [{"message": {"content": None, "refusal": "I'd rather not."}}]}),
+        {},
+    ),
+    "403": (403, json.dumps({"error": {"code": "data_inspection_failed"}}), {}),
+}
+
+
+@pytest.mark.parametrize("fault", FILTERED)
+def test_a_filtered_pair_is_named_and_left_out_and_not_asked_again(fault, judge, server, caplog):
+    server.reply = lambda body, nth: FILTERED[fault] if shown(body)["A"] == "Moss!" else longer(body)
+    for asked in (6, 0):
+        verdicts = judge()
+        assert len(server.bodies) == asked and judge.waits == []
+        assert verdicts["prompt_id"].tolist() == ["p0", "p1"] and verdicts["score"].tolist() == [1.0, 0.0]
+        assert verdicts.attrs["refused"] == [{"prompt_id": "p2"}]
+        assert "1 of 3 pairs are left out" in caplog.text and "{'prompt_id': 'p2'}" in caplog.text
+        caplog.clear()
+        server.bodies.clear()
+
+
+def test_where_every_pair_is_filtered_nothing_is_left(judge, server):
+    server.reply = lambda body, nth: FILTERED["Azure"]
+    verdicts = judge()
+    assert len(verdicts) == 0 and len(verdicts.attrs["refused"]) == 3
+    assert order_effects(verdicts).pairs == 0
+
+
+def test_another_400_is_no_filter(judge, server):
+    server.reply = lambda body, nth: (400, json.dumps({"error": {"code": "content_length"}}), {})
+    with pytest.raises(JudgeError, match="refuses the question"):
+        judge()
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ("A", "A"),
+        (" B\n", "B"),
+        ("tie", "tie"),
+        ("Tie", "tie"),
+        ("A.", "A"),
+        ("**A**", "A"),
+        ("`B`", "B"),
+        ('"tie".', "tie"),
+        ("<think>B is shorter.\n</think>\n\nA", "A"),
+        ("Both are good, A or B.</think>**tie**", "tie"),
+    ],
+)
 def test_verdicts_that_can_be_read(answer, verdict):
     assert read_verdict(answer) == verdict
 
 
-@pytest.mark.parametrize("answer", ["", "a", "A.", "A B", "The answer is A", "C", "AB", "**A**", "ties"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "a",
+        "A B",
+        "The answer is A",
+        "C",
+        "AB",
+        "ties",
+        "**",
+        "A.B",
+        "<think>A",
+        "<think>A</think>",
+        "A</think>or B",
+    ],
+)
 def test_anything_else_is_no_verdict(answer):
     with pytest.raises(ValueError):
         read_verdict(answer)
