@@ -20,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 SOURCE = "from afd_study.study.notebook_parameters import check_parameters\n\ncheck_parameters(globals())"
 
 
-PAGES = ["README.md", "CONTRIBUTING.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
 PAGES += [f"book/{name}.md" for name in ("intro", "notation", "rerun", "references")]
 
 
