@@ -16,7 +16,7 @@ from typing import Any
 
 from afd_study.errors import DataError, nearest
 from afd_study.worlds.normalising import normalised, visible
-from afd_study.worlds.text_files import MAX_BLANK, MAX_TEXT, refuse_endless, text_lines
+from afd_study.worlds.text_files import MAX_BLANK, MAX_TEXT, MAX_WORD, refuse_endless, text_lines
 
 FORMATS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}  # of what is called CSV, though it has no commas
@@ -86,6 +86,11 @@ def _refuse_long(path: Path, row: Row, columns: Sequence[str]) -> None:
             raise DataError(
                 f"{path}: line {row.line}: '{column}' holds {len(text):,} characters, and at most "
                 f"{MAX_TEXT:,} are read: split the text, or take the row out"
+            )
+        if len(text) > MAX_WORD and max(map(len, text.split()), default=0) > MAX_WORD:
+            raise DataError(
+                f"{path}: line {row.line}: '{column}' holds a word of more than {MAX_WORD:,} characters: is "
+                "it text? Take the row out"
             )
 
 

@@ -61,6 +61,13 @@ CASES = {
         lines(row(prompt="a", response=FIT)),
         61,
     ),
+    "a huge word": Case(
+        JL,
+        lines(row(prompt="a", response="b " + "x" * 100_001)),
+        "line 61: 'response' holds a word of more than 100,000",
+        lines(row(prompt="a", response="x" * 100_000 + " y" * 100_000)),
+        61,
+    ),
     "a huge prompt": Case(
         JL,
         lines(row(prompt=BIG, response="a")),

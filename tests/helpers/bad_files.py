@@ -49,7 +49,7 @@ WHOLE = gzip.compress(lines(), mtime=0)
 ALL = csv.QUOTE_ALL
 ANSWER = row(prompt="a", response="b")
 BIG = "x" * 1_000_001
-FIT = "x" * 1_000_000
+FIT = "word " * 200_000
 
 
 def read(folder, name, content):
