@@ -160,7 +160,7 @@ def damaged(folder, rng, number, manifest):
 
 
 def store_damages(count, folder, rng):
-    """Damage artefacts one by one; each has to be noticed by the store, and its whole copy has to be taken."""
+    """Damage artefacts one by one; each has to be noticed by the store, and its whole copy taken."""
     tally = Tally("damages to artefacts and manifests")
     study = small_study(folder / "reference")
     steps = [step for step in study.steps() if study.store.folder(step).is_dir()]

@@ -229,7 +229,9 @@ def _in_processes(todo: Mapping[str, Step], store: Store, jobs: int, threads: in
             workers = list(pool._processes.values())  # shutdown forgets them
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(fault, BrokenProcessPool):  # before others end, which are none of its causes
-                codes = [worker.exitcode for worker in workers if worker.join(1.0) is None]
+                for worker in workers:
+                    worker.join(1.0)
+                codes = [worker.exitcode for worker in workers]
                 raise killed_worker([step.name for step in running.values()], codes) from fault
             for worker in workers:  # a failed study must not go on computing
                 worker.terminate()

@@ -46,21 +46,6 @@ def test_an_unknown_user_in_the_stores_path_is_one_line():
     assert done.returncode == 2 and done.stderr.startswith("afd: AFD_STORE=~nosuchuser/store is no usable")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits")
-def test_too_little_memory_is_one_line(tmp_path):
-    words = f"ulimit -v 400000; exec {sys.executable} -m afd_study.study run --profile smoke --jobs 1"
-    done = subprocess.run(
-        ["bash", "-c", words],
-        env={**os.environ, "AFD_STORE": str(tmp_path), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 1 and done.stderr.startswith("afd: memory ran out: try --jobs 1"), done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
 @pytest.mark.parametrize(
     "fault",
     [
