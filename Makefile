@@ -17,7 +17,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book read results sweep smoke test lint format notebooks browser constraints clean clean-all
+.PHONY: help book read results sweep smoke test break lint format notebooks browser constraints clean clean-all
 
 ifeq ($(origin PY), undefined)
 PY := .venv/bin/python
@@ -51,6 +51,9 @@ test: $(READY) lint ## lint, types, tests, and the notebooks' stored outputs
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" -m pytest -n $(JOBS) --dist loadfile --ignore-glob "tests/test_browser*.py" \
 	  -m "not slow and not network" tests
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" book/stored.py check --jobs $(JOBS)
+
+break: $(READY) ## kill studies, damage stores and checkpoints, print what held (long)
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" -m tests.breaking
 
 lint: $(READY) ## ruff and mypy
 	@"$(PY)" -m ruff check .

@@ -36,13 +36,37 @@ def guarded() -> Iterator[None]:
             number = getattr(signal, name)
             if signal.getsignal(number) != signal.SIG_IGN:
                 previous[number] = signal.signal(number, _interrupt)
+        _watch(set(previous))
     try:
         yield
     finally:
         if _received:  # whatever the exception, and also where a library has swallowed it
             _leave()
+        if previous:
+            signal.set_wakeup_fd(-1)
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _watch(numbers: set[int]) -> None:
+    """Have a thread end the process where a signal's handler does not come to run.
+
+    Python runs a handler between two of its own instructions, and the main thread may be in a library for
+    long. Each signal writes its number into a pipe, whatever the main thread is doing. Only a library that
+    keeps Python's lock as well holds out against this; then SIGKILL is left, which harms nothing either.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def wait() -> None:
+        while number := os.read(reading, 1):
+            if number[0] in numbers:
+                time.sleep(PATIENCE)
+                _received[:] = _received or [number[0]]
+                _leave()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

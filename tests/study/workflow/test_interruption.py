@@ -126,3 +126,18 @@ def test_an_interruption_that_a_library_swallows_still_ends_the_process(tmp_path
     )
     process = start(tmp_path, "-c", script, module=())
     assert "interrupted by a request" in process.communicate(timeout=20)[1] and process.returncode == 143
+
+
+def test_a_library_that_is_at_it_for_long_does_not_hold_out():
+    code = (
+        "import hashlib; from afd_study.study.workflow import interruption; interruption.PATIENCE = 0.5\n"
+        "with interruption.guarded(): hashlib.pbkdf2_hmac('sha256', b'a', b'b', 2**31 - 1)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, preexec_fn=as_on_a_terminal
+    )
+    wait_until(lambda: guarded(process.pid), 20)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM and said.startswith("afd: interrupted by")
