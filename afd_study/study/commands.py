@@ -56,7 +56,7 @@ def run(
     price: Annotated[float | None, typer.Option(help="Of the device: dollars an hour.")] = None,
 ) -> None:
     """Compute one seed of a study and print its outcome table; what the store holds is not computed again."""
-    overrides = _overrides(settings or []) | ({"policy.name_or_path": model} if model else {})
+    overrides = read_overrides(settings or []) | ({"policy.name_or_path": model} if model else {})
     study = open_study(task, profile, seed, 1, overrides=overrides, jobs=_processes(jobs))
     if dry_run:
         from afd_study.study.forecast.dry_run import (
@@ -138,7 +138,7 @@ def results(
     freeze.FREEZERS[what](jobs=_processes(jobs), **options)
 
 
-def _overrides(settings: Sequence[str]) -> dict[str, Any]:
+def read_overrides(settings: Sequence[str]) -> dict[str, Any]:
     """Read `key=value` words. Raises SpecError for a word without a key or a value."""
     overrides = {}
     for word in settings:

@@ -3,7 +3,7 @@
 import pytest
 
 from afd_study.errors import AfdError
-from afd_study.study.__main__ import _overrides
+from afd_study.study.commands import read_overrides
 from afd_study.study.spec import load_spec
 
 OWN = ("world.demonstrations=d.csv",)
@@ -168,7 +168,7 @@ def settings(task, words):
     folder = (
         {"world.folder": "."} if task == "hh_rlhf" and not any("folder" in word for word in words) else {}
     )
-    return load_spec(task, "smoke", folder | _overrides(words))
+    return load_spec(task, "smoke", folder | read_overrides(words))
 
 
 @pytest.mark.parametrize("title", CASES)

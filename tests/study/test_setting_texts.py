@@ -141,7 +141,8 @@ def test_the_spec_says_which_field_is_a_text():
     assert spec.world.demonstrations == Path("010") and spec.world.response_column == "Answer #2"
     assert spec.world.preferences == Path.home() / "1:30.csv" and spec.policy.architecture == "1e3"
     # the world may be another one than the profile's
-    spec = load_spec("harmless", "smoke", {"world": {"name": "own_data", "demonstrations": Path("a")}})
+    own = {"world": {"name": "own_data", "demonstrations": Path("a")}, "reward.kinds": ["init_sft"]}
+    spec = load_spec("harmless", "smoke", own)
     assert spec.world.demonstrations == Path("a")
     given = {"world.demonstrations": Path("~nosuchuser/a.csv")}
     with pytest.raises(SpecError, match="'world.demonstrations' = .*nobody here is called nosuchuser"):
