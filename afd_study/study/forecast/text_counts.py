@@ -4,8 +4,8 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from afd_study.study.forecast.model_shapes import constants
+from afd_study.study.pipeline.texts import CORPORA
 from afd_study.study.spec import StudySpec
-from afd_study.worlds import hh_rlhf, own_data
 from afd_study.worlds.controlled import ControlledSpec, ControlledWorld, open_world
 from afd_study.worlds.corpus import Corpus
 from afd_study.worlds.grammar import split_words
@@ -38,7 +38,7 @@ def count_texts(spec: StudySpec) -> TextCounts:
         return _of_world(spec, spec.world)
     if isinstance(spec.world, HHRLHFSpec) and spec.world.hub is not None:
         return _of_hub(spec, spec.world)
-    module: Any = own_data if spec.world.name == "own_data" else hh_rlhf
+    module: Any = CORPORA[spec.world.name]
     return _of_corpus(spec, module.load(spec.world))
 
 

@@ -4,31 +4,14 @@ import shutil
 import sys
 
 import pytest
+from small_steps import drawn
 
 from afd_study.study.__main__ import main
-from afd_study.study.steps import step
 from afd_study.study.workflow import inspection
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.inspection import remove, survey
 from afd_study.study.workflow.manifests import MANIFEST
 from afd_study.study.workflow.store import Store
-
-KNOBS = {
-    "name": "harmless",
-    "n_validation": 20,
-    "n_test": 10,
-    "stray": 0.02,
-    "n_good_answers": 4,
-    "max_words": 24,
-    "demonstration_quality": 0.5,
-    "absorbed_style": 0.1,
-    "n_demonstrations": 30,
-}
-
-
-def drawn(seed):
-    return step("demonstrations", {"world": KNOBS, "seed": seed})
-
 
 FUNCTIONS = {"demonstrations": drawn(0).function}
 

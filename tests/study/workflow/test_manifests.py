@@ -6,28 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from small_steps import drawn
 
 from afd_study.errors import SpecError, StoreError
-from afd_study.study.steps import step
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.manifests import MANIFEST, Damage, manifest_text, read_manifest
 from afd_study.study.workflow.store import Store, default_store
-
-KNOBS = {
-    "name": "harmless",
-    "n_validation": 20,
-    "n_test": 10,
-    "stray": 0.02,
-    "n_good_answers": 4,
-    "max_words": 24,
-    "demonstration_quality": 0.5,
-    "absorbed_style": 0.1,
-    "n_demonstrations": 30,
-}
-
-
-def drawn(seed=0):
-    return step("demonstrations", {"world": KNOBS, "seed": seed})
 
 
 @pytest.fixture

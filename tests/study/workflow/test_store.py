@@ -12,35 +12,17 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from safetensors import SafetensorError
+from small_steps import drawn, marked
 
 from afd_study.errors import AfdError, SpecError, StoreError
 from afd_study.models.specs import TrainingSpec
-from afd_study.study.steps import step, texts as step_functions
+from afd_study.study.steps import texts as step_functions
 from afd_study.study.workflow import step as steps, store as stores
 from afd_study.study.workflow.executor import execute, steps_to_run
 from afd_study.study.workflow.step import Step, plain
 from afd_study.study.workflow.store import CLAIM, MANIFEST, Store, default_store
 
-WORLD = {"name": "harmless", "n_validation": 20, "n_test": 10}
-KNOBS = {
-    **WORLD,
-    "stray": 0.02,
-    "n_good_answers": 4,
-    "max_words": 24,
-    "demonstration_quality": 0.5,
-    "absorbed_style": 0.1,
-    "n_demonstrations": 30,
-}
 STEPS = "afd_study.study.steps.texts"
-
-
-def drawn(seed=0, **changes):
-    return step("demonstrations", {"world": {**KNOBS, **changes}, "seed": seed})
-
-
-def marked(demonstrations, seed=0, heterogeneity=0.5):
-    settings = {"world": {"name": "harmless", "heterogeneity": heterogeneity}, "seed": seed}
-    return step("marked_demonstrations", settings, {"demonstrations": demonstrations})
 
 
 @pytest.fixture
