@@ -25,7 +25,7 @@ class DamagedFolder(Exception):
 def seal(folder: Path, record: Mapping[str, Any]) -> None:
     """Write `record` (fit for JSON) with the checksums of all files, and bring everything to the disk."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {path.relative_to(folder).as_posix(): _file_checksum(path) for path in paths}
+    files = {path.relative_to(folder).as_posix(): file_checksum(path) for path in paths}
     (folder / RECORD).write_bytes(_text({**record, "files": files}))
     for path in (*paths, folder / RECORD, *(path for path in folder.rglob("*") if path.is_dir()), folder):
         _sync(path)
@@ -49,9 +49,9 @@ def opened(folder: Path) -> dict[str, Any] | None:
         raise DamagedFolder(f"{RECORD} cannot be read") from fault
     if text != _text({**record, "files": files}):
         raise DamagedFolder(f"{RECORD} differs from its checksum")
-    for name, checksum in files.items():
+    for name, expected in files.items():
         with _reading(folder / name):
-            if _file_checksum(folder / name) != checksum:
+            if file_checksum(folder / name) != expected:
                 raise DamagedFolder(f"{name} differs from its checksum")
     return dict(record)
 
@@ -81,15 +81,17 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _text(record: Mapping[str, Any]) -> bytes:
     body = json.dumps(record)
-    return json.dumps({**record, "checksum": _checksum(body.encode())}).encode()
+    return json.dumps({**record, "checksum": checksum(body.encode())}).encode()
 
 
-def _file_checksum(path: Path) -> str:
+def file_checksum(path: Path) -> str:
+    """Return the 32 hex digits that stand for a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _checksum(data: bytes) -> str:
+def checksum(data: bytes) -> str:
+    """Return the 32 hex digits that stand for some bytes."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 

@@ -4,11 +4,12 @@ A manifest names its step and its key, so that an artefact in the place of anoth
 only one that its content can have, so that any other byte counts as damage.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from afd_study.models.sealed_folders import checksum, file_checksum
 
 MANIFEST = "manifest.json"
 
@@ -20,8 +21,7 @@ class Damage(Exception):
 def manifest_text(manifest: Mapping[str, Any]) -> str:
     """Return the text of a manifest (fit for JSON) that lacks its checksum, which is added."""
     body = json.dumps(manifest)
-    checksum = hashlib.blake2b(body.encode(), digest_size=16).hexdigest()
-    return json.dumps({**manifest, "checksum": checksum}, indent=1)
+    return json.dumps({**manifest, "checksum": checksum(body.encode())}, indent=1)
 
 
 def read_manifest(folder: Path, *, name: str | None = None, key: str | None = None) -> dict[str, Any]:
@@ -50,9 +50,9 @@ def read_manifest(folder: Path, *, name: str | None = None, key: str | None = No
 
 def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raise Damage for a file that is missing or differs; another OSError where one cannot be read."""
-    for name, checksum in manifest["files"].items():
+    for name, expected in manifest["files"].items():
         try:
-            differs = _checksum(folder / name) != checksum
+            differs = file_checksum(folder / name) != expected
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as fault:
             raise Damage(f"{name} is missing") from fault
         if differs:
@@ -62,7 +62,7 @@ def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
 def checksums(folder: Path) -> dict[str, str]:
     """Return the checksum of every file below a folder, by its path there."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): _checksum(path) for path in paths}
+    return {str(path.relative_to(folder)): file_checksum(path) for path in paths}
 
 
 def _bytes(path: Path) -> bytes:
@@ -70,8 +70,3 @@ def _bytes(path: Path) -> bytes:
         return path.read_bytes()
     except IsADirectoryError as fault:
         raise Damage(f"{path.name} is a folder") from fault
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
