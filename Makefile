@@ -17,7 +17,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book read results sweep smoke test break lint format notebooks browser constraints clean clean-all
+.PHONY: help book read results sweep smoke test break load lint format notebooks browser constraints clean clean-all
 
 ifeq ($(origin PY), undefined)
 PY := .venv/bin/python
@@ -54,6 +54,9 @@ test: $(READY) lint ## lint, types, tests, and the notebooks' stored outputs
 
 break: $(READY) ## kill studies, damage stores and checkpoints, print what held (long)
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" -m tests.breaking
+
+load: $(READY) ## a million demonstrations, N = 1,000, a full store: print what they take (half an hour, 5 GB)
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" -m tests.load
 
 lint: $(READY) ## ruff and mypy
 	@"$(PY)" -m ruff check .

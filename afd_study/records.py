@@ -38,6 +38,8 @@ TABLES: dict[str, Table] = {
     "preferences": Table(("prompt_id", "draw", "preferred", "rejected"), ("prompt_id", "draw")),
     # what became of every line of a data set
     "report": Table(("file", "line", "kept", "reason")),
+    # of SFT's demonstrations: how many sides (prompt, response) were cut at their bound (tokens)
+    "cut": Table(("side", "n", "n_cut", "bound"), ("side",)),
     # prompts that are too long, where these are left out
     "left_out": Table(("prompt_id", "split", "tokens"), ("prompt_id",)),
     # what a policy answered; token_ids without padding, logprob in nats of the whole response with EOS

@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -29,6 +30,7 @@ PAD, EOS, UNK = "<pad>", "<eos>", "<unk>"
 _TOKEN = r"<unk>|\w+(?:['’\-]\w+)*|[^\w\s]"
 _NO_SPACE_BEFORE = r"^ (?=[,.?!:;]$)"
 _BYTES = 256
+_AT_ONCE = 1000  # texts that a tokenizer reads at once: it takes some 100 bytes a token meanwhile
 
 
 def word_tokenizer(
@@ -68,8 +70,9 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     smallest = _BYTES + 2
     if vocab_size < smallest:
         raise SpecError(f"vocab_size={vocab_size} can't hold all bytes: use at least {smallest}")
-    texts = [text for text in texts if text]
-    if not texts:
+    written = (text for text in texts if text)
+    first = next(written, None)
+    if first is None:
         raise DataError("there is no text to train a tokenizer on: give at least one that is not empty")
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -80,7 +83,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    backend.train_from_iterator(texts, trainer)
+    backend.train_from_iterator(chain([first], written), trainer)
     return fast_tokenizer(backend)
 
 
@@ -90,19 +93,20 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[lis
     Prompt and response are to be encoded apart and joined as ids: joined as strings, the token at the
     boundary would change.
     """
-    if not len(texts):
-        return []
-    read = tokenizer(
-        list(texts),
-        add_special_tokens=False,
-        split_special_tokens=True,
-        padding=False,
-        truncation=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,  # how long a text may be is the model's affair, and checked there
-    )
-    return list(read["input_ids"])
+    ids: list[list[int]] = []
+    for first in range(0, len(texts), _AT_ONCE):
+        read = tokenizer(
+            list(texts[first : first + _AT_ONCE]),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            padding=False,
+            truncation=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,  # how long a text may be is the model's affair, and checked there
+        )
+        ids += read["input_ids"]
+    return ids
 
 
 def opening_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -1,41 +1,26 @@
-r"""What a data set on disk gives: prompts, demonstrations, preferences, and a report of every line.
+"""What a data set on disk gives: prompts, demonstrations, preferences, and a report of every line.
 
-A data set's reader turns each line into an `Entry`. `assemble` makes ids, splits, tables and report of them,
-in the same way for every data set. A prompt has the layout of a dialogue that waits for the assistant, as in
-HH-RLHF (Bai et al. 2022, arXiv 2204.05862):
-
-    "\n\nHuman: <question>\n\nAssistant:"
+A data set's reader turns each line into an `Entry` (see entries.py). `assemble` makes ids, splits, tables and
+report of them, in the same way for every data set, with the texts on disk all the while (see spool.py).
 """
 
-import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
 from afd_study.errors import DataError
-from afd_study.records import SPLITS, TABLES, checked
+from afd_study.records import SPLITS, checked
 from afd_study.settings import Settings
-from afd_study.worlds.normalising import ASSISTANT, HUMAN, holds_turn, visible
-
-BLANK = "blank line"
-NOT_TEXT = "half a surrogate pair: not valid Unicode"
-EMPTY_PROMPT = "empty prompt"
-EMPTY_RESPONSE = "empty response"
-FURTHER_TURN = "response holds a further turn"
-NO_PREFERENCE = "no preference: both responses are the same"
-NO_DEMONSTRATION = "test prompt without a demonstration: not compared with one"
-IN_TEST_FILE = "its dialogue opens like one in a test file"
-BEYOND_MAX_ROWS = "beyond max_rows"
-UNKNOWN_PROMPT = "its prompt is none of the data set's"
-NO_FAULTS = (BLANK, IN_TEST_FILE, BEYOND_MAX_ROWS, UNKNOWN_PROMPT)  # reasons to drop a row that is all right
+from afd_study.worlds.entries import IN_TEST_FILE, NO_DEMONSTRATION, NO_FAULTS
+from afd_study.worlds.spool import Spool
 
 
 class CorpusSpec(Settings):
-    """How a data set is split, whatever its format. Shares are of prompts' openings (see `split_of`)."""
+    """How a data set is split, whatever its format. Shares are of prompts' openings (see `splits_of`)."""
 
     validation: float = Field(0.1, gt=0, lt=1, description="share for validation")
     test: float = Field(0.1, gt=0, lt=1, description="share for test, where no file is set aside for it")
@@ -52,35 +37,52 @@ class CorpusSpec(Settings):
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One line read: what it gives, or why it gives nothing.
+class Corpus:
+    """The tables of a data set (see records.py), and `report`: file, line, kept, reason for every line.
 
-    An entry without a prompt is dropped, and `reason` says why; with one it is kept, and a `reason` says what
-    it does not give. `from_test` marks lines of a file that its authors set aside for testing.
+    `batches` yields a table piece by piece; the properties of the same names hold a whole one in memory.
+    `rows` has a line for each entry: what `Spool.facts` has, `split`, and the entry's draw in both tables of
+    answers.
     """
 
-    file: str
-    line: int
-    prompt: str = ""
-    demonstration: str = ""
-    preferred: str = ""
-    rejected: str = ""
-    reason: str = ""
-    from_test: bool = False
+    spool: Spool
+    rows: pd.DataFrame
 
-    def dropped(self, reason: str) -> "Entry":
-        """Return the entry with nothing left to use, and why."""
-        return Entry(file=self.file, line=self.line, reason=reason, from_test=self.from_test)
+    def batches(self, name: str) -> Iterator[pd.DataFrame]:
+        """Yield table `name` (prompts, demonstrations or preferences) in its order, in pieces."""
+        wanted, draw, texts = {
+            "prompts": ("first", "split", {"prompt": "text"}),
+            "demonstrations": ("demonstrated", "demonstration_draw", {"demonstration": "text"}),
+            "preferences": (
+                "compared",
+                "preference_draw",
+                {"preferred": "preferred", "rejected": "rejected"},
+            ),
+        }[name]
+        for batch in self.spool.texts(list(texts)):
+            rows = self.rows.loc[batch.index]
+            rows = rows.loc[rows[wanted], ["prompt_id", draw]].rename(columns={draw: draw.rpartition("_")[2]})
+            yield checked(name, rows.join(batch.rename(columns=texts)))
 
+    @cached_property
+    def prompts(self) -> pd.DataFrame:
+        """Table `prompts`."""
+        return self._whole("prompts")
 
-@dataclass(frozen=True)
-class Corpus:
-    """The tables of a data set (see records.py), and `report`: file, line, kept, reason for every line."""
+    @cached_property
+    def demonstrations(self) -> pd.DataFrame:
+        """Table `demonstrations`."""
+        return self._whole("demonstrations")
 
-    prompts: pd.DataFrame
-    demonstrations: pd.DataFrame
-    preferences: pd.DataFrame
-    report: pd.DataFrame
+    @cached_property
+    def preferences(self) -> pd.DataFrame:
+        """Table `preferences`."""
+        return self._whole("preferences")
+
+    @property
+    def report(self) -> pd.DataFrame:
+        """What became of every line: file, line, kept, reason."""
+        return report_of(self.rows)
 
     def line(self) -> str:
         """Return the report's counts as words, such as `60 rows kept, 2 dropped (empty prompt 2)`."""
@@ -96,101 +98,81 @@ class Corpus:
         """Return the report's counts: kept, reason, rows, examples (the first lines concerned)."""
         return summarised(self.report)
 
-
-def prompt_id(text: str) -> str:
-    """Return 12 hex digits of the prompt's text: equal prompts share an id, in any file and order."""
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    def _whole(self, name: str) -> pd.DataFrame:
+        return pd.concat(self.batches(name), ignore_index=True)
 
 
-def opening(prompt: str) -> str:
-    """Return the dialogue up to its first assistant turn, which it shares with all its continuations."""
-    return prompt.split(ASSISTANT, 1)[0]
-
-
-def unit_hash(text: str, *, seed: int, use: str) -> float:
-    """Return a number in [0, 1), uniform over texts, and independent between seeds and uses."""
-    whole = hashlib.blake2b(f"{seed}/{use}/{text}".encode(), digest_size=8).digest()
-    return (int.from_bytes(whole, "big") >> 11) / 2**53
-
-
-def split_of(prompt: str, *, validation: float, test: float, seed: int) -> str:
-    """Return train, validation or test, by a hash of the dialogue's opening.
-
-    A dialogue and its continuations go to one split, for the longer holds the answers to the shorter. So the
-    splits are disjoint by prompt, whatever the rows' order, and a prompt stays where it is as data are added.
-    """
-    place = unit_hash(opening(prompt), seed=seed, use="split")
-    return "test" if place < test else "validation" if place < test + validation else "train"
-
-
-def content_fault(prompt: str, *responses: str) -> str:
-    """Return why a prompt and its responses can't be used, or "".
-
-    Responses are not stripped yet: in an empty answer with a turn behind it, that turn's blank line counts.
-    """
-    texts = (prompt, *responses)
-    try:
-        "".join(texts).encode()
-    except UnicodeEncodeError:
-        return NOT_TEXT
-    if not visible(prompt.replace(HUMAN, "").replace(ASSISTANT, "")):
-        return EMPTY_PROMPT
-    if not all(map(visible, responses)):
-        return EMPTY_RESPONSE
-    return FURTHER_TURN if any(map(holds_turn, responses)) else ""
-
-
-def assemble(entries: Sequence[Entry], spec: CorpusSpec, *, source: str) -> Corpus:
+def assemble(spool: Spool, spec: CorpusSpec, *, source: str) -> Corpus:
     """Build the corpus: split by opening, check that no split is empty, keep a report of every entry.
 
     Where some kept entries are `from_test` and others not, the former are the test split, and of the latter
     those with an opening found there are dropped; else all splits are hashed out of all entries. `source`
     names the data set in errors.
 
-    Raises DataError where nothing can be used, where more rows than `max_dropped` can't be used, or where a
-    split has no demonstration.
+    Raises DataError where nothing can be used, where more rows than `max_dropped` can't be used, where a
+    split has no demonstration, or where two prompts share an id.
     """
-    entries, fixed_test = _without_leaks(entries)
-    usable = [entry for entry in entries if entry.prompt]
-    report = _report(entries)
-    if not any(entry.demonstration for entry in usable):
+    fixed_test = _drop_leaks(spool)
+    rows = spool.facts
+    report = report_of(rows)
+    if not rows["demonstrated"].any():
         raise DataError(f"{source}: no row can be used as a demonstration. {_counts(report)}")
     _refuse_many_dropped(report, spec.max_dropped, source)
-    test = 0 if fixed_test else spec.test
-    splits = {
-        entry.prompt: "test"
-        if entry.from_test and fixed_test
-        else split_of(entry.prompt, validation=spec.validation, test=test, seed=spec.split_seed)
-        for entry in usable
-    }
-    undemonstrated = {prompt for prompt, split in splits.items() if split == "test"}
-    undemonstrated -= {entry.prompt for entry in usable if entry.demonstration}
-    alone = [entry.prompt in undemonstrated for entry in entries]
-    report.loc[np.array(alone) & (report["reason"] == ""), "reason"] = NO_DEMONSTRATION
-    corpus = Corpus(
-        prompts=checked("prompts", _prompts(splits)),
-        demonstrations=_numbered(
-            "demonstrations", [(e.prompt, e.demonstration) for e in usable if e.demonstration]
-        ),
-        preferences=_numbered(
-            "preferences", [(e.prompt, e.preferred, e.rejected) for e in usable if e.preferred]
-        ),
-        report=report,
-    )
-    _refuse_empty_split(corpus, source)
-    return corpus
+    usable = rows["prompt_id"] != ""
+    _refuse_shared_ids(rows[usable], source)
+    test = 0.0 if fixed_test else spec.test
+    hashed = splits_of(rows["place"].to_numpy(), validation=spec.validation, test=test)
+    rows["split"] = np.where(fixed_test & rows["from_test"], "test", hashed)
+    rows["first"] = usable & ~rows["prompt_id"].where(usable).duplicated()
+    for answer, flag in (("demonstration", "demonstrated"), ("preference", "compared")):
+        rows[f"{answer}_draw"] = rows[rows[flag]].groupby("prompt_id").cumcount()
+        rows[f"{answer}_draw"] = rows[f"{answer}_draw"].fillna(0).astype(np.int64)
+    demonstrated = rows["prompt_id"].isin(rows.loc[rows["demonstrated"], "prompt_id"])
+    alone = usable & (rows["split"] == "test") & ~demonstrated
+    rows.loc[alone & (rows["reason"] == ""), "reason"] = NO_DEMONSTRATION
+    _refuse_empty_split(rows[rows["first"] & demonstrated], rows, source)
+    return Corpus(spool, rows)
 
 
-def _report(entries: Sequence[Entry]) -> pd.DataFrame:
+def report_of(rows: pd.DataFrame) -> pd.DataFrame:
     """Return file, line, kept, reason for every entry."""
-    rows = [(entry.file, entry.line, bool(entry.prompt), entry.reason) for entry in entries]
-    return pd.DataFrame(rows, columns=["file", "line", "kept", "reason"])
+    return rows[["file", "line"]].assign(kept=rows["prompt_id"] != "", reason=rows["reason"])
 
 
 def refuse_no_preference(corpus: Corpus, source: str) -> None:
     """Raise DataError where a data set that should hold preferences has none that can be used."""
-    if corpus.preferences.empty:
+    if not corpus.rows["compared"].any():
         raise DataError(f"{source}: no row can be used as a preference. {_counts(corpus.report)}")
+
+
+def _drop_leaks(spool: Spool) -> bool:
+    """Drop entries that would leak into a given test split; tell whether one is given."""
+    rows = spool.facts
+    usable, tested = rows["prompt_id"] != "", rows["from_test"]
+    if not (usable & tested).any() or not (usable & ~tested).any():
+        return False
+    openings = rows.loc[usable & tested, "opening"]
+    spool.drop((usable & ~tested & rows["opening"].isin(openings)).to_numpy(), IN_TEST_FILE)
+    return True
+
+
+def splits_of(places: np.ndarray, *, validation: float, test: float) -> np.ndarray:
+    """Return train, validation or test for each place (n,) in [0, 1): a hash of the dialogue's opening.
+
+    A dialogue and its continuations go to one split, for the longer holds the answers to the shorter. So the
+    splits are disjoint by prompt, whatever the rows' order, and a prompt stays where it is as data are added.
+    """
+    bounds = np.array([test, test + validation])
+    return np.array(["test", "validation", "train"])[np.searchsorted(bounds, places, side="right")]
+
+
+def _refuse_shared_ids(rows: pd.DataFrame, source: str) -> None:
+    """Raise DataError where two prompts share an id: one in 10^4 data sets of a quarter million prompts."""
+    prompts = rows.drop_duplicates(["prompt_id", "whole"])
+    shared = prompts.loc[prompts["prompt_id"].duplicated(keep=False)]
+    if len(shared):
+        places = _places(shared.head(2))
+        raise DataError(f"{source}: two prompts have one id, by chance ({places}): take one of them out")
 
 
 def _refuse_many_dropped(report: pd.DataFrame, most: float, source: str) -> None:
@@ -220,45 +202,15 @@ def _places(rows: pd.DataFrame) -> str:
     return "; ".join(f"{file}: {numbers}" for file, numbers in lines.items())
 
 
-def _without_leaks(entries: Sequence[Entry]) -> tuple[list[Entry], bool]:
-    """Return the entries, those dropped that would leak into a given test split, and whether one is given."""
-    tested = {opening(entry.prompt) for entry in entries if entry.prompt and entry.from_test}
-    if not tested or not any(entry.prompt and not entry.from_test for entry in entries):
-        return list(entries), False
-    return [
-        entry.dropped(IN_TEST_FILE)
-        if entry.prompt and not entry.from_test and opening(entry.prompt) in tested
-        else entry
-        for entry in entries
-    ], True
-
-
-def _prompts(splits: Mapping[str, str]) -> pd.DataFrame:
-    """Return table "prompts" from a mapping of each prompt to its split, in the order of the mapping."""
-    rows = [(prompt_id(prompt), split, prompt) for prompt, split in splits.items()]
-    return pd.DataFrame(rows, columns=list(TABLES["prompts"].columns))
-
-
-def _numbered(name: str, rows: Iterable[tuple[str, ...]]) -> pd.DataFrame:
-    """Return table `name` from (prompt, text, ...), with the draws of a prompt counted from 0."""
-    draws: Counter[str] = Counter()
-    numbered = []
-    for prompt, *texts in rows:
-        numbered.append((prompt_id(prompt), draws[prompt], *texts))
-        draws[prompt] += 1
-    return checked(name, pd.DataFrame(numbered, columns=list(TABLES[name].columns)))
-
-
-def _refuse_empty_split(corpus: Corpus, source: str) -> None:
+def _refuse_empty_split(demonstrated: pd.DataFrame, rows: pd.DataFrame, source: str) -> None:
     """Raise DataError unless each split has a prompt that was demonstrated."""
-    demonstrated = corpus.prompts[corpus.prompts["prompt_id"].isin(corpus.demonstrations["prompt_id"])]
     sizes = {split: int((demonstrated["split"] == split).sum()) for split in SPLITS}
     if not all(sizes.values()):
         raise DataError(
             f"{source}: {len(demonstrated)} prompts with demonstrations are too few to fill every split: "
             + ", ".join(f"{split} {size}" for split, size in sizes.items())
             + ". Give more prompts, larger shares for validation and test, or another split_seed. "
-            + _counts(corpus.report)
+            + _counts(report_of(rows))
         )
 
 

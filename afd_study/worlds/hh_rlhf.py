@@ -16,27 +16,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
 from pydantic import Field, model_validator
 
 from afd_study.errors import DataError, HubError
-from afd_study.worlds.corpus import (
-    ASSISTANT,
+from afd_study.worlds.corpus import Corpus, CorpusSpec, assemble, refuse_no_preference
+from afd_study.worlds.data_path import DataPath, shown
+from afd_study.worlds.entries import (
     BEYOND_MAX_ROWS,
     BLANK,
     NO_PREFERENCE,
     UNKNOWN_PROMPT,
-    Corpus,
-    CorpusSpec,
     Entry,
-    assemble,
     content_fault,
-    refuse_no_preference,
-    unit_hash,
+    prompt_id,
 )
-from afd_study.worlds.data_path import DataPath, shown
-from afd_study.worlds.normalising import normalised
+from afd_study.worlds.normalising import ASSISTANT, normalised
 from afd_study.worlds.own_data import read_entries
 from afd_study.worlds.reading import read_rows
+from afd_study.worlds.spool import Spool
 
 Subset = Literal["harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled"]
 
@@ -82,20 +81,26 @@ class HHRLHFSpec(CorpusSpec):
         return self
 
 
-def load(spec: HHRLHFSpec) -> Corpus:
+def load(spec: HHRLHFSpec, spool_in: Path | None = None) -> Corpus:
     """Read the subsets of `spec` and return what can be used, with a report of every line.
+
+    The texts wait on disk, below `spool_in` (None: where temporary files go), until they are asked for.
 
     Raises DataError for a missing folder, a damaged file or no usable pair; HubError where
     the hub gives no data.
     """
     source = str(spec.folder or spec.hub)
-    entries = list(_from_folder(spec) if spec.hub is None else _from_hub(spec))
+    spool = Spool(spool_in, split_seed=spec.split_seed)
+    entries = _from_folder(spec) if spec.hub is None else _from_hub(spec)
+    if spec.demonstrations is not None:
+        entries = (replace(entry, demonstration="") for entry in entries)
+    spool.add(entries)
     if spec.max_rows is not None:
-        entries = _fewer(entries, rows=spec.max_rows, seed=spec.split_seed)
+        spool.drop(_beyond(spool.facts, spec.max_rows), BEYOND_MAX_ROWS)
     if spec.demonstrations is not None:
         columns = (spec.prompt_column, spec.response_column)
-        entries = shown_by(entries, list(read_entries(spec.demonstrations, columns)))
-    corpus = assemble(entries, spec, source=source)
+        spool.add(_to_known_prompts(read_entries(spec.demonstrations, columns), spool.facts))
+    corpus = assemble(spool, spec, source=source)
     refuse_no_preference(corpus, source)
     return corpus
 
@@ -106,19 +111,16 @@ def files(spec: HHRLHFSpec) -> list[Path]:
     return paths + _data_files(spec)
 
 
-def shown_by(entries: list[Entry], others: list[Entry]) -> list[Entry]:
-    """Return entries with the demonstrations of others in place of their own: responses to the same prompts.
-
-    Others to a prompt that no entry has are dropped; those to a prompt of a test file are for testing.
-    """
-    tested = {entry.prompt: entry.from_test for entry in sorted(entries, key=lambda entry: entry.from_test)}
-    answers = [
-        replace(other, from_test=tested[other.prompt])
-        if other.prompt in tested
-        else other.dropped(other.reason or UNKNOWN_PROMPT)
-        for other in others
-    ]
-    return [replace(entry, demonstration="") for entry in entries] + answers
+def _to_known_prompts(others: Iterable[Entry], facts: pd.DataFrame) -> Iterator[Entry]:
+    """Yield entries of other responses to prompts that are there; those to a test file's are for testing."""
+    usable = facts[facts["prompt_id"] != ""]
+    tested = usable.groupby("prompt_id")["from_test"].any().to_dict()
+    for other in others:
+        name = prompt_id(other.prompt)
+        if name in tested:
+            yield replace(other, from_test=tested[name])
+        else:
+            yield other.dropped(other.reason or UNKNOWN_PROMPT)
 
 
 def _data_files(spec: HHRLHFSpec) -> list[Path]:
@@ -233,14 +235,16 @@ def _seen(folder: Path, subset: str) -> str:
     return f"{inner if inner.is_dir() else folder} holds: {listed or 'nothing'}"
 
 
-def _fewer(entries: list[Entry], *, rows: int, seed: int) -> list[Entry]:
-    """Drop kept entries beyond `rows`; those stay whose prompts hash lowest, so that order doesn't matter."""
-    usable = [place for place, entry in enumerate(entries) if entry.prompt]
-    usable.sort(key=lambda place: unit_hash(entries[place].prompt, seed=seed, use="max_rows"))
-    beyond = set(usable[rows:])
-    return [
-        entry.dropped(BEYOND_MAX_ROWS) if place in beyond else entry for place, entry in enumerate(entries)
-    ]
+def _beyond(facts: pd.DataFrame, rows: int) -> np.ndarray:
+    """Return a mask of the usable entries beyond `rows`.
+
+    Those stay whose prompts hash lowest, so that the order of the lines doesn't matter.
+    """
+    usable = np.flatnonzero(facts["prompt_id"] != "")
+    order = usable[np.argsort(facts["lot"].to_numpy()[usable], kind="stable")]
+    beyond = np.zeros(len(facts), dtype=bool)
+    beyond[order[rows:]] = True
+    return beyond
 
 
 def _wanted(subsets: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """Your own data, from JSONL or CSV: demonstrations, and if you have them further prompts and preferences.
 
 Each row of a file is an example, with named columns. A plain prompt becomes the question of a dialogue that
-waits for the assistant (see corpus.py). A prompt that is such a dialogue already stays as it is.
+waits for the assistant (see entries.py). A prompt that is such a dialogue already stays as it is.
 """
 
 from collections.abc import Iterator
@@ -11,22 +11,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from afd_study.worlds.corpus import (
-    ASSISTANT,
-    BLANK,
-    EMPTY_PROMPT,
-    HUMAN,
-    NO_PREFERENCE,
-    Corpus,
-    CorpusSpec,
-    Entry,
-    assemble,
-    content_fault,
-    refuse_no_preference,
-)
+from afd_study.worlds.corpus import Corpus, CorpusSpec, assemble, refuse_no_preference
 from afd_study.worlds.data_path import DataPath, shown
-from afd_study.worlds.normalising import holds_turn, visible
+from afd_study.worlds.entries import BLANK, EMPTY_PROMPT, NO_PREFERENCE, Entry, content_fault
+from afd_study.worlds.normalising import ASSISTANT, HUMAN, holds_turn, visible
 from afd_study.worlds.reading import read_rows
+from afd_study.worlds.spool import Spool
 
 HALF_LAID_OUT = "prompt holds turns but does not wait for the assistant"
 
@@ -44,15 +34,19 @@ class OwnDataSpec(CorpusSpec):
     rejected_column: str = Field("rejected", min_length=1)
 
 
-def load(spec: OwnDataSpec) -> Corpus:
+def load(spec: OwnDataSpec, spool_in: Path | None = None) -> Corpus:
     """Read the files of `spec` and return what can be used, with a report of every line.
+
+    The texts wait on disk, below `spool_in` (None: where temporary files go), until they are asked for.
 
     Prompts of all files are pooled. Equal responses to a prompt are kept: how often a thing is said is
     part of the demonstrators' law.
 
     Raises DataError where a file is missing or damaged, nothing of it is usable, or a split stays empty.
     """
-    corpus = assemble(list(_entries(spec)), spec, source=str(spec.demonstrations))
+    spool = Spool(spool_in, split_seed=spec.split_seed)
+    spool.add(_entries(spec))
+    corpus = assemble(spool, spec, source=str(spec.demonstrations))
     if spec.preferences is not None:
         refuse_no_preference(corpus, str(spec.preferences))
     return corpus
@@ -65,7 +59,7 @@ def files(spec: OwnDataSpec) -> list[Path]:
 
 
 def laid_out(prompt: str) -> str:
-    r"""Return a prompt in the layout of corpus.py, or "" where it holds turns in any other way.
+    r"""Return a prompt in the layout of entries.py, or "" where it holds turns in any other way.
 
     >>> laid_out("Why is the sky blue?")
     '\n\nHuman: Why is the sky blue?\n\nAssistant:'

@@ -16,43 +16,43 @@ from afd_study.study.steps.best_of_n import answered
 from afd_study.study.steps.texts import corpus
 from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.tables import read_table
-from afd_study.worlds import corpus as corpora, own_data, reading
+from afd_study.worlds import entries, own_data, reading
 from afd_study.worlds.hh_rlhf import NO_TURN, OTHER_PROMPT, HHRLHFSpec, load as load_dialogues
 from afd_study.worlds.own_data import HALF_LAID_OUT, OwnDataSpec, load
 
 TURN = "\n\nHuman: more?"
 # a row of demonstrations, why it is dropped, and a row that looks like it and is kept
 ROWS_OF = {
-    "an empty response": ("a", "", corpora.EMPTY_RESPONSE, ("a", "-")),
-    "spaces": ("a", " \n\t", corpora.EMPTY_RESPONSE, ("a", " . ")),
-    "zero width": ("a", "\u200b", corpora.EMPTY_RESPONSE, ("a", "x\u200by")),
-    "a word joiner": ("a", "\u2060\ufeff", corpora.EMPTY_RESPONSE, ("a", "👩\u200d👧")),
-    "NUL": ("a", "\x00", corpora.EMPTY_RESPONSE, ("a", "\x00b")),
-    "blank letters": ("a", "\u3164\u2800", corpora.EMPTY_RESPONSE, ("a", "ㄱ")),
-    "soft hyphens": ("a", "\u00ad", corpora.EMPTY_RESPONSE, ("a", "-\u00ad")),
-    "an empty prompt": ("", "b", corpora.EMPTY_PROMPT, ("?", "b")),
-    "an invisible prompt": ("\u200b", "b", corpora.EMPTY_PROMPT, ("\u200bWhy?", "b")),
+    "an empty response": ("a", "", entries.EMPTY_RESPONSE, ("a", "-")),
+    "spaces": ("a", " \n\t", entries.EMPTY_RESPONSE, ("a", " . ")),
+    "zero width": ("a", "\u200b", entries.EMPTY_RESPONSE, ("a", "x\u200by")),
+    "a word joiner": ("a", "\u2060\ufeff", entries.EMPTY_RESPONSE, ("a", "👩\u200d👧")),
+    "NUL": ("a", "\x00", entries.EMPTY_RESPONSE, ("a", "\x00b")),
+    "blank letters": ("a", "\u3164\u2800", entries.EMPTY_RESPONSE, ("a", "ㄱ")),
+    "soft hyphens": ("a", "\u00ad", entries.EMPTY_RESPONSE, ("a", "-\u00ad")),
+    "an empty prompt": ("", "b", entries.EMPTY_PROMPT, ("?", "b")),
+    "an invisible prompt": ("\u200b", "b", entries.EMPTY_PROMPT, ("\u200bWhy?", "b")),
     "a prompt of turns alone": (
         "\n\nHuman:\n\nAssistant:",
         "b",
-        corpora.EMPTY_PROMPT,
+        entries.EMPTY_PROMPT,
         ("Human: a\n\nAssistant:", "b"),
     ),
     "an invisible question": (
         "Human: \u200b\n\nAssistant:",
         "b",
-        corpora.EMPTY_PROMPT,
+        entries.EMPTY_PROMPT,
         ("Human: \u200ba\n\nAssistant:", "b"),
     ),
-    "a further turn": ("a", f"b{TURN}", corpora.FURTHER_TURN, ("a", "b\nHuman: more?")),
-    "a leading turn": ("a", TURN, corpora.FURTHER_TURN, ("a", TURN.strip())),
-    "a leading answer": ("a", "\n\nAssistant: b", corpora.FURTHER_TURN, ("a", "\n\nAssistants: b")),
-    "a turn with CRLF": ("a", "b\r\n\r\nHuman: c", corpora.FURTHER_TURN, ("a", "b\r\n\r\nc")),
-    "a turn with carriage returns": ("a", "b\r\rHuman: c", corpora.FURTHER_TURN, ("a", "b\rHuman: c")),
-    "a turn that hides": ("a", "b\n\n\u200bHuman: c", corpora.FURTHER_TURN, ("a", "b\n\n\u200bHumans: c")),
-    "a turn that hides within": ("a", "b\n\nHu\u2060man: c", corpora.FURTHER_TURN, ("a", "b Hu\u2060man: c")),
-    "half a pair": ("a", "\ud83d", corpora.NOT_TEXT, ("a", "\ud83d\ude00")),
-    "half a pair in a prompt": ("\ude00", "a", corpora.NOT_TEXT, ("😀", "a")),
+    "a further turn": ("a", f"b{TURN}", entries.FURTHER_TURN, ("a", "b\nHuman: more?")),
+    "a leading turn": ("a", TURN, entries.FURTHER_TURN, ("a", TURN.strip())),
+    "a leading answer": ("a", "\n\nAssistant: b", entries.FURTHER_TURN, ("a", "\n\nAssistants: b")),
+    "a turn with CRLF": ("a", "b\r\n\r\nHuman: c", entries.FURTHER_TURN, ("a", "b\r\n\r\nc")),
+    "a turn with carriage returns": ("a", "b\r\rHuman: c", entries.FURTHER_TURN, ("a", "b\rHuman: c")),
+    "a turn that hides": ("a", "b\n\n\u200bHuman: c", entries.FURTHER_TURN, ("a", "b\n\n\u200bHumans: c")),
+    "a turn that hides within": ("a", "b\n\nHu\u2060man: c", entries.FURTHER_TURN, ("a", "b Hu\u2060man: c")),
+    "half a pair": ("a", "\ud83d", entries.NOT_TEXT, ("a", "\ud83d\ude00")),
+    "half a pair in a prompt": ("\ude00", "a", entries.NOT_TEXT, ("😀", "a")),
     "an answered prompt": ("Human: a\n\nAssistant: b", "c", HALF_LAID_OUT, ("Human: a\n\nAssistant:", "c")),
     "a prompt with CRLF": (
         "Human: a\r\n\r\nAssistant: b",
@@ -82,7 +82,7 @@ def write(path, rows):
 @pytest.mark.parametrize("title", ROWS_OF)
 def test_a_row_that_cant_be_used_is_dropped_with_its_reason(tmp_path, title, format):
     prompt, response, reason, fine = ROWS_OF[title]
-    if format == "csv" and reason == corpora.NOT_TEXT:
+    if format == "csv" and reason == entries.NOT_TEXT:
         return  # UTF-8 holds no half pairs
     rows = [
         *ROWS,
@@ -101,16 +101,16 @@ PAIRS = [
 DIALOGUES = {
     "no turn": ("why? a", "why? b", NO_TURN, "\r\n\r\nHuman: why?\r\n\r\nAssistant: a"),
     "another prompt": (f"{START} a", f"{START.replace('why', 'how')} b", OTHER_PROMPT, f"{START} c"),
-    "an empty turn": (f"{START}{TURN}", f"{START} b", corpora.FURTHER_TURN, f"{START}Human: more?"),
+    "an empty turn": (f"{START}{TURN}", f"{START} b", entries.FURTHER_TURN, f"{START}Human: more?"),
     "an empty turn with CRLF": (
         f"{START}\r\n\r\nHuman: c",
         f"{START} b",
-        corpora.FURTHER_TURN,
+        entries.FURTHER_TURN,
         f"{START}\r\n a",
     ),
-    "an invisible answer": (f"{START} \u200b", f"{START} b", corpora.EMPTY_RESPONSE, f"{START} \u200b."),
+    "an invisible answer": (f"{START} \u200b", f"{START} b", entries.EMPTY_RESPONSE, f"{START} \u200b."),
     "an invisible question": (START.replace("why?", "\u200b") + " a",) * 2
-    + (corpora.EMPTY_PROMPT, f"{START} \u200ba"),
+    + (entries.EMPTY_PROMPT, f"{START} \u200ba"),
 }  # each with a chosen dialogue that is kept
 
 
@@ -183,10 +183,10 @@ def test_a_split_without_demonstrations_in_the_policys_part_stops(tmp_path):
 def test_prompts_without_a_demonstration_are_counted(tmp_path, capsys):
     further = write(tmp_path / "f.jsonl", [{"prompt": f"Another, {n}?"} for n in range(40)])
     report = read_table(run_step(tmp_path, own_study(tmp_path, prompts=further)), "report")
-    n = int((report["reason"] == corpora.NO_DEMONSTRATION).sum())
+    n = int((report["reason"] == entries.NO_DEMONSTRATION).sum())
     assert 0 < n < 40 and report["kept"].all()
     assert capsys.readouterr().err == (
-        f"own_data: 100 rows kept ({corpora.NO_DEMONSTRATION} {n}), 0 dropped\n"
+        f"own_data: 100 rows kept ({entries.NO_DEMONSTRATION} {n}), 0 dropped\n"
     )
 
 

@@ -233,7 +233,7 @@ def test_samples_have_the_log_probability_that_their_policy_gives_them(study):
     steps = study.plans()[0].steps
     tokenizer = load_tokenizer(study.store.folder(steps["pi_sft"].inputs["tokenizers"]) / "policy")
     samples, prompts = study.table("samples"), study.table("prompts")
-    rows = examples_from(samples, prompts, tokenizer, study.spec.sampling, context=192)
+    rows = examples_from(samples, prompts.set_index("prompt_id"), tokenizer, study.spec.sampling, context=192)
     pi_sft, pi_init = (load_policy(study.folder(name)).cpu() for name in ("pi_sft", "pi_init"))
     now = sequence_logprobs(pi_sft, list(rows["example"]))
     np.testing.assert_allclose(samples["logprob"], now, atol=1e-4)

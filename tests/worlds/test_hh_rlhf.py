@@ -8,13 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
 from afd_study.errors import DataError, HubError
-from afd_study.worlds import corpus as corpora, hh_rlhf
+from afd_study.worlds import entries, hh_rlhf
+from afd_study.worlds.corpus import splits_of
 from afd_study.worlds.hh_rlhf import HHRLHFSpec, entry_of, load
+from afd_study.worlds.normalising import ASSISTANT
 
 HH_RLHF = Path(os.environ.get("AFD_HH_RLHF", Path(__file__).parents[3] / "shared" / "hh-rlhf"))
 
@@ -54,13 +57,13 @@ FAULTS = {
     "no turn in one": (f"{START} two", "\n\nHuman: one", hh_rlhf.NO_TURN),
     "a turn of its own line only": ("Assistant: two", "Assistant: two", hh_rlhf.NO_TURN),
     "empty": ("", "", hh_rlhf.NO_TURN),
-    "empty chosen": (START, f"{START} three", corpora.EMPTY_RESPONSE),
-    "empty rejected": (f"{START} two", f"{START}  \n", corpora.EMPTY_RESPONSE),
+    "empty chosen": (START, f"{START} three", entries.EMPTY_RESPONSE),
+    "empty rejected": (f"{START} two", f"{START}  \n", entries.EMPTY_RESPONSE),
     "other prompt": (f"{START} two", "\n\nHuman: other\n\nAssistant: three", hh_rlhf.OTHER_PROMPT),
     "other length": (f"{START} two", f"{START} two\n\nHuman: more\n\nAssistant: three", hh_rlhf.OTHER_PROMPT),
-    "human last": (f"{START} two\n\nHuman: more", f"{START} three", corpora.FURTHER_TURN),
-    "no question": ("\n\nHuman: \n\nAssistant: two", "\n\nHuman: \n\nAssistant: 3", corpora.EMPTY_PROMPT),
-    "surrogate": (f"{START} \ud83d", f"{START} three", corpora.NOT_TEXT),
+    "human last": (f"{START} two\n\nHuman: more", f"{START} three", entries.FURTHER_TURN),
+    "no question": ("\n\nHuman: \n\nAssistant: two", "\n\nHuman: \n\nAssistant: 3", entries.EMPTY_PROMPT),
+    "surrogate": (f"{START} \ud83d", f"{START} three", entries.NOT_TEXT),
 }
 
 
@@ -70,7 +73,7 @@ def test_faults_of_content_are_dropped_and_reported(tmp_path, chosen, rejected, 
     assert (entry.prompt, entry.demonstration, entry.reason, entry.line) == ("", "", reason, 3)
     rows = [*pairs(40), {"chosen": chosen, "rejected": rejected}, "", *pairs(3, " more")]
     corpus = load(HHRLHFSpec(folder=write(tmp_path, rows)))
-    assert reasons(corpus) == {41: reason, 42: corpora.BLANK}
+    assert reasons(corpus) == {41: reason, 42: entries.BLANK}
     assert len(corpus.demonstrations) == len(corpus.preferences) == 43
     dropped = corpus.describe().set_index("reason").loc[reason]
     assert (dropped["kept"], dropped["rows"], dropped["examples"]) == (
@@ -83,7 +86,7 @@ def test_faults_of_content_are_dropped_and_reported(tmp_path, chosen, rejected, 
 def test_equal_answers_demonstrate_but_prefer_nothing(tmp_path):
     rows = [*pairs(40), pair("equal", good="Same. ", bad=" Same.")]
     corpus = load(HHRLHFSpec(folder=write(tmp_path, rows)))
-    assert reasons(corpus) == {41: corpora.NO_PREFERENCE}
+    assert reasons(corpus) == {41: entries.NO_PREFERENCE}
     assert corpus.report["kept"].all()
     assert (len(corpus.demonstrations), len(corpus.preferences)) == (41, 40)
 
@@ -96,22 +99,23 @@ def test_every_pair_is_kept_whole_or_dropped_with_a_reason(chosen, rejected, tur
     assert entry.prompt or entry.reason
     if entry.prompt:
         assert "".join((entry.prompt + entry.demonstration).split()) == "".join((start + chosen).split())
-        assert entry.prompt.endswith(corpora.ASSISTANT)
+        assert entry.prompt.endswith(ASSISTANT)
 
 
 def test_repeated_prompts_are_draws_of_one_prompt(tmp_path):
     rows = [*pairs(40), pair("question 7", good="Otherwise.")]
     corpus = load(HHRLHFSpec(folder=write(tmp_path, rows)))
-    name = corpora.prompt_id("\n\nHuman: question 7\n\nAssistant:")
+    name = entries.prompt_id("\n\nHuman: question 7\n\nAssistant:")
     mine = corpus.demonstrations[corpus.demonstrations["prompt_id"] == name]
     assert list(zip(mine["draw"], mine["text"], strict=True)) == [(0, "Yes, gladly."), (1, "Otherwise.")]
     assert len(corpus.prompts) == 40
 
 
 def test_ids_and_splits_are_the_same_on_every_machine_and_for_ever():
-    assert corpora.prompt_id(START) == "31a38d30a594"
-    splits = [corpora.split_of(f"{n}", validation=0.3, test=0.3, seed=5) for n in range(6)]
-    assert splits == ["validation", "train", "test", "validation", "train", "train"]
+    assert entries.prompt_id(START) == "31a38d30a594"
+    places = np.array([entries.unit_hash(f"{n}", seed=5, use="split") for n in range(6)])
+    splits = splits_of(places, validation=0.3, test=0.3)
+    assert list(splits) == ["validation", "train", "test", "validation", "train", "train"]
 
 
 def test_splits_depend_on_prompt_and_seed_alone(tmp_path):
@@ -134,7 +138,7 @@ def test_a_dialogue_and_its_continuations_share_a_split(tmp_path):
     short = pairs(60)
     longer = [pair("and then?", before=row["chosen"]) for row in short]
     corpus = load(HHRLHFSpec(folder=write(tmp_path, short + longer)))
-    splits = corpus.prompts.assign(opening=corpus.prompts["text"].map(corpora.opening)).groupby("opening")[
+    splits = corpus.prompts.assign(opening=corpus.prompts["text"].map(entries.opening)).groupby("opening")[
         "split"
     ]
     assert (splits.size() == 2).all()
@@ -146,7 +150,7 @@ def test_test_files_are_the_test_split_and_nothing_of_them_is_trained_on(tmp_pat
     write(tmp_path, [*pairs(60), pair("question 3 tested"), continued])
     write(tmp_path, pairs(20, " tested"), name="test.jsonl")
     corpus = load(HHRLHFSpec(folder=tmp_path))
-    assert reasons(corpus) == {61: corpora.IN_TEST_FILE, 62: corpora.IN_TEST_FILE}
+    assert reasons(corpus) == {61: entries.IN_TEST_FILE, 62: entries.IN_TEST_FILE}
     tested = corpus.prompts["text"].str.contains("tested")
     assert tested.sum() == 20
     assert set(corpus.prompts.loc[tested, "split"]) == {"test"}
@@ -251,7 +255,7 @@ def test_the_hub_is_asked_as_datasets_wants_to_be_asked(tmp_path, monkeypatch):
     local = load(HHRLHFSpec(folder="Anthropic/hh-rlhf"))
     assert corpus.prompts.equals(local.prompts)
     assert corpus.preferences.equals(local.preferences)
-    assert reasons(corpus) == {61: corpora.EMPTY_RESPONSE}
+    assert reasons(corpus) == {61: entries.EMPTY_RESPONSE}
     assert set(corpus.report["file"]) == {"harmless-base/train", "harmless-base/test"}
 
 
@@ -285,11 +289,11 @@ def test_the_published_file():
     assert counts == {
         (True, ""): 2303,
         (False, hh_rlhf.OTHER_PROMPT): 5,
-        (False, corpora.EMPTY_RESPONSE): 4,
+        (False, entries.EMPTY_RESPONSE): 4,
     }
     assert len(corpus.demonstrations) == len(corpus.preferences) == 2303
     assert len(corpus.prompts) == 2301
-    assert reasons(corpus)[87] == corpora.EMPTY_RESPONSE
+    assert reasons(corpus)[87] == entries.EMPTY_RESPONSE
     assert not corpus.demonstrations["text"].str.contains("\n\n(?:Human|Assistant):").any()
     assert not any(
         "\n\nAssistant:" in text.removesuffix("\n\nAssistant:")[-12:] for text in corpus.prompts["text"]
@@ -300,7 +304,7 @@ def test_demonstrations_of_a_file_stand_in_for_the_chosen_responses(tmp_path):
     """Such as a stronger model's, to training and test prompts; the preferences stay as people gave them."""
     write(tmp_path, [*pairs(40), pair("more", before="\n\nHuman: first\n\nAssistant: yes")])
     write(tmp_path, pairs(5, " of a test"), name="test.jsonl")
-    prompts = [each["chosen"].rpartition(corpora.ASSISTANT)[0] + corpora.ASSISTANT for each in pairs(40)]
+    prompts = [each["chosen"].rpartition(ASSISTANT)[0] + ASSISTANT for each in pairs(40)]
     prompts += ["\n\nHuman: first\n\nAssistant: yes\n\nHuman: more\n\nAssistant:"]
     rows = [(prompt, f"shown {number}") for number, prompt in enumerate(prompts)]
     rows += [(f"question {number} of a test", "shown for testing") for number in range(5)]  # not laid out

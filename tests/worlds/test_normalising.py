@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from afd_study.worlds import corpus as corpora
+from afd_study.worlds import entries
 from afd_study.worlds.hh_rlhf import HHRLHFSpec, entry_of, load as load_dialogues
 from afd_study.worlds.normalising import ASSISTANT, HUMAN, normalised, visible
 from afd_study.worlds.own_data import OwnDataSpec, load
@@ -80,7 +80,7 @@ def test_line_ends_do_not_change_a_table(tmp_path, ends):
 def test_a_turn_behind_an_empty_answer_is_no_demonstration(tmp_path, turn, ends):
     bad = {"prompt": "Are you there?", "response": 2 * ends + turn}
     corpus = load(OwnDataSpec(demonstrations=lines(tmp_path / "d.jsonl", [*answered(60), bad])))
-    assert corpus.report["reason"].tolist() == [""] * 60 + [corpora.FURTHER_TURN]
+    assert corpus.report["reason"].tolist() == [""] * 60 + [entries.FURTHER_TURN]
     # the same words without a blank line before them are an answer
     assert (
         load(
@@ -100,7 +100,7 @@ def test_a_turn_behind_an_empty_answer_is_no_preference(tmp_path, side):
     shown = lines(tmp_path / "d.jsonl", answered(60))
     corpus = load(OwnDataSpec(demonstrations=shown, preferences=compared))
     assert len(corpus.preferences) == 1
-    assert corpus.report["reason"].tolist() == [""] * 61 + [corpora.FURTHER_TURN]
+    assert corpus.report["reason"].tolist() == [""] * 61 + [entries.FURTHER_TURN]
 
 
 @pytest.mark.parametrize("side", ["chosen", "rejected"])
@@ -109,7 +109,7 @@ def test_a_turn_behind_an_empty_answer_is_no_side_of_a_dialogue(tmp_path, side):
     pair = {"chosen": f"{start} yes", "rejected": f"{start} no"}
     assert entry_of(**pair, file="f", line=1).demonstration == "yes"
     bad = pair | {side: f"{start}{HUMAN} hello, anybody?"}
-    assert entry_of(**bad, file="f", line=1).reason == corpora.FURTHER_TURN
+    assert entry_of(**bad, file="f", line=1).reason == entries.FURTHER_TURN
     # demonstrations in place of the chosen responses are read by the same rule
     pairs = [{key: text.replace("there", f"at {n}") for key, text in pair.items()} for n in range(60)]
     lines(tmp_path / "harmless-base" / "train.jsonl", pairs)

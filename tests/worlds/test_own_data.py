@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from afd_study.errors import DataError
-from afd_study.worlds import corpus as corpora
+from afd_study.worlds import entries
 from afd_study.worlds.own_data import HALF_LAID_OUT, OwnDataSpec, files, laid_out, load
 from afd_study.worlds.reading import digest
 
@@ -71,7 +71,7 @@ def test_plain_and_laid_out_prompts_are_one_prompt(tmp_path):
     rows = [*answered(60), {"prompt": "\n\nHuman: question 3\n\nAssistant:", "response": "answer 3"}]
     corpus = load(OwnDataSpec(demonstrations=write(tmp_path / "d.csv", rows)))
     assert len(corpus.prompts) == 60
-    name = corpora.prompt_id(laid_out("question 3"))
+    name = entries.prompt_id(laid_out("question 3"))
     mine = corpus.demonstrations["prompt_id"] == name
     assert corpus.demonstrations.loc[mine, "draw"].tolist() == [0, 1], "repeats stay draws"
 
@@ -88,13 +88,13 @@ def test_faults_of_content_are_dropped_and_reported(tmp_path):
     ]
     corpus = load(OwnDataSpec(demonstrations=write(tmp_path / "d.jsonl", [*answered(60), *bad])))
     assert list(reasons(corpus).values()) == [
-        corpora.EMPTY_RESPONSE,
-        corpora.EMPTY_RESPONSE,
-        corpora.EMPTY_PROMPT,
+        entries.EMPTY_RESPONSE,
+        entries.EMPTY_RESPONSE,
+        entries.EMPTY_PROMPT,
         HALF_LAID_OUT,
-        corpora.FURTHER_TURN,
-        corpora.NOT_TEXT,
-        corpora.EMPTY_PROMPT,
+        entries.FURTHER_TURN,
+        entries.NOT_TEXT,
+        entries.EMPTY_PROMPT,
     ]
     assert [line for _, line in reasons(corpus)] == list(range(61, 68))
     assert len(corpus.prompts) == 60
@@ -121,9 +121,9 @@ def test_prompts_and_preferences_are_pooled_with_demonstrations(tmp_path):
     assert corpus.preferences["draw"].tolist() == [0, 1, 0]
     assert corpus.preferences["rejected"].tolist() == ["no", "maybe", "no"]
     assert reasons(corpus) == {
-        ("p.jsonl", 3): corpora.EMPTY_PROMPT,
-        ("c.csv", 5): corpora.NO_PREFERENCE,
-        ("c.csv", 6): corpora.EMPTY_RESPONSE,
+        ("p.jsonl", 3): entries.EMPTY_PROMPT,
+        ("c.csv", 5): entries.NO_PREFERENCE,
+        ("c.csv", 6): entries.EMPTY_RESPONSE,
     }
     assert [path.name for path in files(spec)] == ["d.csv", "p.jsonl", "c.csv"]
     assert len(digest(files(spec))) == 16

@@ -3,6 +3,8 @@
 from statistics import mean
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from afd_study.study.forecast.model_shapes import constants
 from afd_study.study.pipeline.texts import CORPORA
 from afd_study.study.spec import StudySpec
@@ -95,20 +97,26 @@ def _of_hub(spec: StudySpec, world: HHRLHFSpec) -> TextCounts:
 
 
 def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
-    split = corpus.prompts.set_index("prompt_id")["split"]
-    by_split = corpus.demonstrations["prompt_id"].map(split).value_counts()
-    pairs = corpus.preferences["prompt_id"].map(split).value_counts()
+    rows = corpus.rows
+    by_split = rows.loc[rows["demonstrated"], "split"].value_counts()
+    pairs = rows.loc[rows["compared"], "split"].value_counts()
     part = 1 - spec.judge_share
-    lengths = [frame["text"].str.len().mean() for frame in (corpus.prompts, corpus.demonstrations)]
-    prompt, response = (float(length) / constants()["characters_per_token"] for length in lengths)
+    lengths = (_mean_length(corpus, name) for name in ("prompts", "demonstrations"))
+    prompt, response = (length / constants()["characters_per_token"] for length in lengths)
     return TextCounts(
         demonstrations=part * by_split.get("train", 0),
         validation=part * by_split.get("validation", 0),
-        tested=part * (split == "test").sum(),
+        tested=part * (rows["first"] & (rows["split"] == "test")).sum(),
         held_out=part * by_split.get("test", 0),
         preferences=part * pairs.get("train", 0),
-        pretraining=part * len(corpus.demonstrations),
+        pretraining=part * by_split.sum(),
         prompt=min(prompt, spec.sampling.max_prompt_tokens or prompt),
         response=response,
         judge=spec.judge_share * pairs.get("train", 0),
     )
+
+
+def _mean_length(corpus: Corpus, name: str) -> float:
+    """Return the mean characters of a table's texts."""
+    lengths = [piece["text"].str.len() for piece in corpus.batches(name)]
+    return float(pd.concat(lengths).mean())

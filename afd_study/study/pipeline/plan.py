@@ -38,6 +38,7 @@ TABLES: dict[str, tuple[str, str]] = {
     "preferences": ("preferences", "preferences"),
     "judge_accuracy": ("judge", "judge_accuracy"),
     "judge_reading": ("published_judge", "judge_reading"),
+    "cut": ("pi_sft", "cut"),
     "left_out": ("short_prompts", "left_out"),
     "all_scores": ("scored", "scores"),
 } | {table: (role, table) for role in _BY_ROLE for table in STEPS[role].tables}

@@ -34,7 +34,7 @@ STEPS: Mapping[str, StepKind] = {
     "tokenizers": StepKind("texts:tokenizers"),
     # policies and their responses
     "pi_init": StepKind("policies:pi_init", ("evaluations",), "training", seconds=60),
-    "pi_sft": StepKind("policies:pi_sft", ("evaluations",), "training", seconds=8),
+    "pi_sft": StepKind("policies:pi_sft", ("evaluations", "cut"), "training", seconds=8),
     "matched_sft": StepKind("matched_sft:matched_sft", ("evaluations", "matching"), "unknown", seconds=30),
     "samples": StepKind("policies:samples", ("samples",), "drawing", ("demonstrations",), seconds=6),
     "logprobs": StepKind("policies:logprobs", ("logprobs",), "logprobs", seconds=3),

@@ -32,12 +32,12 @@ def count_training(
 
     `items` are what it learned from: examples, whose response tokens are counted too, or pairs.
     """
-    mean = sum(map(_tokens, items)) / len(items)
-    context.spend(tokens=steps * training.batch_size * mean, parameters=n_parameters(model), passes=3)
-    examples = [each for each in items if isinstance(each, Example)]
-    if examples:
-        mean_response = float(np.mean([*map(response_tokens, examples)]))
-        context.cost["response_tokens"] = steps * training.batch_size * mean_response
+    n_items = steps * training.batch_size
+    tokens = n_items * (sum(map(_tokens, items)) / len(items))
+    context.spend(tokens=tokens, parameters=n_parameters(model), passes=3)
+    responses = [response_tokens(each) for each in items if isinstance(each, Example)]
+    if responses:
+        context.cost["response_tokens"] = n_items * float(np.mean(responses))
 
 
 def _tokens(item: Example | Pair) -> int:

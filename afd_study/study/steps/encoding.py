@@ -1,23 +1,35 @@
 """Tables to examples: the one place where texts meet tokenizers in a study."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from afd_study.models import distributed
 from afd_study.models.batches import Example, Pair, join
+from afd_study.models.packed_examples import PackedExamples, pack
 from afd_study.models.specs import SamplingSpec
 from afd_study.models.tokenizers import encode, load_tokenizer, opening_ids
 from afd_study.study.workflow.context import derived_seed
 from afd_study.study.workflow.step import Bundle
-from afd_study.study.workflow.tables import read_table
+from afd_study.study.workflow.tables import read_batches, read_table
 from afd_study.worlds.grammar import EOS
 
 ROW = ["prompt_id", "source", "draw"]
+TRAINED_ON = ("train", "validation")  # the splits that training reads
+
+
+class TrainingExamples(NamedTuple):
+    """What a policy is trained on and stopped by, and table `cut`: how many texts were cut, and where."""
+
+    train: PackedExamples
+    validation: PackedExamples
+    cut: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,11 @@ class CommonInputs(Bundle):
         """Return a seed for one use, unlike that of any other use."""
         return derived_seed(self.seed, *names)
 
+    @cached_property
+    def prompts_by_id(self) -> pd.DataFrame:
+        """Table `prompts`, indexed by prompt_id."""
+        return self.prompt_table.set_index("prompt_id")
+
     def prompt_ids(self, prompts: pd.DataFrame) -> Mapping[str, tuple[int, ...]]:
         """Return the ids of some prompts as a policy reads them, by prompt_id."""
         return encoded_prompts(prompts, self.policy_tokenizer, self.sampling)
@@ -56,7 +73,34 @@ class CommonInputs(Bundle):
         self, table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, *, context: int, whole: bool = False
     ) -> pd.DataFrame:
         """Return `examples_from` a table of texts or samples."""
-        return examples_from(table, self.prompt_table, tokenizer, self.sampling, context=context, whole=whole)
+        return examples_from(
+            table, self.prompts_by_id, tokenizer, self.sampling, context=context, whole=whole
+        )
+
+    def training_examples(
+        self, texts: Path, workspace: Path, *, context: int, whole: bool = False
+    ) -> TrainingExamples:
+        """Return a step's texts as the policy reads them, to train on and for validation.
+
+        They may be more than the memory holds: their ids lie in a file in the workspace. Arguments and errors
+        as `examples_from`.
+        """
+        facts: list[pd.DataFrame] = []
+
+        def encoded() -> Iterator[Example]:
+            for piece in read_batches(texts, "demonstrations"):
+                rows = self.examples(piece, self.policy_tokenizer, context=context, whole=whole)
+                facts.append(rows.drop(columns=["prompt_id", "draw", "example"]))
+                yield from rows["example"]
+
+        examples = pack(encoded(), workspace / f"examples-{distributed.index()}.ids")
+        rows = pd.concat(facts, ignore_index=True)
+        train, validation = (examples.rows(np.flatnonzero(rows["split"] == name)) for name in TRAINED_ON)
+        bounds = (self.sampling.max_prompt_tokens or context, self.sampling.max_new_tokens)
+        sides = ("prompt", "response")
+        n_cut = [int(rows[f"{side}_cut"].sum()) for side in sides]
+        cut = pd.DataFrame({"side": sides, "n": len(rows), "n_cut": n_cut, "bound": bounds})
+        return TrainingExamples(train, validation, cut)
 
     def pairs(
         self,
@@ -67,7 +111,7 @@ class CommonInputs(Bundle):
         context: int,
     ) -> tuple[list[Pair], np.ndarray]:
         """Return `paired_examples` of rows that hold two responses."""
-        return paired_examples(rows, sides, self.prompt_table, tokenizer, self.sampling, context=context)
+        return paired_examples(rows, sides, self.prompts_by_id, tokenizer, self.sampling, context=context)
 
 
 def encoded_prompts(
@@ -77,13 +121,22 @@ def encoded_prompts(
 
     Of a prompt that is longer than `max_prompt_tokens` with its mark, the last ids are kept.
     """
+    whole = encode(tokenizer, prompts["text"].tolist())
+    return _bounded_prompts(prompts["prompt_id"], whole, tokenizer, sampling)[0]
+
+
+def _bounded_prompts(
+    names: Iterable[str],
+    whole: Sequence[Sequence[int]],
+    tokenizer: PreTrainedTokenizerBase,
+    sampling: SamplingSpec,
+) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+    """Return prompts' ids by prompt_id, as many as are allowed, and which of them lost their beginning."""
     begin = opening_ids(tokenizer)
     room = (sampling.max_prompt_tokens or 2**31) - len(begin)
-    encoded = encode(tokenizer, prompts["text"].tolist())
-    return {
-        name: (*begin, *ids[max(0, len(ids) - room) :])
-        for name, ids in zip(prompts["prompt_id"], encoded, strict=True)
-    }
+    by_name = dict(zip(names, whole, strict=True))
+    cut = {name for name, ids in by_name.items() if len(ids) > room}
+    return {name: (*begin, *ids[max(0, len(ids) - room) :]) for name, ids in by_name.items()}, cut
 
 
 def response_ids(
@@ -107,22 +160,24 @@ def spoken_words(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list
 
 def examples_from(
     table: pd.DataFrame,
-    prompts: pd.DataFrame,
+    prompts_by_id: pd.DataFrame,
     tokenizer: PreTrainedTokenizerBase,
     sampling: SamplingSpec,
     *,
     context: int,
     whole: bool = False,
 ) -> pd.DataFrame:
-    """Return prompt_id, draw, split, example for a table of texts or samples, in its order.
+    """Return a row for each text or sample of a table, in its order, with its `example`.
 
-    Samples keep the ids that were drawn; texts are encoded. With `whole` the loss falls on the prompt too
-    (all but its first token), as in pretraining.
+    Columns: prompt_id, draw, split, example; whether the prompt lost its beginning (`prompt_cut`), and
+    whether the response has no end mark (`response_cut`). Samples keep the ids that were drawn; texts are
+    encoded. With `whole` the loss falls on the prompt too (all but its first token), as in pretraining.
 
     Raises DataError where an example exceeds the context.
     """
-    splits = prompts.set_index("prompt_id")["split"]
-    ids = encoded_prompts(prompts[prompts["prompt_id"].isin(set(table["prompt_id"]))], tokenizer, sampling)
+    prompts = prompts_by_id.loc[table["prompt_id"].unique()]
+    encoded = encode(tokenizer, prompts["text"].tolist())
+    ids, cut = _bounded_prompts(prompts.index, encoded, tokenizer, sampling)
     if "token_ids" in table.columns:
         responses = [tuple(map(int, row)) for row in table["token_ids"]]
     else:
@@ -131,15 +186,11 @@ def examples_from(
     if whole:
         examples = [Example(example.ids, 1) for example in examples]
     frame = table[["prompt_id", "draw"]].reset_index(drop=True)
-    frame["split"] = splits.reindex(frame["prompt_id"]).to_numpy()
+    frame["split"] = prompts["split"].loc[frame["prompt_id"]].to_numpy()
     frame["example"] = pd.Series(examples, dtype=object)
+    frame["prompt_cut"] = [name in cut for name in frame["prompt_id"]]
+    frame["response_cut"] = [response[-1:] != (tokenizer.eos_token_id,) for response in responses]
     return frame
-
-
-def split_examples(rows: pd.DataFrame) -> tuple[list[Example], list[Example]]:
-    """Return the examples of training and of validation prompts."""
-    train, validation = (rows.loc[rows["split"] == split, "example"] for split in ("train", "validation"))
-    return list(train), list(validation)
 
 
 def split_pairs(pairs: list[Pair], split: np.ndarray) -> tuple[list[Pair], list[Pair]]:
@@ -153,7 +204,7 @@ def split_pairs(pairs: list[Pair], split: np.ndarray) -> tuple[list[Pair], list[
 def paired_examples(
     rows: pd.DataFrame,
     sides: tuple[str, str],
-    prompts: pd.DataFrame,
+    prompts_by_id: pd.DataFrame,
     tokenizer: PreTrainedTokenizerBase,
     sampling: SamplingSpec,
     *,
@@ -167,7 +218,7 @@ def paired_examples(
     for side in sides:
         kind = "text" if isinstance(rows[side].iloc[0], str) else "token_ids"
         table = rows[["prompt_id", "draw"]].assign(**{kind: rows[side].to_numpy()})
-        encoded.append(examples_from(table, prompts, tokenizer, sampling, context=context))
+        encoded.append(examples_from(table, prompts_by_id, tokenizer, sampling, context=context))
     pairs = [Pair(*both) for both in zip(encoded[0]["example"], encoded[1]["example"], strict=True)]
     return pairs, encoded[0]["split"].to_numpy()
 

@@ -18,9 +18,9 @@ from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.tokenizers import decode
 from afd_study.study.steps.bookkeeping import count_training, write_evaluations
 from afd_study.study.steps.drawing import draw_responses, requests_for
-from afd_study.study.steps.encoding import CommonInputs, split_examples
+from afd_study.study.steps.encoding import CommonInputs
 from afd_study.study.workflow.context import Context
-from afd_study.study.workflow.tables import read_table, write_table
+from afd_study.study.workflow.tables import write_table
 from afd_study.worlds.controlled import ControlledWorld, open_world
 
 SHARES = (1 / 12, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 1.0)  # of the training steps, tried in this order
@@ -45,9 +45,10 @@ def matched_sft(
     reference ends the search. Table `matching`: steps, score, target, chosen.
     """
     judge, lm = open_world(world), load_policy(pi_init)
-    table, seed = read_table(demonstrations, "demonstrations"), common.derived_seed("sft")
-    rows = common.examples(table, common.policy_tokenizer, context=context_length(lm))
-    train, validation = split_examples(rows)
+    seed = common.derived_seed("sft")
+    train, validation, _ = common.training_examples(
+        demonstrations, context.workspace, context=context_length(lm)
+    )
     target = _score(load_policy(reference), judge, common, context)
     trials, best = list[dict[str, Any]](), np.inf
     for share in SHARES:

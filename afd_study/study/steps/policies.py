@@ -20,7 +20,7 @@ from afd_study.models.specs import LoRASpec, ModelSpec, TrainingSpec
 from afd_study.models.training import Evaluation
 from afd_study.study.steps.bookkeeping import count_training, write_evaluations
 from afd_study.study.steps.drawing import draw_responses, requests_for, samples_table
-from afd_study.study.steps.encoding import ROW, CommonInputs, split_examples
+from afd_study.study.steps.encoding import ROW, CommonInputs
 from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.tables import read_table, write_table
 
@@ -43,9 +43,9 @@ def pi_init(
         lm = from_scratch(model, tokenizer, common.derived_seed("init"))
     evaluations: list[Evaluation] = []
     if training is not None:
-        table = read_table(texts, "demonstrations")
-        rows = common.examples(table, tokenizer, context=context_length(lm), whole=whole)
-        train, validation = split_examples(rows)
+        train, validation, _ = common.training_examples(
+            texts, context.workspace, context=context_length(lm), whole=whole
+        )
         training = training.over(len(train))
         lm, evaluations = fine_tune(
             lm,
@@ -71,11 +71,14 @@ def pi_sft(
     pi_init: Path,
     demonstrations: Path,
 ) -> None:
-    """Fine-tune the initial policy on demonstrations, keeping the lowest validation loss."""
+    """Fine-tune the initial policy on demonstrations, keeping the lowest validation loss.
+
+    Table `cut` says how many of them were cut at the bounds of prompts and responses.
+    """
     lm = load_policy(pi_init)
-    table = read_table(demonstrations, "demonstrations")
-    rows = common.examples(table, common.policy_tokenizer, context=context_length(lm))
-    train, validation = split_examples(rows)
+    train, validation, cut = common.training_examples(
+        demonstrations, context.workspace, context=context_length(lm)
+    )
     training = training.over(len(train))
     lm, evaluations = fine_tune(
         lm,
@@ -90,6 +93,7 @@ def pi_sft(
     count_training(context, lm, train, training, evaluations[-1].step)
     save_policy(lm, out)
     write_evaluations(out, evaluations)
+    write_table(out, "cut", cut)
 
 
 def samples(

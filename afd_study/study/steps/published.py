@@ -14,7 +14,13 @@ from afd_study.models.tokenizers import load_tokenizer
 from afd_study.study.steps.encoding import ROW, encoded_prompts, texts_of
 from afd_study.study.steps.scoring import refuse_infinite
 from afd_study.study.workflow.context import Context
-from afd_study.study.workflow.tables import read_table, write_table
+from afd_study.study.workflow.tables import (
+    of_prompts,
+    read_batches,
+    read_table,
+    write_batches,
+    write_table,
+)
 
 
 def short_prompts(
@@ -26,9 +32,13 @@ def short_prompts(
 
     Raises DataError where a split keeps no prompt.
     """
-    prompts = read_table(corpus, "prompts")
-    ids = encoded_prompts(prompts, load_tokenizer(tokenizers / "policy"), SamplingSpec())
-    prompts = prompts.assign(tokens=prompts["prompt_id"].map({name: len(each) for name, each in ids.items()}))
+    tokenizer = load_tokenizer(tokenizers / "policy")
+
+    def measured(piece: pd.DataFrame) -> pd.DataFrame:
+        ids = encoded_prompts(piece, tokenizer, SamplingSpec())
+        return piece[["prompt_id", "split"]].assign(tokens=[len(ids[name]) for name in piece["prompt_id"]])
+
+    prompts = pd.concat(map(measured, read_batches(corpus, "prompts")), ignore_index=True)
     short = prompts["tokens"] <= max_prompt_tokens
     empty = set(prompts["split"]) - set(prompts.loc[short, "split"])
     if empty:
@@ -36,12 +46,10 @@ def short_prompts(
             f"no prompt of {', '.join(sorted(empty))} has at most {max_prompt_tokens} tokens: raise "
             "sampling.max_prompt_tokens, or set sampling.long_prompts to cut"
         )
-    rest = prompts[short].drop(columns="tokens")
-    write_table(out, "prompts", rest)
-    for name in ("demonstrations", "preferences"):
-        table = read_table(corpus, name)
-        write_table(out, name, table[table["prompt_id"].isin(rest["prompt_id"])])
-    write_table(out, "left_out", prompts.loc[~short, ["prompt_id", "split", "tokens"]])
+    ids = prompts.loc[short, "prompt_id"]
+    for name in ("prompts", "demonstrations", "preferences"):
+        write_batches(out, name, of_prompts(read_batches(corpus, name), ids))
+    write_table(out, "left_out", prompts[~short])
 
 
 def published_verdicts(

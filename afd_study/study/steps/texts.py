@@ -1,7 +1,8 @@
 """Steps that make texts and tokenizers: of a controlled world, or of a data set."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,19 @@ from afd_study.models.specs import ModelSpec
 from afd_study.models.tokenizers import save_tokenizer, train_bpe, word_tokenizer
 from afd_study.records import SPLITS
 from afd_study.study.workflow.context import Context
-from afd_study.study.workflow.tables import read_table, write_table
+from afd_study.study.workflow.tables import (
+    of_prompts,
+    read_batches,
+    read_table,
+    write_batches,
+    write_table,
+)
 from afd_study.worlds import hh_rlhf, own_data
 from afd_study.worlds.controlled import open_world
-from afd_study.worlds.corpus import Corpus, opening, unit_hash
+from afd_study.worlds.corpus import Corpus
+from afd_study.worlds.entries import opening, unit_hash
 
+_PLACE = ["prompt_id", "split", "part"]  # of a prompt, without its text
 World = Mapping[str, Any]  # the settings of a controlled world that a step depends on
 CORPORA: Mapping[str, tuple[Callable[..., Corpus], Callable[..., Any]]] = {  # by name: part of a step's key
     "hh_rlhf": (hh_rlhf.load, hh_rlhf.HHRLHFSpec),
@@ -74,16 +83,18 @@ def corpus(
     Raises DataError where a part has too little to train on.
     """
     load, spec_class = CORPORA[world["name"]]
-    tables = load(spec_class(**world, **files))
-    draw = [unit_hash(opening(text), seed=0, use="judge") for text in tables.prompts["text"]]
-    part = np.where(np.array(draw) < judge_share, "judge", "policy")
-    prompt_table = tables.prompts.assign(part=part)
+    tables = load(spec_class(**world, **files), context.workspace)
+
+    def dealt(prompts: pd.DataFrame) -> pd.DataFrame:
+        draw = np.array([unit_hash(opening(text), seed=0, use="judge") for text in prompts["text"]])
+        return prompts.assign(part=np.where(draw < judge_share, "judge", "policy").astype(object))
+
     if distributed.is_main():
         print(f"{world['name']}: {tables.line()}", file=sys.stderr, flush=True)
-    _refuse_small_parts(prompt_table, tables, judge_share)
-    write_table(out, "prompts", prompt_table)
-    write_table(out, "demonstrations", tables.demonstrations)
-    write_table(out, "preferences", tables.preferences)
+    write_batches(out, "prompts", map(dealt, tables.batches("prompts")))
+    _refuse_small_parts(read_table(out, "prompts", _PLACE), tables, judge_share)
+    for name in ("demonstrations", "preferences"):
+        write_batches(out, name, tables.batches(name))
     write_table(out, "report", tables.report)
 
 
@@ -92,12 +103,13 @@ def _refuse_small_parts(prompt_table: pd.DataFrame, tables: Corpus, judge_share:
 
     Of preferences each part needs some to train on and some to stop by, where the data set has any.
     """
+    given = {"demonstrations": "demonstrated", "preferences": "compared"}
     wanted: dict[str, list[tuple[str, Sequence[str]]]] = {"demonstrations": [("policy", SPLITS)]}
-    if len(tables.preferences):
+    if tables.rows["compared"].any():
         parts = prompt_table["part"].unique()
         wanted["preferences"] = [(part, ("train", "validation")) for part in parts]
     for name, needs in wanted.items():
-        ids = getattr(tables, name)["prompt_id"]
+        ids = tables.rows.loc[tables.rows[given[name]], "prompt_id"]
         rows = prompt_table[prompt_table["prompt_id"].isin(ids)]
         for part, splits in needs:
             sizes = {
@@ -114,20 +126,26 @@ def _refuse_small_parts(prompt_table: pd.DataFrame, tables: Corpus, judge_share:
 
 def corpus_texts(out: Path, context: Context, *, part: str, kind: str, corpus: Path) -> None:
     """Take one part's texts out of a data set: demonstrations, held-out ones, or all to pretrain on."""
-    prompt_table = read_table(corpus, "prompts").query("part == @part")
-    texts = read_table(corpus, "demonstrations")
-    if kind == "pretraining":  # rejected answers are text too; their draws are numbered behind the others
-        rejected = read_table(corpus, "preferences").rename(columns={"rejected": "text"})
-        rejected = rejected.assign(draw=rejected["draw"] + texts["draw"].max() + 1)
-        texts = pd.concat([texts, rejected[["prompt_id", "draw", "text"]]], ignore_index=True)
+    prompt_table = read_table(corpus, "prompts", _PLACE).query("part == @part")
     held_out = prompt_table["split"] == "test"
     ids = prompt_table.loc[held_out if kind == "held_out" else ~held_out, "prompt_id"]
-    write_table(out, "demonstrations", texts[texts["prompt_id"].isin(ids)])
+    pieces = read_batches(corpus, "demonstrations")
+    if kind == "pretraining":
+        pieces = chain(pieces, _rejected(corpus))
+    write_batches(out, "demonstrations", of_prompts(pieces, ids))
+
+
+def _rejected(corpus: Path) -> Iterator[pd.DataFrame]:
+    """Yield rejected answers, which are text too; their draws are numbered behind the demonstrations'."""
+    first = read_table(corpus, "demonstrations", ["draw"])["draw"].max() + 1
+    for piece in read_batches(corpus, "preferences"):
+        texts = piece.rename(columns={"rejected": "text"}).assign(draw=piece["draw"] + first)
+        yield texts[["prompt_id", "draw", "text"]]
 
 
 def corpus_preferences(out: Path, context: Context, *, part: str, corpus: Path) -> None:
     """Take one part's preferences out of a data set, and their preferred side as what sets their number."""
-    prompt_table = read_table(corpus, "prompts").query("part == @part and split != 'test'")
+    prompt_table = read_table(corpus, "prompts", _PLACE).query("part == @part and split != 'test'")
     table = read_table(corpus, "preferences")
     table = table[table["prompt_id"].isin(prompt_table["prompt_id"])]
     table = table.assign(draw=table.groupby("prompt_id").cumcount())
@@ -156,9 +174,15 @@ def tokenizers(
         policy, reader = word_tokenizer(words, dropped=marks), word_tokenizer(words, marks=marks)
     else:
         assert prompts is not None and texts is not None  # a data set's own words are all there is
-        responses = read_table(texts, "demonstrations")
-        questions = read_table(prompts, "prompts").set_index("prompt_id")["text"]
-        own_words = [*questions.reindex(responses["prompt_id"].unique()), *responses["text"]]
-        policy = reader = train_bpe(own_words, vocabulary)
+        policy = reader = train_bpe(_own_words(prompts, texts), vocabulary)
     save_tokenizer(policy, out / "policy")
     save_tokenizer(reader, out / "reader")
+
+
+def _own_words(prompts: Path, texts: Path) -> Iterator[str]:
+    """Yield the prompts of some texts, and these texts."""
+    answered = read_table(texts, "demonstrations", ["prompt_id"])["prompt_id"].drop_duplicates()
+    for piece in of_prompts(read_batches(prompts, "prompts"), answered):
+        yield from piece["text"]
+    for piece in read_batches(texts, "demonstrations"):
+        yield from piece["text"]

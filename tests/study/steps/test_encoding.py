@@ -6,8 +6,10 @@ import pytest
 from afd_study.errors import DataError
 from afd_study.models.batches import Example
 from afd_study.models.specs import SamplingSpec
-from afd_study.models.tokenizers import train_bpe, word_tokenizer
-from afd_study.study.steps.encoding import encoded_prompts, examples_from, response_ids, split_examples
+from afd_study.models.tokenizers import save_tokenizer, train_bpe, word_tokenizer
+from afd_study.study.steps.encoding import CommonInputs, encoded_prompts, examples_from, response_ids
+from afd_study.study.workflow import tables
+from afd_study.study.workflow.tables import write_table
 
 EOS = 1
 TOKENIZER = word_tokenizer([f"w{number}" for number in range(10)])  # w0 is 3, w1 is 4, ...
@@ -24,7 +26,9 @@ def sampling(**settings):
 def examples(table, **options):
     options = {"context": 64, **options}
     prompts = options.pop("prompts", PROMPTS)
-    return examples_from(table, prompts, TOKENIZER, options.pop("sampling", sampling()), **options)
+    return examples_from(
+        table, prompts.set_index("prompt_id"), TOKENIZER, options.pop("sampling", sampling()), **options
+    )
 
 
 def texts(*rows):
@@ -82,11 +86,31 @@ def test_what_exceeds_the_context_is_refused():
         examples(texts(("p1", 0, "w9")), context=4)
 
 
-def test_examples_are_split_by_prompt():
-    found = examples(texts(("p1", 0, "w7"), ("p2", 0, "w8"), ("p3", 0, "w9"), ("p1", 1, "w9")))
-    train, validation = split_examples(found)
-    assert [example.ids[-2] for example in train] == [10, 12]
-    assert [example.ids[-2] for example in validation] == [11]  # and nothing of test prompts
+@pytest.fixture
+def common(tmp_path):
+    """What a step is handed: prompts and tokenizers on disk."""
+    write_table(tmp_path, "prompts", PROMPTS)
+    save_tokenizer(TOKENIZER, tmp_path / "tokenizers" / "policy")
+    return CommonInputs(tmp_path, tmp_path / "tokenizers", sampling(max_prompt_tokens=2))
+
+
+def test_training_examples_are_split_by_prompt_and_those_cut_are_counted(common, tmp_path):
+    rows = texts(("p1", 0, "w7"), ("p2", 0, "w8 w8 w8 w8"), ("p3", 0, "w9"), ("p1", 1, "w9 w9 w9"))
+    write_table(tmp_path, "demonstrations", rows)
+    train, validation, cut = common.training_examples(tmp_path, tmp_path / "work", context=64)
+    assert list(train) == [Example((4, 5, 10, EOS), 2), Example((4, 5, 12, 12, 12, EOS), 2)]
+    assert list(validation) == [Example((6, 11, 11, 11, 11), 1)]  # and nothing of test prompts
+    assert cut.to_numpy().tolist() == [["prompt", 4, 2, 2], ["response", 4, 1, 4]]
+
+
+def test_training_examples_are_the_same_in_pieces_of_any_size(common, tmp_path, monkeypatch):
+    rows = texts(*((f"p{number % 3 + 1}", number // 3, f"w{number}") for number in range(9)))
+    write_table(tmp_path, "demonstrations", rows)
+    whole = common.training_examples(tmp_path, tmp_path / "a", context=64)
+    monkeypatch.setattr(tables, "BATCH", 2)
+    pieces = common.training_examples(tmp_path, tmp_path / "b", context=64)
+    assert [list(part) for part in pieces[:2]] == [list(part) for part in whole[:2]]
+    assert pieces.cut.equals(whole.cut)
 
 
 def test_a_response_is_a_word_of_its_own_in_byte_vocabularies():
