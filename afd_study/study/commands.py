@@ -13,6 +13,8 @@ import typer
 from afd_study.errors import AfdError, DataError, SpecError, unknown_name
 from afd_study.evaluation.claims import RESULT_COLUMNS
 from afd_study.models import distributed
+from afd_study.models.library_variables import refuse_variables
+from afd_study.settings import at_home
 from afd_study.study import freeze
 from afd_study.study.chapters import claims as ledger
 from afd_study.study.frozen.grids import map_cells
@@ -30,6 +32,7 @@ app = typer.Typer(
     help="Alignment from demonstrations: run the study, resume it, print its tables.",
 )
 app.add_typer(store_app, name="store")
+app.callback()(lambda: refuse_variables())  # before any command
 UsageFault: type[Exception] = typer.BadParameter.__mro__[1]  # of whichever click this typer brings
 COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"]
 
@@ -92,7 +95,7 @@ def prepare(
     for task in task_names(profile):
         if task == "own_data" or (task == "hh_rlhf" and hh_rlhf is None):
             continue  # no data given, no chapter
-        overrides = {"world.folder": str(hh_rlhf.resolve())} if task == "hh_rlhf" and hh_rlhf else {}
+        overrides = {"world.folder": str(at_home(hh_rlhf).resolve())} if task == "hh_rlhf" and hh_rlhf else {}
         studies += open_settings(task, profile, seed, overrides=overrides).values()
     steps = [step for study in studies for step in study.steps()]
     for cell in map_cells(corners=True):  # chapter 8 computes the corners of the map at one seed
