@@ -18,6 +18,7 @@ from afd_study.settings import at_home
 from afd_study.study import freeze
 from afd_study.study.chapters import claims as ledger
 from afd_study.study.frozen.grids import map_cells
+from afd_study.study.published_models import refuse_models
 from afd_study.study.spec import task_names
 from afd_study.study.store_commands import app as store_app
 from afd_study.study.study import Study, open_settings, open_study
@@ -102,7 +103,12 @@ def prepare(
         cell = cell._replace(seeds=(seed,))
         steps += cell.steps(cell.study(studies[0].store, profile=profile))
     count = execute(
-        steps, studies[0].store, jobs=_processes(jobs), threads=studies[0].spec.threads, lines=True
+        steps,
+        studies[0].store,
+        jobs=_processes(jobs),
+        threads=studies[0].spec.threads,
+        lines=True,
+        check=lambda todo: refuse_models(todo.values()),
     )
     print(f"{count} steps computed; the store is {studies[0].store.root}", file=sys.stderr)
 
