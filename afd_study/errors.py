@@ -1,7 +1,11 @@
 """Errors that a person can act on: each names the problem, the place and the remedy."""
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class AfdError(Exception):
@@ -41,3 +45,14 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> SpecError:
     hint = nearest(str(name), names)
     meant = f" did you mean '{hint}'?" if hint else ""
     return SpecError(f"unknown {kind} '{name}':{meant} Known: {', '.join(names)}.")
+
+
+def set_variables(names: Iterable[str]) -> str:
+    """Return which of these environment variables are set, in either case. A proxy's may hold a password."""
+    return ", ".join(each for name in names for each in (name, name.lower()) if os.environ.get(each))
+
+
+def network_hint() -> str:
+    """Return which variables say how the network is reached, for an error about it; "" where none does."""
+    names = set_variables((*PROXIES, *CERTIFICATES))
+    return f" The network is reached as the environment says ({names}): is that right?" if names else ""

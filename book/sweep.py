@@ -27,13 +27,14 @@ import nbformat
 import pandas as pd
 import papermill
 import render
-import yaml
 from pydantic import Field, ValidationError
 
 from afd_study.errors import AfdError, SpecError, unknown_name
 from afd_study.figures.figure_data import CSV_MIME, of_plotly, slug
 from afd_study.figures.mime import MIME_TYPE
 from afd_study.settings import Settings
+from afd_study.study.notebook_parameters import refuse_unread
+from afd_study.study.setting_texts import read_plain_yaml
 from afd_study.study.spec import load_spec
 
 HERE = Path(__file__).resolve().parent
@@ -72,9 +73,9 @@ def load(file: Path) -> dict[str, Point]:
     Raises SpecError for a file that cannot be read, and for a name that no notebook or spec knows.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_plain_yaml(file.read_text(encoding="utf-8"), f"the sweep {file}")
         sweep = Sweep.model_validate(content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+    except (OSError, UnicodeDecodeError) as fault:
         raise SpecError(f"the sweep {file} cannot be read: {fault}") from None
     except ValidationError as fault:
         for key in content if isinstance(content, dict) else ():
@@ -118,7 +119,10 @@ def _declared(notebook: str) -> dict[str, Any]:
     known = sorted(path.stem for path in render.NOTEBOOKS.glob("*.ipynb"))
     if notebook not in known:
         raise unknown_name("notebook", notebook, known)
-    return dict(papermill.inspect_notebook(str(render.NOTEBOOKS / f"{notebook}.ipynb")))
+    path = render.NOTEBOOKS / f"{notebook}.ipynb"
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    refuse_unread(cells, where=f"notebooks/{path.name}")
+    return dict(papermill.inspect_notebook(str(path)))
 
 
 @cache

@@ -11,6 +11,8 @@ import render
 import stored
 from floors import NOTEBOOKS_MAY_IMPORT, imports_of
 
+from afd_study.study.notebook_parameters import refuse_unread
+
 LONGEST_CELL, LONGEST_LINE, LONGEST_PROSE = 6, 96, 110
 # calls that would put data on a page as markup
 MARKUP = {"HTML", "Markdown", "Javascript", "IFrame", "SVG", "Latex"}
@@ -67,6 +69,10 @@ def test_parameters_are_declared_then_checked(notebook, path):
     assert "check_parameters(globals()" in code[1].source, "the next code cell checks them"
     declared = papermill.inspect_notebook(str(path))
     assert all(entry["help"] for entry in declared.values()), "each parameter says what it is in a comment"
+
+
+def test_every_parameter_is_read(notebook, path):
+    refuse_unread([cell.source for _, cell in _code(notebook)], where=path.name)
 
 
 def test_defaults_are_the_smoke_profile(path):

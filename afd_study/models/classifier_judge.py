@@ -58,9 +58,15 @@ class Judged(NamedTuple):
 
 
 def load_classifier(spec: ClassifierSpec) -> Classifier:
-    """Load a judge and its tokenizer from a local folder, or from the hub where `allow_download` is set.
+    """Return `opened_classifier` on the fastest device at hand; raises what that raises."""
+    judge = opened_classifier(spec)
+    return judge._replace(model=judge.model.eval().to(device()))
 
-    Only a whole folder is read (`pretrained_folders`).
+
+def opened_classifier(spec: ClassifierSpec) -> Classifier:
+    """Read a judge and its tokenizer from a local folder, or from the hub where `allow_download` is set.
+
+    Only a whole folder is read (`pretrained_folders`). The model stays on the CPU.
 
     Raises HubError for a name that cannot be had, DataError for a folder that is damaged or lacks something
     (such as a trained classification head), and SpecError for a label that the judge does not have and for
@@ -73,7 +79,7 @@ def load_classifier(spec: ClassifierSpec) -> Classifier:
             f"max_tokens={spec.max_tokens} is more than the {context_length(model)} that '{where}' can read"
         )
     _own_padding(model, tokenizer)
-    return Classifier(spec, model.eval().to(device()), tokenizer, _frame(tokenizer), _column(model, spec))
+    return Classifier(spec, model, tokenizer, _frame(tokenizer), _column(model, spec))
 
 
 def judge_texts(

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from afd_study.errors import AfdError, DataError, HubError
+from afd_study.errors import AfdError, DataError, HubError, network_hint
 from afd_study.models.library_variables import refuse_variables
 from afd_study.models.model_files import (
     Kind,
@@ -42,10 +43,7 @@ def load_published(
         HubError: `name` is no folder and cannot be had; without `download` the hub is not asked.
         DataError: the folder lacks a file, or holds a damaged one. SpecError: it is no such model at all.
     """
-    where, local = located(kind, name, download=download)
-    if local:
-        refuse_folder(kind, Path(where))
-        refuse_tokenizer_files(kind, Path(where))
+    where, local = checked_place(kind, name, download=download)
     with _faults(kind, where, local=local):
         options = {"local_files_only": local, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
@@ -58,6 +56,18 @@ def load_published(
             f"{rowless[0]!r}): {again('the tokenizer that the model was trained with')}"
         )
     return model, tokenizer
+
+
+def checked_place(kind: Kind, name: str, *, download: bool) -> tuple[str, bool]:
+    """Return `located`, having read what can be known of a folder without loading its weights.
+
+    Raises HubError, DataError or SpecError, as `load_published` would.
+    """
+    where, local = located(kind, name, download=download)
+    if local:
+        refuse_folder(kind, Path(where))
+        refuse_tokenizer_files(kind, Path(where))
+    return where, local
 
 
 def located(kind: Kind, name: str, *, download: bool) -> tuple[str, bool]:
@@ -151,8 +161,9 @@ def with_rows(model: PreTrainedModel, n: int) -> PreTrainedModel:
 @contextmanager
 def _faults(kind: Kind, where: str | Path, *, local: bool) -> Iterator[None]:
     """Turn whatever a library raises at files from elsewhere into one error, and silence its reports."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
+    loud = [(each, each.get_verbosity()) for each in (logging, hub_logging)]
+    for each, _ in loud:
+        each.set_verbosity_error()
     try:
         yield
     except AfdError:
@@ -160,9 +171,12 @@ def _faults(kind: Kind, where: str | Path, *, local: bool) -> Iterator[None]:
     except Exception as fault:  # such files fail in any way; the Rust side raises bare Exception
         reason = [*str(fault).strip().splitlines(), type(fault).__name__][0][:200]
         message = f"the {kind.noun} '{where}' could not be loaded ({reason}). {_remedy()}"
-        raise (DataError if local else HubError)(message) from fault
+        if local:
+            raise DataError(message) from fault
+        raise HubError(message + "." + network_hint()) from fault
     finally:
-        logging.set_verbosity(verbosity)
+        for each, verbosity in loud:
+            each.set_verbosity(verbosity)
 
 
 def _finite(weight: torch.Tensor) -> bool:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from afd_study.settings import Settings
+from afd_study.settings import NameOrPath, Settings
 
 
 class LoRASpec(Settings):
@@ -21,7 +21,7 @@ class ModelSpec(Settings):
 
     architecture: str = "gpt2"
     config: dict[str, Any] = Field(default_factory=dict, description="settings of the transformers config")
-    name_or_path: str | None = None
+    name_or_path: NameOrPath | None = None
     allow_download: bool = Field(False, description="fetch name_or_path from the hub if it is no folder")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of name_or_path's weights; auto: as published"
@@ -88,7 +88,7 @@ class SamplingSpec(Settings):
     stop: tuple[str, ...] = Field(
         (), description="a response ends where it writes one of these texts, without it (of data sets)"
     )
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, ge=1e-3, le=1e3)
     draws: int = Field(128, ge=2, description="responses of pi_SFT a test prompt: the Best-of-N pool")
     n_max: int = Field(50, ge=1, description="largest N of the Best-of-N curve")
     baseline_draws: int = Field(16, ge=1, description="responses of pi_init a test prompt")
@@ -112,7 +112,7 @@ class SamplingSpec(Settings):
 class ClassifierSpec(Settings):
     """Which classifier judges, which of its outputs is the score, and how much of a text it reads."""
 
-    name_or_path: str = Field(min_length=1)
+    name_or_path: NameOrPath = Field(min_length=1)
     label: str | None = Field(None, description="the label whose output is the score; None: the only one")
     score: Literal["logit", "log_odds"] = Field("logit", description="log_odds: label against all others")
     max_tokens: int = Field(512, ge=8, description="a longer text loses its beginning")

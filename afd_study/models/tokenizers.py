@@ -13,8 +13,9 @@ Both give padding an id of its own: with pad = eos the last EOS is masked out of
 
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -31,6 +32,10 @@ _TOKEN = r"<unk>|\w+(?:['’\-]\w+)*|[^\w\s]"
 _NO_SPACE_BEFORE = r"^ (?=[,.?!:;]$)"
 _BYTES = 256
 _AT_ONCE = 1000  # texts that a tokenizer reads at once: it takes some 100 bytes a token meanwhile
+_LONGEST_RUN = 1000  # characters of one kind that a vocabulary learns from at once
+_RUN = re.compile(
+    "|".join(rf"(?:{kind}){{{_LONGEST_RUN}}}" for kind in (r"[^\W\d_]", r"\d", r"[^\w\s]|_", r"\s"))
+)
 
 
 def word_tokenizer(
@@ -83,8 +88,24 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    backend.train_from_iterator(chain([first], written), trainer)
+    pieces = (piece for text in chain([first], written) for piece in in_pieces(text))
+    backend.train_from_iterator(pieces, trainer)
     return fast_tokenizer(backend)
+
+
+def in_pieces(text: str) -> Iterator[str]:
+    """Yield a text in pieces, so that no run of letters (or of digits, of signs, of spaces) is too long.
+
+    A trainer's time grows with the square of a run. Chinese, Japanese and Thai write whole pages as one.
+    """
+    words, start = text.split(), 0
+    spaces = len(text) - sum(map(len, words)) - len(words)  # beside one a word
+    if max(map(len, words), default=0) >= _LONGEST_RUN or spaces >= _LONGEST_RUN - 2:
+        for run in _RUN.finditer(text):
+            yield text[start : run.end()]
+            start = run.end()
+    if start < len(text):
+        yield text[start:]
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:

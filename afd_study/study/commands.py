@@ -13,9 +13,12 @@ import typer
 from afd_study.errors import AfdError, DataError, SpecError, unknown_name
 from afd_study.evaluation.claims import RESULT_COLUMNS
 from afd_study.models import distributed
+from afd_study.models.library_variables import refuse_variables
+from afd_study.settings import at_home
 from afd_study.study import freeze
 from afd_study.study.chapters import claims as ledger
 from afd_study.study.frozen.grids import map_cells
+from afd_study.study.published_models import refuse_models
 from afd_study.study.spec import task_names
 from afd_study.study.store_commands import app as store_app
 from afd_study.study.study import Study, open_settings, open_study
@@ -30,6 +33,7 @@ app = typer.Typer(
     help="Alignment from demonstrations: run the study, resume it, print its tables.",
 )
 app.add_typer(store_app, name="store")
+app.callback()(lambda: refuse_variables())  # before any command
 UsageFault: type[Exception] = typer.BadParameter.__mro__[1]  # of whichever click this typer brings
 COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"]
 
@@ -92,14 +96,19 @@ def prepare(
     for task in task_names(profile):
         if task == "own_data" or (task == "hh_rlhf" and hh_rlhf is None):
             continue  # no data given, no chapter
-        overrides = {"world.folder": str(hh_rlhf.resolve())} if task == "hh_rlhf" and hh_rlhf else {}
+        overrides = {"world.folder": str(at_home(hh_rlhf).resolve())} if task == "hh_rlhf" and hh_rlhf else {}
         studies += open_settings(task, profile, seed, overrides=overrides).values()
     steps = [step for study in studies for step in study.steps()]
     for cell in map_cells(corners=True):  # chapter 8 computes the corners of the map at one seed
         cell = cell._replace(seeds=(seed,))
         steps += cell.steps(cell.study(studies[0].store, profile=profile))
     count = execute(
-        steps, studies[0].store, jobs=_processes(jobs), threads=studies[0].spec.threads, lines=True
+        steps,
+        studies[0].store,
+        jobs=_processes(jobs),
+        threads=studies[0].spec.threads,
+        lines=True,
+        check=lambda todo: refuse_models(todo.values()),
     )
     print(f"{count} steps computed; the store is {studies[0].store.root}", file=sys.stderr)
 

@@ -11,13 +11,14 @@ name that was given a value before this call can only have been injected, and is
 
 import ast
 import math
-from collections.abc import Container, Iterable, Mapping, MutableMapping
+from collections.abc import Container, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from afd_study.errors import SpecError, unknown_name
+from afd_study.errors import SpecError, nearest, unknown_name
+from afd_study.models.library_variables import refuse_variables
 
 # what papermill can inject; imports, functions and tables are none of these
 INJECTABLE = (str, int, float, bool, list, dict, tuple, type(None))
@@ -48,8 +49,10 @@ def check_parameters(namespace: MutableMapping[str, Any], **allowed: Container[A
             parameter that is None, where its annotation allows that, is not looked up.
 
     Raises:
-        SpecError: names the parameter, and the nearest known name or what is allowed.
+        SpecError: names the parameter, and the nearest known name or what is allowed; or an environment
+            variable that would change results.
     """
+    refuse_variables()
     declared: Mapping[str, Any] = namespace.get("__annotations__", {})
     if not declared:
         raise SpecError(
@@ -64,6 +67,30 @@ def check_parameters(namespace: MutableMapping[str, Any], **allowed: Container[A
         namespace[name] = _typed(name, namespace[name], annotation)
         if name in allowed and namespace[name] is not None:
             _among(name, namespace[name], allowed[name])
+
+
+def refuse_unread(cells: Sequence[str], *, where: str) -> None:
+    """Refuse a notebook that declares a parameter which no cell behind the check reads: it would do nothing.
+
+    Args:
+        cells: the sources of all code cells, the one with the parameters first.
+        where: the notebook's name, for the error.
+
+    Raises:
+        SpecError: names the parameter, and the nearest name that is read.
+    """
+    later = [node for cell in cells if "check_parameters(" not in cell for node in ast.walk(_parsed(cell))]
+    read = {node.id for node in later if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    for statement in _parsed(cells[0]).body if cells else []:
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            continue
+        name = statement.target.id
+        if name not in read:
+            close = nearest(name, read)
+            meant = f" Is '{close}' meant, which is read?" if close else ""
+            raise SpecError(
+                f"no cell of {where} reads the parameter '{name}'.{meant} Read it, or leave it out"
+            )
 
 
 def _given(namespace: Mapping[str, Any]) -> list[str]:
@@ -88,14 +115,18 @@ def _assigned(cells: Iterable[str]) -> list[str]:
     """Return the names that the top level of these cells assigns plain values to."""
     names: list[str] = []
     for cell in cells:
-        try:
-            statements = ast.parse(cell).body
-        except SyntaxError:  # IPython's own commands, such as %matplotlib
-            continue
-        for statement in statements:
+        for statement in _parsed(cell).body:
             targets = statement.targets if isinstance(statement, ast.Assign) else []
             names += [target.id for target in targets if isinstance(target, ast.Name)]
     return names
+
+
+def _parsed(cell: str) -> ast.Module:
+    """Return a cell's syntax; that of nothing for IPython's own commands, such as %matplotlib."""
+    try:
+        return ast.parse(cell)
+    except SyntaxError:
+        return ast.Module([], [])
 
 
 def _typed(name: str, value: Any, annotation: Any) -> Any:

@@ -1,6 +1,7 @@
 """What a notebook or the command line holds: a study of some seeds, its tables computed when asked for."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,19 @@ import pandas as pd
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.methods.arms import ARMS
+from afd_study.models import distributed
+from afd_study.study import data_lines
 from afd_study.study.pipeline.plan import TABLES, Plan, plan
+from afd_study.study.published_models import refuse_models
 from afd_study.study.spec import StudySpec, load_spec
 from afd_study.study.steps import STEPS
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.faults import requested_jobs
-from afd_study.study.workflow.step import Step
+from afd_study.study.workflow.step import Step, closure
 from afd_study.study.workflow.store import Store, default_store
 from afd_study.study.workflow.tables import read_table
+
+MOST_SEED = 2**63
 
 
 @dataclass(frozen=True)
@@ -107,10 +113,12 @@ class Study:
         return pd.DataFrame(rows).fillna(0.0)
 
     def run(self, *, lines: bool = False) -> int:
-        """Compute every step that is missing; return how many there were. `lines`: see `execute`."""
-        return execute(
-            self.steps(), self.store, jobs=self.jobs, threads=self.spec.threads, quiet=self.quiet, lines=lines
-        )
+        """Compute every step that is missing; return how many there were. `lines`: see `execute`.
+
+        What is read of a data set, and what was dropped of it, is a line each on stderr, unless `quiet`.
+        """
+        self._say(data_lines.reading(self.spec.world))
+        return self._execute(self.steps(), lines=lines)
 
     def folder(self, name: str) -> Path:
         """Return where the artefact of a table's or step's first seed lies, computing it if need be."""
@@ -136,8 +144,23 @@ class Study:
 
     def _folders(self, step_name: str) -> dict[int, Path]:
         steps = {seed: each.step(step_name) for seed, each in self.plans().items()}
-        execute(steps.values(), self.store, jobs=self.jobs, threads=self.spec.threads, quiet=self.quiet)
+        self._execute(steps.values())
         return {seed: self.store.folder(step) for seed, step in steps.items()}
+
+    def _execute(self, wanted: Collection[Step], *, lines: bool = False) -> int:
+        def check(todo: Mapping[str, Step]) -> None:
+            refuse_models(todo.values())
+            corpus = next((step for step in closure(wanted).values() if step.name == "corpus"), None)
+            if lines and corpus is not None and corpus.key not in todo and self.store.manifest(corpus):
+                report = read_table(self.store.folder(corpus), "report")
+                self._say(data_lines.dropped(self.spec.world, report))  # else the step itself says so
+
+        settings = {"jobs": self.jobs, "threads": self.spec.threads}
+        return execute(wanted, self.store, **settings, quiet=self.quiet, lines=lines, check=check)
+
+    def _say(self, line: str) -> None:
+        if line and not self.quiet and distributed.is_main():
+            print(line, file=sys.stderr, flush=True)
 
 
 def open_study(
@@ -170,6 +193,8 @@ def open_study(
     count = spec.n_seeds if n_seeds is None else n_seeds
     if seed < 0 or count < 1:
         raise SpecError(f"seed={seed} must be 0 or more, and n_seeds={count} at least 1")
+    if seed + count > MOST_SEED:
+        raise SpecError(f"seed={seed} is too large for a table: the last seed is {MOST_SEED - 1}")
     jobs = requested_jobs() if jobs is None else jobs
     return Study(task, spec, tuple(range(seed, seed + count)), store or default_store(), jobs, quiet)
 

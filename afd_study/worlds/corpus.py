@@ -85,14 +85,8 @@ class Corpus:
         return report_of(self.rows)
 
     def line(self) -> str:
-        """Return the report's counts as words, such as `60 rows kept, 2 dropped (empty prompt 2)`."""
-        kept = self.report["kept"]
-        words = [f"{kept.sum()} rows kept", f"{(~kept).sum()} dropped"]
-        for place, rows in enumerate((self.report[kept], self.report[~kept])):
-            counts = rows.loc[rows["reason"] != "", "reason"].value_counts()
-            if len(counts):
-                words[place] += f" ({', '.join(f'{reason} {n}' for reason, n in counts.items())})"
-        return ", ".join(words)
+        """Return the report's counts as words."""
+        return counted(self.report)
 
     def describe(self) -> pd.DataFrame:
         """Return the report's counts: kept, reason, rows, examples (the first lines concerned)."""
@@ -184,6 +178,17 @@ def _refuse_many_dropped(report: pd.DataFrame, most: float, source: str) -> None
             f"{source}: {share:.0%} of the rows can't be used, more than world.max_dropped={most:g}. "
             f"{_counts(report)} Mend the rows, or raise world.max_dropped"
         )
+
+
+def counted(report: pd.DataFrame) -> str:
+    """Return a report's counts as words, such as `60 rows kept, 2 dropped (empty prompt 2)`."""
+    kept = report["kept"]
+    words = [f"{kept.sum()} rows kept", f"{(~kept).sum()} dropped"]
+    for place, rows in enumerate((report[kept], report[~kept])):
+        counts = rows.loc[rows["reason"] != "", "reason"].value_counts()
+        if len(counts):
+            words[place] += f" ({', '.join(f'{reason} {n}' for reason, n in counts.items())})"
+    return ", ".join(words)
 
 
 def summarised(report: pd.DataFrame) -> pd.DataFrame:

@@ -1,25 +1,10 @@
 """A path in a data set's settings: what stands for a home is put in once, for the key and for the reader."""
 
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator
+from afd_study.settings import HomePath as DataPath
 
-
-def at_home(path: Path) -> Path:
-    """Return a path with `~` and `~user` replaced by the home that they stand for.
-
-    Raises ValueError for a user that there is not, and for a path that no system can have.
-    """
-    if "\0" in str(path):
-        raise ValueError("a path can't hold the character NUL")
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise ValueError(f"nobody here is called {path.parts[0][1:]}: give the path in full") from None
-
-
-DataPath = Annotated[Path, AfterValidator(at_home)]
+__all__ = ["DataPath", "shown"]
 
 
 def shown(path: Path) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from afd_study.errors import DataError, HubError
+from afd_study.errors import DataError, HubError, network_hint
 from afd_study.worlds.corpus import Corpus, CorpusSpec, assemble, refuse_no_preference
 from afd_study.worlds.data_path import DataPath, shown
 from afd_study.worlds.entries import (
@@ -203,7 +203,7 @@ def _download(spec: HHRLHFSpec, subset: str) -> Mapping[str, Any]:
     except Exception as fault:  # the errors of `datasets` share no base class, and all mean the same here
         raise HubError(
             f"the data set {spec.hub} ({subset}) can't be had from the hub: {type(fault).__name__}: {fault}. "
-            f"To use a local copy set folder= to a folder that holds {_wanted([subset])}"
+            f"To use a local copy set folder= to a folder that holds {_wanted([subset])}." + network_hint()
         ) from fault
 
 

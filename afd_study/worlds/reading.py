@@ -9,6 +9,7 @@ is `normalised`.
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from afd_study.worlds.text_files import MAX_BLANK, MAX_TEXT, MAX_WORD, refuse_en
 FORMATS = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
 SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}  # of what is called CSV, though it has no commas
 
+# Spaces, and the letters of scripts that need none: Thai, Lao, Tibetan, Burmese, Khmer, Chinese, Japanese.
+_BETWEEN_WORDS = re.compile(
+    r"[\s\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uf900-\uffdc\U00020000-\U0003ffff]+"
+)
 _MAC_LINES = "a carriage return alone ends a line: save the file with line feeds"
 _CSV_HINTS = {  # what the csv module says -> what to do
     "new-line character": _MAC_LINES,
@@ -87,7 +92,7 @@ def _refuse_long(path: Path, row: Row, columns: Sequence[str]) -> None:
                 f"{path}: line {row.line}: '{column}' holds {len(text):,} characters, and at most "
                 f"{MAX_TEXT:,} are read: split the text, or take the row out"
             )
-        if len(text) > MAX_WORD and max(map(len, text.split()), default=0) > MAX_WORD:
+        if len(text) > MAX_WORD and max(map(len, _BETWEEN_WORDS.split(text))) > MAX_WORD:
             raise DataError(
                 f"{path}: line {row.line}: '{column}' holds a word of more than {MAX_WORD:,} characters: is "
                 "it text? Take the row out"

@@ -1,7 +1,8 @@
 """Lines of text out of a file, gzipped or not: bytes that are something else are refused, and so is no end.
 
 What is read is bounded: no line above `MAX_LINE` bytes, no text above `MAX_TEXT` characters or with a
-word above `MAX_WORD`, no more than `MAX_BLANK` blank lines, and files alone, which have an end.
+word above `MAX_WORD` (in a script that puts spaces between words), no more than `MAX_BLANK` blank lines, and
+files alone, which have an end.
 """
 
 import gzip
@@ -14,7 +15,7 @@ from typing import BinaryIO
 from afd_study.errors import DataError
 
 MAX_LINE, MAX_TEXT, MAX_BLANK = 2**26, 1_000_000, 100_000
-MAX_WORD = 100_000  # a vocabulary learns from a longer one for minutes
+MAX_WORD = 100_000  # a longer one is no text, but data in a text's clothes
 
 _GZIP, _UTF8_MARK, _UTF16_MARKS = b"\x1f\x8b", b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _FOREIGN = {  # how a file begins that is something else than its name says -> what it is, and the remedy

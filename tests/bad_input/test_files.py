@@ -68,6 +68,23 @@ CASES = {
         lines(row(prompt="a", response="x" * 100_000 + " y" * 100_000)),
         61,
     ),
+    "a page without spaces": Case(
+        JL,
+        lines(row(prompt="a", response="QmFzZTY0" * 40_000)),
+        "line 61: 'response' holds a word of more than 100,000",
+        lines(
+            row(prompt="a", response="这是没有空格的长文本，" * 20_000),
+            row(prompt="b", response="ไม่มีช่องว่าง" * 20_000),
+        ),
+        62,
+    ),
+    "data within a page": Case(
+        JL,
+        lines(row(prompt="a", response="图" * 200_000 + "/9j4AAQS" * 40_000)),
+        "line 61: 'response' holds a word of more than 100,000",
+        lines(row(prompt="a", response="かな" * 100_000 + "/9j4AAQS" * 9_000)),
+        61,
+    ),
     "a huge prompt": Case(
         JL,
         lines(row(prompt=BIG, response="a")),

@@ -104,6 +104,30 @@ CASES = {
         "nobody here is called",
         ["world.demonstrations=~/a.csv"],
     ),
+    "a stranger's policy": (
+        "harmless",
+        ["policy.name_or_path=~nosuchuser/policy"],
+        "'policy.name_or_path' = '~nosuchuser/policy': .*nobody here is called nosuchuser",
+        ["policy.name_or_path=~/policy"],
+    ),
+    "a stranger's judge": (
+        "hh_rlhf",
+        ["judge=null", "judge_model.name_or_path=~nosuchuser/judge"],
+        "nobody here is called nosuchuser",
+        ["judge=null", "judge_model.name_or_path=~/judge"],
+    ),
+    "a heat without end": (
+        "harmless",
+        ["sampling.temperature=1e300"],
+        "than or equal to 1000",
+        ["sampling.temperature=1e3"],
+    ),
+    "no heat": (
+        "harmless",
+        ["sampling.temperature=1e-300"],
+        "than or equal to 0.001",
+        ["sampling.temperature=1e-3"],
+    ),
     "a NUL": (
         "own_data",
         ["world.demonstrations=a\0.csv"],

@@ -19,6 +19,7 @@ STUDY_FLOORS = (
     {"spec", "profiles", "notebook_parameters"},
     {"steps"},
     {"pipeline"},
+    {"data_lines", "published_models"},
     {"study"},
     {"forecast", "frozen"},
     {"chapters"},

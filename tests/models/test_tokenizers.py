@@ -1,6 +1,7 @@
 """Tokenizers: one-to-one on words, lossless on bytes, deaf to special tokens typed in a text."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from afd_study.models.tokenizers import (
     decode,
     encode,
     fingerprint,
+    in_pieces,
     load_tokenizer,
     save_tokenizer,
     train_bpe,
@@ -188,3 +190,25 @@ def test_a_missing_or_damaged_tokenizer_says_so(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(StoreError, match="damaged"):
         load_tokenizer(tmp_path)
+
+
+RUNS = {
+    "letters": "a",
+    "Chinese": "这是没有空格的长文本",
+    "digits": "73",
+    "signs": "_-=",
+    "spaces": " \t",
+    "mixed": "ab 12 _",
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize("length", [1, 900, 1000, 3500])
+def test_a_vocabulary_is_learned_from_long_runs_in_pieces(kind, length):
+    """A trainer's time grows with the square of a run: minutes at 300,000 equal letters."""
+    text = "It is (" + (RUNS[kind] * length)[:length] + ") so."
+    read = list(in_pieces(text))
+    runs = [re.findall(r"[^\W\d_]+|\d+|(?:[^\w\s]|_)+|\s+", piece) for piece in read]
+    assert "".join(read) == text and max(len(run) for piece in runs for run in piece) <= 1000
+    assert (len(read) > 1) == (length >= 1000 and kind != "mixed")
+    assert fingerprint(train_bpe([text], 270)) == fingerprint(train_bpe(read, 270))

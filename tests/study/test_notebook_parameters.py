@@ -8,7 +8,7 @@ import pytest
 from papermill.exceptions import PapermillExecutionError
 
 from afd_study.errors import SpecError
-from afd_study.study.notebook_parameters import Between, check_parameters
+from afd_study.study.notebook_parameters import Between, check_parameters, refuse_unread
 
 ANNOTATIONS = {
     "task": str,
@@ -104,6 +104,43 @@ def test_in_a_notebook_only_cells_before_the_check_count():
     check_parameters(names(In=[*cells, "check_parameters(globals())"], n=16))
     with pytest.raises(SpecError, match="'sede'"):
         check_parameters(names(In=[*cells[:2], "# Parameters\nsede = 1", cells[3]], sede=1))
+
+
+PARAMETERS, CHECK = (
+    "seeds: int = 3  # how many\nshare: float = 0.5",
+    "check_parameters(globals(), seeds=range(9))",
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "name", "meant"),
+    [
+        (["print(seed, share)"], "seeds", " Is 'seed' meant, which is read?"),
+        (["print(seeds)"], "share", ""),
+        (["seeds = 5", "print(share)"], "seeds", ""),  # set, and not read
+        ([], "seeds", ""),
+    ],
+)
+def test_a_parameter_that_no_later_cell_reads_is_refused(cells, name, meant):
+    with pytest.raises(SpecError) as error:
+        refuse_unread([PARAMETERS, CHECK, *cells], where="a.ipynb")
+    assert (
+        str(error.value)
+        == f"no cell of a.ipynb reads the parameter '{name}'.{meant} Read it, or leave it out"
+    )
+
+
+@pytest.mark.parametrize("cell", ["print(seeds, share)", "%time 1", "where = {'n': seeds, 'of': f'{share}'}"])
+def test_a_parameter_that_is_read_anywhere_passes(cell):
+    refuse_unread([PARAMETERS, CHECK, cell, "[share for _ in range(seeds)]"], where="a.ipynb")
+
+
+def test_a_variable_that_changes_numbers_stops_a_notebook(monkeypatch):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    check_parameters(names())
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    with pytest.raises(SpecError, match="variable NVIDIA_TF32_OVERRIDE is set, and would change results"):
+        check_parameters(names())
 
 
 @pytest.fixture

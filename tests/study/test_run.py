@@ -128,6 +128,7 @@ FAULTS = {
     "no YAML": ([*RUN, "--set", "sft.steps=[1"], "is neither a number"),
     "seed": (["run", "--seed", "one"], "Invalid value for '--seed'"),
     "negative seed": (["run", "--seed", "-1"], "Invalid value for '--seed'"),
+    "huge seed": ([*RUN[:-1], "9" * 23], "is too large for a table: the last seed is"),
     "too many prompts": ([*RUN, "--jobs", "1", "--set", "world.n_test=2000"], "must leave training prompts"),
     "no data": (["run", "--task", "hh_rlhf", "--profile", "smoke"], "give either folder="),
     "no folder": (

@@ -93,6 +93,7 @@ FAULTS = {
     "profile": ({"fixed": {"profile": "smok"}}, "unknown profile 'smok': did you mean 'smoke'"),
     "setting": ({"grid": {"world.heterogenity": [1]}}, "did you mean 'world.heterogeneity'"),
     "value": ({"grid": {"world.heterogeneity": [0, 2]}}, "less than or equal to 1"),
+    "infinite": ({"grid": {"world.heterogeneity": [float("inf")]}}, "'.inf' is no plain decimal number"),
     "empty": ({"grid": {"world.heterogeneity": []}}, "mine.yaml has no point"),
     "parameter": (
         {"notebooks": ["02_divergences"], "tasks": None, "fixed": None, "grid": {"polcy": [1]}},
@@ -107,6 +108,28 @@ def test_what_is_not_there_is_refused_before_anything_runs(fault, written):
     with pytest.raises(SpecError) as raised:
         sweep.load(written(**changes))
     assert told in str(raised.value)
+
+
+@pytest.mark.parametrize("number", ["010", "1:30", "0x10", "1_000", "1e400"])
+def test_a_number_that_yaml_would_read_as_another_is_refused(number, tmp_path):
+    path = tmp_path / "mine.yaml"
+    text = "notebooks: [04_experiment]\ntasks: [harmless]\nseeds: [{}]\n"
+    path.write_text(text.format(number))
+    with pytest.raises(SpecError, match=f"mine.yaml: '{number}' is no plain decimal number"):
+        sweep.load(path)
+    path.write_text(text.format("10"))
+    assert [point.varied["seed"] for point in sweep.load(path).values()] == [10]
+
+
+def test_a_notebook_with_a_parameter_that_nothing_reads_is_not_swept(tmp_path, monkeypatch):
+    cell = nbformat.v4.new_code_cell
+    cells = [cell("seeds: int = 0  # x", metadata={"tags": ["parameters"]}), cell("seed = 1\nprint(seed)")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "mine.ipynb")
+    monkeypatch.setattr(sweep.render, "NOTEBOOKS", tmp_path)
+    with pytest.raises(
+        SpecError, match="no cell of notebooks/mine.ipynb reads the parameter 'seeds'. Is 'seed' meant"
+    ):
+        sweep.parameters("mine", {"seeds": 3})
 
 
 def test_a_file_that_is_no_sweep_is_refused(tmp_path):

@@ -280,6 +280,6 @@ def _without(key: SecretStr, text: str) -> str:
     """Return a text without the key, as it is and as JSON writes it, where a slash may be escaped, too."""
     plain = key.get_secret_value()
     written = json.dumps(plain)[1:-1]
-    for form in (plain, written, written.replace("/", r"\/")):
+    for form in dict.fromkeys((plain, written, written.replace("/", r"\/"))):
         text = text.replace(form, "[key]")
     return text

@@ -35,6 +35,7 @@ from afd_study.evaluation.llm_judge.endpoint import (
     from_environment,
 )
 from afd_study.evaluation.statistics import require_columns
+from afd_study.settings import at_home
 
 VALUES = {"A": 1.0, "tie": 0.5, "B": 0.0}  # of the response shown first
 REFUSED = "refused"  # by a content filter: no verdict, and not asked again
@@ -113,7 +114,7 @@ def compare(
     be kept, and JudgeError where the endpoint fails in all attempts: what it answered till then is kept.
     """
     key = _key_columns(comparisons)
-    store = Answers(answers, {*VALUES, REFUSED})
+    store = Answers(at_home(answers), {*VALUES, REFUSED})
     columns = (comparisons[name].tolist() for name in ("prompt", "first", "second"))
     rows = list(zip(*columns, strict=True))
     bodies = [_body(spec, prompt, first, second) for prompt, first, second in rows]

@@ -3,15 +3,11 @@
 No value of these variables is quoted, since a proxy's address may hold a password.
 """
 
-import os
 from collections.abc import Callable
 
 import httpx
 
-from afd_study.errors import SpecError
-
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+from afd_study.errors import CERTIFICATES, PROXIES, SpecError, set_variables
 
 
 def open_client(signed: Callable[[httpx.Request], httpx.Request], timeout: float) -> httpx.Client:
@@ -20,7 +16,7 @@ def open_client(signed: Callable[[httpx.Request], httpx.Request], timeout: float
         return httpx.Client(auth=signed, timeout=timeout, follow_redirects=False)
     except (ValueError, OSError, ImportError, httpx.InvalidURL) as fault:
         kind = type(fault).__name__
-        names = _set_variables(PROXIES if not isinstance(fault, OSError) else CERTIFICATES)
+        names = set_variables(PROXIES if not isinstance(fault, OSError) else CERTIFICATES)
     raise SpecError(
         f"the environment's {names or 'proxy or certificates'} cannot be used ({kind}): set it to a proxy "
         "such as http://host:port or to a file of certificates (PEM), or unset it"
@@ -29,18 +25,13 @@ def open_client(signed: Callable[[httpx.Request], httpx.Request], timeout: float
 
 def blamed(fault: Exception) -> str:
     """Return a hint at the variables that a failed connection may be due to."""
-    if isinstance(fault, httpx.ProxyError) and _set_variables(PROXIES):
-        return f" (by the proxy of {_set_variables(PROXIES)})"
+    if isinstance(fault, httpx.ProxyError) and set_variables(PROXIES):
+        return f" (by the proxy of {set_variables(PROXIES)})"
     if "CERTIFICATE" in str(fault).upper():
-        chosen = _set_variables(CERTIFICATES)
+        chosen = set_variables(CERTIFICATES)
         return (
             f" (its certificate is none of {chosen})" if chosen else " (set SSL_CERT_FILE to its authority's)"
         )
-    if isinstance(fault, httpx.ConnectError) and _set_variables(PROXIES[:3]):
-        return f" (the proxy of {_set_variables(PROXIES[:3])} may be at fault)"
+    if isinstance(fault, httpx.ConnectError) and set_variables(PROXIES[:3]):
+        return f" (the proxy of {set_variables(PROXIES[:3])} may be at fault)"
     return ""
-
-
-def _set_variables(names: tuple[str, ...]) -> str:
-    """Return which of these variables are set, in either case."""
-    return ", ".join(each for name in names for each in (name, name.lower()) if os.environ.get(each))

@@ -12,6 +12,7 @@ import yaml
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from afd_study.errors import SpecError
+from afd_study.models.model_files import POLICY, Kind, refuse_folder
 from afd_study.models.policy import with_lora
 from afd_study.models.specs import LoRASpec
 
@@ -71,14 +72,15 @@ def adapters(config: PreTrainedConfig, lora: LoRASpec) -> int:
     return sum(each.numel() for each in lm.parameters() if each.requires_grad)
 
 
-def published_config(name_or_path: str) -> tuple[PreTrainedConfig, str]:
+def published_config(name_or_path: str, kind: Kind = POLICY) -> tuple[PreTrainedConfig, str]:
     """Return the config of a local folder, or of a name that forecast.yaml knows, and its weights' type.
 
     The network is not asked.
 
-    Raises SpecError for a name whose shape is not known.
+    Raises SpecError for a name whose shape is not known, and as `refuse_folder` does for a folder.
     """
     if Path(name_or_path).is_dir():
+        refuse_folder(kind, Path(name_or_path))
         config = AutoConfig.from_pretrained(name_or_path, local_files_only=True, trust_remote_code=False)
         return config, str(config.dtype or torch.float32).removeprefix("torch.")
     published = constants()["models"].get(name_or_path)

@@ -22,6 +22,7 @@ from afd_study.errors import unknown_name
 from afd_study.evaluation.counterfactual_edits import EDITS
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.models.kernels.shared_prompt_scoring import FEWEST
+from afd_study.models.model_files import JUDGE
 from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.study.forecast.model_shapes import (
     BYTES,
@@ -112,7 +113,7 @@ def study_sizes(spec: StudySpec) -> Sizes:
         policy = shape_of(config, weights=weights, published=published)
     judge = None
     if spec.judge_model is not None:
-        of_judge, published = published_config(spec.judge_model.name_or_path)
+        of_judge, published = published_config(spec.judge_model.name_or_path, JUDGE)
         judge = shape_of(of_judge, weights=published, published=published)
     return Sizes(spec, count_texts(spec), config, policy, judge)
 

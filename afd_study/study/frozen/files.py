@@ -17,6 +17,7 @@ import pandas as pd
 
 from afd_study.errors import StoreError, unknown_name
 from afd_study.models import distributed
+from afd_study.settings import at_home
 from afd_study.study.workflow.code_version import ROOT, library_versions
 from afd_study.study.workflow.store import commit, unwritable
 
@@ -26,7 +27,7 @@ MANIFEST = "manifest.json"
 def results_folder() -> Path:
     """Return where frozen results lie: AFD_RESULTS, or book/results beside the package."""
     folder = os.environ.get("AFD_RESULTS")
-    return Path(folder).expanduser().resolve() if folder else ROOT.parent / "book" / "results"
+    return at_home(Path(folder)).resolve() if folder else ROOT.parent / "book" / "results"
 
 
 def hardware() -> dict[str, Any]:

@@ -14,7 +14,7 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
@@ -44,16 +44,18 @@ def execute(
     threads: int = 1,
     quiet: bool = False,
     lines: bool = False,
+    check: Callable[[Mapping[str, Step]], None] = lambda todo: None,
 ) -> int:
     """Bring every wanted step and all that it needs into the store; return how many had to be run.
 
     Progress and an estimate of what is left go to stderr: a bar on a terminal, with `lines` a line a step
-    elsewhere, nothing if `quiet`. An interruption leaves finished steps in the store, and unfinished ones
-    with their last checkpoint.
+    elsewhere, nothing if `quiet`. `check` sees the steps that have to be run, by key, before any is run. An
+    interruption leaves finished steps in the store, and unfinished ones with their last checkpoint.
 
     Raises StoreError where the store cannot be written, or is not the same in all processes of a launch.
     """
     todo = _launch_steps_to_run(list(wanted), store)
+    check(todo)
     if not todo:
         return 0
     try:  # before minutes of work, and before libraries are loaded

@@ -21,6 +21,7 @@ from typing import Any
 
 from afd_study.errors import SpecError, StoreError
 from afd_study.models import distributed
+from afd_study.settings import at_home
 from afd_study.study.workflow.code_version import ROOT, code_version, library_versions
 from afd_study.study.workflow.manifests import (
     MANIFEST,
@@ -155,8 +156,8 @@ def default_store() -> Store:
     place = os.environ.get("AFD_STORE")
     if place:
         try:
-            return Store(Path(place).expanduser().resolve())
-        except (RuntimeError, OSError) as fault:  # no such user; links that go in a circle
+            return Store(at_home(Path(place)).resolve())
+        except (ValueError, RuntimeError, OSError) as fault:  # no such user; links that go in a circle
             raise SpecError(f"AFD_STORE={place} is no usable path ({fault}): name another folder") from fault
     checkout = ROOT.parent
     if (checkout / "pyproject.toml").is_file():

@@ -5,7 +5,8 @@ import socket
 import pytest
 import standins
 
-from afd_study.errors import SpecError
+from afd_study.errors import DataError, SpecError
+from afd_study.models.model_files import JUDGE, POLICY
 from afd_study.models.policy import load_policy, with_lora
 from afd_study.models.specs import LoRASpec
 from afd_study.study import __main__ as command
@@ -156,3 +157,17 @@ def test_real_dialogues_are_counted(dialogues):
     assert found.tested == (corpus.prompts["split"] == "test").sum() / 2  # a half is the judge's
     assert found.prompt == corpus.prompts["text"].str.len().mean() / constants()["characters_per_token"]
     assert found.judge == found.preferences > 0
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [("{", "cannot be read as JSON"), ('{"model_type": "strange"}', "architecture 'strange'")],
+)
+def test_a_bad_folder_is_refused_as_a_run_would(config, says, tmp_path):
+    policy = standins.policy(tmp_path / "policy", gemma=False)
+    judge = standins.judge(tmp_path / "judge", gemma=False)
+    assert published_config(str(policy))[1] == published_config(str(judge), JUDGE)[1] == "float32"
+    for kind, folder in ((POLICY, policy), (JUDGE, judge)):
+        (folder / "config.json").write_text(config)
+        with pytest.raises((DataError, SpecError), match=says):
+            published_config(str(folder), kind)

@@ -1,0 +1,46 @@
+"""What is said of a data set on the terminal: what is read, within which bounds, and what was dropped."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from afd_study.study.pipeline.texts import CORPORA
+from afd_study.study.spec import WorldSpec
+from afd_study.worlds.corpus import counted
+from afd_study.worlds.text_files import MAX_BLANK, MAX_LINE, MAX_TEXT
+
+_NAMED = 4  # files
+
+
+def reading(world: WorldSpec) -> str:
+    """Return which files will be read, how large they are and what bounds hold; "" where there are none.
+
+    Raises DataError for a folder that is not there.
+    """
+    files = CORPORA[world.name].files(world) if world.name in CORPORA else []
+    if not files:
+        return ""
+    names = ", ".join(f"{file.name!r} ({_size(file)})" for file in files[:_NAMED])
+    more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+    rows = getattr(world, "max_rows", None)
+    return (
+        f"{world.name}: reads {names}{more}; at most {MAX_TEXT:,} characters a text, {MAX_LINE:,} bytes a "
+        f"line, {MAX_BLANK:,} blank lines a file" + (f", {rows:,} rows" if rows else "")
+    )
+
+
+def dropped(world: WorldSpec, report: pd.DataFrame) -> str:
+    """Return how many rows of a report (columns kept, reason) were kept and dropped, and why."""
+    return f"{world.name}: {counted(report)}"
+
+
+def _size(file: Path) -> str:
+    try:
+        size = float(file.stat().st_size)
+    except OSError:
+        return "size unknown"  # whoever reads it says why
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

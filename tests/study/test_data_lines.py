@@ -1,0 +1,49 @@
+"""What is read of a data set is said before, with its bounds, and what was dropped is said at every run."""
+
+import json
+
+import pytest
+
+from afd_study.study import data_lines
+from afd_study.study.spec import load_spec
+from afd_study.study.study import Study, open_study
+from afd_study.study.workflow.store import Store
+
+ROWS = [{"prompt": f"What is thing {n}?", "response": f"It is {n}."} for n in range(60)]
+DROPPED = "own_data: 60 rows kept, 3 dropped (empty response 3)"
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_text(
+        "".join(json.dumps(row) + "\n" for row in [*ROWS, *[{"prompt": "a", "response": ""}] * 3])
+    )
+    return path
+
+
+def test_files_sizes_and_bounds_are_said(data, dialogues):
+    line = data_lines.reading(load_spec("own_data", "smoke", {"world.demonstrations": str(data)}).world)
+    assert line == (
+        f"own_data: reads 'd.jsonl' ({data.stat().st_size / 1000:.1f} kB); at most 1,000,000 characters a "
+        "text, 67,108,864 bytes a line, 100,000 blank lines a file"
+    )
+    line = data_lines.reading(load_spec("hh_rlhf", "smoke", {"world.folder": str(dialogues)}).world)
+    assert line.startswith("hh_rlhf: reads 'train.jsonl' (") and line.endswith(" a file, 300 rows")
+    assert data_lines.reading(load_spec("harmless", "smoke").world) == ""
+    gone = load_spec("own_data", "smoke", {"world.demonstrations": "gone\x1b[2J.csv"}).world
+    assert "'gone\\x1b[2J.csv' (size unknown)" in data_lines.reading(gone)
+
+
+def test_what_was_dropped_is_said_again_where_the_store_holds_the_corpus(data, tmp_path, capsys, monkeypatch):
+    study = open_study(
+        "own_data", "smoke", overrides={"world.demonstrations": str(data)}, store=Store(tmp_path / "store")
+    )
+    corpus = study.plans()[0].step("corpus")
+    monkeypatch.setattr(Study, "steps", lambda self: [corpus])  # the first of its steps will do
+    for _ in range(2):
+        assert study.run(lines=True) in (0, 1)
+        said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("own_data")]
+        assert said == [data_lines.reading(study.spec.world), DROPPED]
+    study.table("report")
+    assert capsys.readouterr().err == ""
