@@ -81,7 +81,9 @@ def main():
     ):
         folder = Path(name)
         references = []
-        for number, studied in enumerate(studies(folder, options.few)):
+        commands = studies(folder, options.few)
+        for number, studied in enumerate(commands, start=1):
+            print(f"command {number} of {len(commands)}, at one go", file=sys.__stderr__, flush=True)
             reference = kills.Reference(studied, folder / f"reference-{number}", folder)
             reference.wanted = studied.steps(reference.root)  # each of which a run looks at
             reference.stored = list(closure(reference.wanted).values())

@@ -4,7 +4,9 @@ import io
 import os
 import shutil
 import signal
+import subprocess
 import time
+from contextlib import suppress
 
 import pandas as pd
 import safetensors.torch
@@ -139,7 +141,7 @@ def kills(count, folder, rng, references):
 
 
 def broken_by(status, root, reference, said):
-    """What is wrong after a kill, "" where nothing is: an artefact that is there has to be whole and right."""
+    """What is wrong after a kill, "" where nothing is: all artefacts that are there have to be right."""
     if status not in (0, -signal.SIGKILL):
         return f"status {status}: {said.read_text()[-300:]}"
     left = artefacts(root)
@@ -162,15 +164,26 @@ def kill(kind, reference, root, said, rng):
     if kind == AT_RANDOM:
         after = rng.uniform(0, reference.seconds / SERIES * 2)
         child = forked(lambda: command(studied, root), said)
-        time.sleep(after)
-        os.kill(child, signal.SIGKILL)
-        return f"{after:.2f} s", ended(child)
+        return f"{after:.2f} s", killed_after(after, child)
     jobs, loading = rng.choice((1, 2)), rng.random() < 0.2
     process = spawned(studied, root, jobs)
     if not loading:
         process.stderr.readline()  # libraries are loaded, and a step is done
     after = rng.uniform(0, reference.seconds / SERIES * 2)
-    time.sleep(after)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(after)
     process.kill()
     process.communicate()
     return f"{after:.2f} s {'' if loading else 'after a step'}, {jobs} jobs", process.returncode
+
+
+def killed_after(seconds, child):
+    """Kill a child after some seconds, unless it has ended; return its exit status."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        process, status = os.waitpid(child, os.WNOHANG)
+        if process:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    return ended(child)
