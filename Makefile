@@ -3,7 +3,8 @@
 # PROFILE   cpu (default) or smoke: which settings the study runs with (afd_study/study/profiles)
 # HH_RLHF   a folder with Anthropic's HH-RLHF files: adds the chapter on real dialogues
 # JOBS      how many steps and notebooks run at once (default: the cores)
-# WHAT      which frozen results: all (default), chapters, map, ledger, arms, ablations, or gpu (needs one)
+# WHAT      which frozen results: all (default), chapters, map, ledger, arms, ablations, or gpu (needs one);
+#           of `make break` its parts, such as WHAT="kills signals"
 # ONLY      one ablation, by its name (afd_study/study/frozen/ablation_grids.yaml)
 # SWEEP     a sweep's file (book/sweeps/example.yaml); ON=slurm runs it on a cluster
 # PY        a Python that already has the packages (conda users: PY=python); without it .venv is made
@@ -52,8 +53,8 @@ test: $(READY) lint ## lint, types, tests, and the notebooks' stored outputs
 	  -m "not slow and not network" tests
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" book/stored.py check --jobs $(JOBS)
 
-break: $(READY) ## kill studies, damage stores and checkpoints, print what held (long)
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" -m tests.breaking
+break: $(READY) ## kills, damage, signals, small disks, little memory: print what held (long; WHAT=part)
+	"$(PY)" -m tests.breaking $(filter-out all,$(WHAT))
 
 load: $(READY) ## a million demonstrations, N = 1,000, a full store: print what they take (half an hour, 5 GB)
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 "$(PY)" -m tests.load

@@ -27,14 +27,14 @@ import nbformat
 import pandas as pd
 import papermill
 import render
-from pydantic import Field, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError
 
-from afd_study.errors import AfdError, SpecError, unknown_name
+from afd_study.errors import AfdError, DataError, SpecError, unknown_name
 from afd_study.figures.figure_data import CSV_MIME, of_plotly, slug
 from afd_study.figures.mime import MIME_TYPE
+from afd_study.plain_yaml import read_yaml
 from afd_study.settings import Settings
 from afd_study.study.notebook_parameters import refuse_unread
-from afd_study.study.setting_texts import read_plain_yaml
 from afd_study.study.spec import load_spec
 
 HERE = Path(__file__).resolve().parent
@@ -46,7 +46,7 @@ class Sweep(Settings):
 
     notebooks: tuple[str, ...] = Field(min_length=1)
     tasks: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[NonNegativeInt, ...] = ()
     grid: dict[str, tuple[Any, ...]] = {}
     fixed: dict[str, Any] = {}  # equal at all points
 
@@ -72,11 +72,9 @@ def load(file: Path) -> dict[str, Point]:
 
     Raises SpecError for a file that cannot be read, and for a name that no notebook or spec knows.
     """
+    content = read_yaml(_text(file), f"the sweep {file.name}")
     try:
-        content = read_plain_yaml(file.read_text(encoding="utf-8"), f"the sweep {file}")
         sweep = Sweep.model_validate(content)
-    except (OSError, UnicodeDecodeError) as fault:
-        raise SpecError(f"the sweep {file} cannot be read: {fault}") from None
     except ValidationError as fault:
         for key in content if isinstance(content, dict) else ():
             if key not in Sweep.model_fields:
@@ -86,7 +84,13 @@ def load(file: Path) -> dict[str, Point]:
             f"{file.name}: {reasons}; book/sweeps/example.yaml shows what a sweep holds"
         ) from None
     always: dict[str, tuple[Any, ...]] = {"task": sweep.tasks, "seed": sweep.seeds}
-    axes = {name: values for name, values in always.items() if values} | sweep.grid
+    axes = {name: values for name, values in always.items() if values}
+    for name in sweep.grid.keys() & {*axes, *sweep.fixed} | sweep.fixed.keys() & axes:
+        raise SpecError(f"{file.name} gives '{name}' in two places: leave one of them out")
+    axes |= sweep.grid
+    for name, values in axes.items():
+        if repeated := [value for value in values if values.count(value) > 1]:
+            raise SpecError(f"{file.name} gives {name} = {str(repeated[0])[:60]!r} twice: give it once")
     points = []
     for notebook, *values in itertools.product(sweep.notebooks, *axes.values()):
         varied = dict(zip(axes, values, strict=True))
@@ -94,6 +98,18 @@ def load(file: Path) -> dict[str, Point]:
     if not points:
         raise SpecError(f"{file.name} has no point: a list of its grid is empty")
     return {point.name: point for point in points}
+
+
+def _text(file: Path) -> str:
+    """Return a file's text; SpecError where it cannot be read, is no file, or no UTF-8."""
+    try:
+        if file.exists() and not file.is_file():
+            raise SpecError(f"the sweep {file} is no file: name a YAML file such as book/sweeps/example.yaml")
+        return file.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise SpecError(f"the sweep {file} cannot be read: {fault.strerror or fault}; name a file") from None
+    except UnicodeDecodeError as fault:
+        raise SpecError(f"the sweep {file} is no UTF-8 (byte {fault.start}): save it as UTF-8") from None
 
 
 def parameters(notebook: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,7 +248,7 @@ def main() -> int:
         run_point(points[options.point], options.into)
     except (AfdError, render.RenderError) as fault:
         print(f"sweep: {fault}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(fault, (SpecError, DataError)) else 1
     return 0
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from pydantic import Field, ValidationError
 
 from afd_study.errors import SpecError, unknown_name
@@ -20,6 +19,7 @@ from afd_study.evaluation.claim_effects import FORMS, Claim, Values, same_h
 from afd_study.evaluation.identities import IDENTITIES
 from afd_study.evaluation.statistics import seed_interval
 from afd_study.evaluation.verdicts import verdict
+from afd_study.plain_yaml import read_yaml
 from afd_study.settings import Settings
 
 METRICS: Mapping[str, tuple[str, ...]] = {
@@ -79,11 +79,11 @@ def load_ledger(text: str = "") -> Ledger:
     """Read the ledger (the package's own, or `text` as YAML) and check every name in it.
 
     A claim without tasks gets those of the ledger. Raises SpecError for an unknown form, table, metric, task,
-    setting or field, with the nearest known name.
+    setting or field, with the nearest known name, and for what is no plain YAML (plain_yaml).
     """
     text = text or files("afd_study.evaluation").joinpath("claims.yaml").read_text(encoding="utf-8")
     try:
-        ledger = Ledger.model_validate(yaml.safe_load(text))
+        ledger = Ledger.model_validate(read_yaml(text, "the ledger of claims"))
     except ValidationError as fault:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
         raise SpecError(f"the ledger of claims: {faults}") from None

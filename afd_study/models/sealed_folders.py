@@ -27,8 +27,13 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): file_checksum(path) for path in paths}
     (folder / RECORD).write_bytes(_text({**record, "files": files}))
-    for path in (*paths, folder / RECORD, *(path for path in folder.rglob("*") if path.is_dir()), folder):
-        _sync(path)
+    sync_all(folder)
+
+
+def sync_all(folder: Path) -> None:
+    """Bring a folder and all that is in it to the disk: a loss of power after this costs none of it."""
+    for path in (*folder.rglob("*"), folder):
+        sync(path)
 
 
 def opened(folder: Path) -> dict[str, Any] | None:
@@ -62,7 +67,7 @@ def replace(current: Path, fresh: Path, older: Path) -> None:
         shutil.rmtree(older, ignore_errors=True)
         current.rename(older)
     fresh.rename(current)
-    _sync(current.parent)
+    sync(current.parent)
     shutil.rmtree(older, ignore_errors=True)
 
 
@@ -95,7 +100,8 @@ def checksum(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Bring a file's bytes, or the names in a folder, to the disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows opens no folders
     handle = os.open(path, os.O_RDONLY)

@@ -3,7 +3,7 @@
 import sys
 
 from afd_study.study.workflow.faults import memory_fault
-from afd_study.study.workflow.interruption import guarded
+from afd_study.study.workflow.interruption import guarded, leave
 
 
 def main() -> None:
@@ -17,8 +17,8 @@ def main() -> None:
             message = memory_fault(fault)
             if message is None:
                 raise
-            print(f"afd: {message}", file=sys.stderr)
-            sys.exit(1)
+            print(f"afd: {message}", file=sys.stderr, flush=True)
+            leave(1)  # what libraries do at the end would lack memory as well, and say so
 
 
 if __name__ == "__main__":

@@ -111,22 +111,6 @@ def read_setting(key: str, text: str, field: Any) -> Any:
     return text if isinstance(value, str) and text[:1] not in "\"'|>" else value
 
 
-def read_plain_yaml(text: str, where: str) -> Any:
-    """Return what a file of settings holds, its numbers read as `read_setting` reads them.
-
-    Raises SpecError that begins with `where`.
-    """
-    try:
-        return yaml.load(text, _PlainLoader)  # a SafeLoader, and a stricter one
-    except _NotPlain as fault:
-        raise SpecError(
-            f"{where}: {str(fault)[:60]!r} is no plain decimal number such as 8, 0.5 or 1e-3 (put a text "
-            "that looks like a number in quotes)"
-        ) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as fault:
-        raise SpecError(f"{where} cannot be read: {fault}") from None
-
-
 def refuse_endless_numbers(key: str, value: Any, depth: int = 0) -> None:
     """Raise SpecError for a number that is not finite, in a value or anywhere within it."""
     if depth > _DEEPEST:

@@ -27,7 +27,7 @@ STUDY_FLOORS = (
     {"commands"},
     {"__main__"},
 )
-GROUND = {"records", "errors", "settings", ""}  # "" is the package itself, for its version
+GROUND = {"records", "errors", "settings", "plain_yaml", ""}  # "" is the package itself, for its version
 
 NOTEBOOKS_MAY_IMPORT = {"study", "figures", "theory"}
 

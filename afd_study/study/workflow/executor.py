@@ -25,10 +25,11 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from afd_study.errors import StoreError
+from afd_study.errors import AfdError, StoreError
 from afd_study.models import distributed
 from afd_study.study.workflow import interruption
 from afd_study.study.workflow.faults import killed_worker
+from afd_study.study.workflow.file_faults import file_fault
 from afd_study.study.workflow.progress import ProgressBar
 from afd_study.study.workflow.step import Step, arguments, closure
 from afd_study.study.workflow.store import Store, unwritable
@@ -144,14 +145,13 @@ def _compute(step: Step, store: Store, threads: int, report: Any) -> None:
     started = time.perf_counter()
     try:
         function(out, context, **arguments(function, {**step.settings, **step.places, **folders}))
-    except OSError as fault:
-        if fault.errno is not None and not isinstance(fault, FileNotFoundError):
-            raise unwritable(out, fault) from fault
+    except AfdError:
         raise
-    except SafetensorError as fault:  # names what the system said in words alone
-        if "os error" in str(fault):
-            raise unwritable(out, OSError(str(fault))) from fault
-        raise
+    except (OSError, SafetensorError) as fault:
+        reason = file_fault(fault, workspace, folders.values())
+        if reason is None:
+            raise
+        raise reason from fault
     distributed.wait()  # nobody writes any more
     if distributed.is_main():
         store.keep(step, out, seconds=time.perf_counter() - started, cost=context.cost)

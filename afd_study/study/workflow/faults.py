@@ -19,8 +19,11 @@ _WORDS = (
     "out of memory",
     "bad_alloc",
     "can't start new thread",
+    "failed to launch worker thread",
     "failed to map segment from shared object",
 )
+# How a process ends that gets no memory: by the system's killer, by C++'s bad_alloc, by the C library
+_OF_MEMORY = {*(-getattr(signal, name) for name in ("SIGKILL", "SIGABRT") if hasattr(signal, name)), 127}
 
 
 class WorkerError(AfdError, RuntimeError):
@@ -46,13 +49,17 @@ def say(text: str | None) -> None:
 
 
 def killed_worker(names: Iterable[str], exit_codes: Iterable[int | None]) -> WorkerError:
-    """Say which steps a worker was at, of which signal it died, and what to do."""
-    signals = {-code for code in exit_codes if code is not None and code < 0}
-    first = min(signals - {signal.SIGTERM} or signals, default=0)  # Python ends the others by SIGTERM
-    how = f"by {signal.Signals(first).name}" if first in set(signal.Signals) else "without a word"
+    """Say which steps a worker was at, how it ended, why as far as that can be known, and what to do."""
+    codes = {code for code in exit_codes if code}
+    code = min(codes - {-signal.SIGTERM} or codes, default=0)  # Python ends the others by SIGTERM
+    if -code in set(signal.Signals):
+        how = f"was ended by {signal.Signals(-code).name}"
+    else:
+        how = f"ended with status {code}" if code else "ended without a word"
+    memory = "most likely since memory ran out" if code in _OF_MEMORY else "perhaps since memory ran out"
     return WorkerError(
-        f"a worker process was ended {how} while it was at {', '.join(sorted(set(names)))}. So does a system "
-        f"whose memory runs out: try --jobs 1, or smaller batches. {KEPT}"
+        f"a worker process {how} while it was at {', '.join(sorted(set(names)))}, {memory}: try --jobs 1, or "
+        f"smaller batches (micro_batch_size). {KEPT}"
     )
 
 
@@ -66,7 +73,7 @@ def memory_fault(fault: BaseException) -> str | None:
         if (
             isinstance(cause, MemoryError)
             or getattr(cause, "errno", None) == errno.ENOMEM
-            or (named and isinstance(cause, (RuntimeError, ImportError, OSError)))
+            or (named and not isinstance(cause, AfdError))
         ):
             return (
                 "memory ran out: try --jobs 1, smaller batches (micro_batch_size), or a machine with more of "

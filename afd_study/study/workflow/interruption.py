@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = {
     name: how
@@ -123,10 +124,15 @@ def _leave() -> None:
         )
         with suppress(OSError):  # the terminal may be gone
             os.write(2, (b"\n" if os.isatty(2) else b"") + line.encode(errors="replace"))
+    leave(128 + number)
+
+
+def leave(status: int) -> NoReturn:
+    """End this process without running what is left of it, or what libraries do at the end."""
     with suppress(Exception):
         if utilities := sys.modules.get("multiprocessing.util"):
             utilities._exit_function()  # returns the semaphores of a pool; else Python warns of them
-    os._exit(128 + number)
+    os._exit(status)
 
 
 def _end_workers() -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from afd_study.errors import SpecError, StoreError
 from afd_study.models import distributed
+from afd_study.models.sealed_folders import sync, sync_all
 from afd_study.settings import at_home
 from afd_study.study.workflow.code_version import ROOT, code_version, library_versions
 from afd_study.study.workflow.manifests import (
@@ -131,9 +132,11 @@ class Store:
         folder = self.folder(step)
         try:
             (out / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+            sync_all(out)  # before its name says that it is whole
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
             out.rename(folder)
+            sync(folder.parent)
         except OSError as fault:
             raise unwritable(folder, fault) from fault
         shutil.rmtree(self.workspace(step), ignore_errors=True)

@@ -55,6 +55,7 @@ def test_an_unknown_user_in_the_stores_path_is_one_line():
         RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
         RuntimeError("std::bad_alloc"),
         ImportError("libtorch.so: failed to map segment from shared object"),
+        Exception("Unknown error: Failed to launch worker thread: Resource temporarily unavailable"),
     ],
 )
 def test_faults_of_memory_are_known(fault):
@@ -64,10 +65,36 @@ def test_faults_of_memory_are_known(fault):
     assert memory_fault(wrapped) and not memory_fault(RuntimeError("another"))
 
 
-def test_whatever_ends_a_worker_is_named():
-    assert "by SIGSEGV while it was at a, b" in str(killed_worker(["b", "a"], [-15, None, -11]))
-    assert "by SIGTERM" in str(killed_worker(["a"], [-15, 0]))
-    assert "without a word" in str(killed_worker(["a"], [1]))
+def test_a_fault_of_the_user_that_speaks_of_memory_is_none_of_memory():
+    assert not memory_fault(SpecError("unknown arm 'out of memory'"))
+
+
+def test_nothing_is_said_after_memory_ran_out():
+    code = (
+        "import atexit, sys; from afd_study.study import __main__, commands\n"
+        "def fail(): raise MemoryError\n"
+        "atexit.register(fail); commands.run_command_line = fail; __main__.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("afd: memory ran out") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("codes", "how"),
+    [
+        ([-15, None, -11], "was ended by SIGSEGV while it was at a, b, perhaps since memory ran out"),
+        ([-15, -9], "was ended by SIGKILL while it was at a, b, most likely since memory ran out"),
+        ([-6, -15, 0], "was ended by SIGABRT while it was at a, b, most likely since memory ran out"),
+        ([127, -15], "ended with status 127 while it was at a, b, most likely since memory ran out"),
+        ([-15, 0], "was ended by SIGTERM while it was at a, b, perhaps"),
+        ([1], "ended with status 1 while it was at a, b, perhaps"),
+        ([None], "ended without a word while it was at a, b, perhaps"),
+    ],
+)
+def test_whatever_ends_a_worker_is_named(codes, how):
+    said = str(killed_worker(["b", "a"], codes))
+    assert said.startswith(f"a worker process {how}") and "--jobs 1" in said and "are kept" in said
 
 
 @pytest.mark.parametrize("text", ["abc", "0", "-1", "1.5", "1e3", "²", "99999"])

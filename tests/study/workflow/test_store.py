@@ -304,15 +304,6 @@ def test_a_store_that_cannot_be_made_is_named(tmp_path):
         run(Store(tmp_path / "file" / "store"), drawn())
 
 
-def test_missing_data_are_not_blamed_on_the_disk(store, monkeypatch):
-    def lost(out, name, frame):
-        (store.root / "no such file").read_bytes()
-
-    monkeypatch.setattr(step_functions, "write_table", lost)
-    with pytest.raises(FileNotFoundError):
-        run(store, drawn())
-
-
 def test_faults_of_the_user_pass_as_they_are(store):
     with pytest.raises(SpecError, match="must leave training prompts"):
         run(store, drawn(n_test=2000))
