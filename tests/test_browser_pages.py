@@ -6,7 +6,8 @@ Skipped, with the reason, as tests/test_browser.py is. AFD_BOOK names another bu
 import re
 
 import pytest
-from book_pages import CHROMIUM, FLAGS, OWN, SITE, figures, playwright, scroll_through, state
+from book_pages import OWN, SITE, figures, state
+from browsers import CHROMIUM, FLAGS, OWN_SCHEMES, playwright, scroll_through
 
 WIDTHS = (390, 1440)
 MODES = ("light", "dark")
@@ -113,7 +114,7 @@ def observed(reader, name):
 def test_a_page_works_as_a_file_and_asks_nobody(reader, name):
     page = observed(reader, name)
     assert page["faults"] == []
-    assert [url for url in page["asked"] if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [url for url in page["asked"] if not url.startswith(OWN_SCHEMES)] == []
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in figures()}))
@@ -174,7 +175,7 @@ def test_what_became_markup_by_mistake_does_nothing(reader):
         page.unlink()
     assert reader.evaluate("window.ran") is None
     assert reader.url.startswith("file:")
-    assert [url for url in answered if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [url for url in answered if not url.startswith(OWN_SCHEMES)] == []
 
 
 def test_every_setting_of_the_main_figure_can_be_tapped(reader):
