@@ -49,9 +49,6 @@ class Rendering(NamedTuple):
 
 # Chapters that are not simply the notebook of their name.
 RENDERED: Mapping[str, Rendering] = {
-    "01_alignment_from_demonstrations": Rendering(
-        "01_alignment_from_demonstrations", {}, "What demonstrations can teach"
-    ),
     "04_harmless": Rendering("04_experiment", {"task": "harmless"}, "Harmless: a controlled world"),
     "05_helpful": Rendering("04_experiment", {"task": "helpful"}, "Helpful: a second controlled world"),
 }

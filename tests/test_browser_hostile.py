@@ -16,7 +16,7 @@ import publish
 import pytest
 import render
 from browsers import CHROMIUM, FLAGS, OWN_SCHEMES, playwright, scroll_through
-from hostile_texts import FORMULAE, HARMLESS, HOST, HOSTILE, MARKUP
+from hostile_texts import HARMLESS, HOST, HOSTILE, MARKUP
 
 from afd_study.errors import visible
 

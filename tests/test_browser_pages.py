@@ -4,6 +4,7 @@ Skipped, with the reason, as tests/test_browser.py is. AFD_BOOK names another bu
 """
 
 import re
+from pathlib import Path
 
 import pytest
 from book_pages import OWN, SITE, figures, state
@@ -89,7 +90,21 @@ OFF_SCREEN = """() => [...document.querySelectorAll('.bd-article table')].flatMa
 CUT = """() => [...document.querySelectorAll('.bd-article pre')]
     .filter(block => block.scrollWidth > block.clientWidth + 1).map(block => block.innerText.slice(0, 60))"""
 WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# what hinders a reader who listens, has no mouse, or sees little: a list of rules that the web's makers keep
+AXE = """async () => {
+    const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+    return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+        .map(({ id, nodes }) => [id, nodes.length, nodes[0].target.join(' '), nodes[0].html.slice(0, 120)]);
+}"""
 SAID = "() => [...document.querySelectorAll('.cell_output img')].map(picture => picture.alt)"
+
+
+def axe_source():
+    """Return axe-core as its package brings it; the tests that ask it are skipped without."""
+    package = pytest.importorskip(
+        "axe_playwright_python", reason="no axe-core: it comes with the extra `dev`"
+    )
+    return (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
 def observed(reader, name):
@@ -141,6 +156,14 @@ def test_verdicts_are_on_the_screen(reader, name):
     page = observed(reader, name)
     assert page["off screen"] == []
     assert page["wider"] <= 1
+
+
+@pytest.mark.parametrize("name", [*PAGES, "search.html"])
+def test_axe_names_nothing_serious_or_critical(reader, name):
+    source = axe_source()
+    visit(reader, name)
+    reader.evaluate(source)
+    assert reader.evaluate(AXE) == []
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -37,9 +37,9 @@ def figure_html(figure: dict[str, Any]) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     height = int(layout.get("height") or DEFAULT_HEIGHT)
-    caption = visible((layout.get("meta") or {}).get("caption", "interactive figure"))
+    caption = html.escape(visible((layout.get("meta") or {}).get("caption", "interactive figure")))
     return (
-        f'<div class="afd-figure" style="height:{height}px" role="figure" aria-label="{html.escape(caption)}">'
+        f'<div class="afd-figure" style="height:{height}px" role="figure" aria-label="{caption}">'
         f'<script type="application/json">{text}</script>'
         "<noscript>This figure needs JavaScript.</noscript></div>"
         + link(harmless_csv(of_plotly(figure)), str((layout.get("meta") or {}).get("caption", "figure")))

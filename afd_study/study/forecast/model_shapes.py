@@ -11,7 +11,7 @@ import torch
 import yaml
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
-from afd_study.errors import SpecError
+from afd_study.errors import DataError, SpecError
 from afd_study.models.policy import with_lora
 from afd_study.models.specs import LoRASpec
 
@@ -76,10 +76,16 @@ def published_config(name_or_path: str) -> tuple[PreTrainedConfig, str]:
 
     The network is not asked.
 
-    Raises SpecError for a name whose shape is not known.
+    Raises SpecError for a name whose shape is not known, DataError for a folder without a config to read.
     """
     if Path(name_or_path).is_dir():
-        config = AutoConfig.from_pretrained(name_or_path, local_files_only=True, trust_remote_code=False)
+        try:
+            config = AutoConfig.from_pretrained(name_or_path, local_files_only=True, trust_remote_code=False)
+        except Exception as fault:  # such a file fails in any way
+            raise DataError(
+                f"{name_or_path} holds no config.json of a model that transformers knows: name the folder "
+                "that `save_pretrained` wrote"
+            ) from fault
         return config, str(config.dtype or torch.float32).removeprefix("torch.")
     published = constants()["models"].get(name_or_path)
     if published is None:

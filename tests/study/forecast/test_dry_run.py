@@ -5,7 +5,7 @@ import socket
 import pytest
 import standins
 
-from afd_study.errors import SpecError
+from afd_study.errors import DataError, SpecError
 from afd_study.models.policy import load_policy, with_lora
 from afd_study.models.specs import LoRASpec
 from afd_study.study import __main__ as command
@@ -36,6 +36,14 @@ def test_shapes_are_those_of_the_published_models(name):
     assert shape_of(config, weights="float32", published=published).parameters == pytest.approx(
         KNOWN[name], rel=2e-3
     )
+
+
+@pytest.mark.parametrize("config", [None, "{", "{}", '{"model_type": "none"}'])
+def test_a_folder_without_a_model_is_refused(config, tmp_path):
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    with pytest.raises(DataError, match="holds no config.json of a model"):
+        published_config(str(tmp_path))
 
 
 @pytest.mark.parametrize("gemma", [False, True])
