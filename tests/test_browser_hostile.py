@@ -228,6 +228,11 @@ def test_what_became_markup_is_refused_and_does_nothing(driver, site):
             passed.append((name, calls, marks, foreign))
         page.context.close()
     assert passed == []
+    raw.write_text(f"{before}{heading}{MARKUP['image']}{after}", encoding="utf-8")
+    page = opened(driver, raw.as_uri(), guarded=False)
+    page.wait_for_function("() => window.hits.length > 0", timeout=10_000)  # else nothing was tested above
+    page.context.close()
+    raw.unlink()
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name.startswith("markup: ")])
