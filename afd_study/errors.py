@@ -1,6 +1,7 @@
 """Errors that a person can act on: each names the problem, the place and the remedy."""
 
 import os
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -8,8 +9,29 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
+def visible(value: object) -> str:
+    """Return `value` as text in which every control, formatting or private character is spelled out.
+
+    Line breaks and tabs stay. A right-to-left override, say, becomes <U+202E>, and cannot reorder a page or a
+    line of a terminal; an escape sequence is words to a terminal.
+    """
+    return "".join(
+        character
+        if character in "\n\t" or not unicodedata.category(character).startswith("C")
+        else f"<U+{ord(character):04X}>"
+        for character in str(value)
+    )
+
+
 class AfdError(Exception):
-    """A fault in what the user supplied or in the surroundings; its text is all a user needs to see."""
+    """A fault in what the user supplied or in the surroundings; its text is all a user needs to see.
+
+    A text may quote names of files, columns and models, which anybody may have chosen: `str` spells out what
+    would command a terminal.
+    """
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class SpecError(AfdError, ValueError):

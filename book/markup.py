@@ -15,7 +15,7 @@ ADDRESSES = frozenset(
     "href src action formaction data poster background ping manifest codebase xlink:href".split()
 )
 LOADED = frozenset({"src", "srcset", "imagesrcset", "poster", "data", "background"})  # without a click
-FOLLOWED = frozenset({"a", "area", "form", "button", "input", "blockquote", "q", "del", "ins"})
+FOLLOWED = frozenset({"a", "area", "blockquote", "q", "del", "ins"})  # a form would carry texts away
 RAW = frozenset(
     {"style", "textarea", "title", "noscript", "noembed", "noframes", "xmp", "template", "plaintext"}
 )

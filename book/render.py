@@ -28,6 +28,8 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from papermill.exceptions import PapermillExecutionError
 
+from afd_study.errors import visible
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 FOLDERS = ("hh_rlhf",)  # parameters that name a folder, relative to NOTEBOOKS, where the kernels run
@@ -47,9 +49,6 @@ class Rendering(NamedTuple):
 
 # Chapters that are not simply the notebook of their name.
 RENDERED: Mapping[str, Rendering] = {
-    "01_alignment_from_demonstrations": Rendering(
-        "01_alignment_from_demonstrations", {}, "What demonstrations can teach"
-    ),
     "04_harmless": Rendering("04_experiment", {"task": "harmless"}, "Harmless: a controlled world"),
     "05_helpful": Rendering("04_experiment", {"task": "helpful"}, "Helpful: a second controlled world"),
 }
@@ -226,9 +225,19 @@ def _tidied(notebook: nbformat.NotebookNode, record: dict[str, object]) -> nbfor
     for cell in notebook.cells:
         tags = list(cell.metadata.get("tags", []))
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
+        for output in cell.get("outputs", []):
+            _spell_out(output)
         if "parameters" in tags and injected:
             cell.source = merged_parameters(cell.source, injected[0].source)
     return notebook
+
+
+def _spell_out(output: nbformat.NotebookNode) -> None:
+    """Spell out what was printed and can't be seen: an escape sequence, a carriage return, reordered text."""
+    if "text" in output:
+        output.text = visible(output.text)
+    if "text/plain" in output.get("data", {}):
+        output.data["text/plain"] = visible(output.data["text/plain"])
 
 
 def merged_parameters(declared: str, injected: str) -> str:

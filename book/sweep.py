@@ -31,7 +31,7 @@ from pydantic import Field, NonNegativeInt, ValidationError
 
 from afd_study.errors import AfdError, DataError, SpecError, unknown_name
 from afd_study.figures.figure_data import CSV_MIME, of_plotly, slug
-from afd_study.figures.mime import MIME_TYPE
+from afd_study.figures.mime import MIME_TYPE, harmless_csv
 from afd_study.plain_yaml import read_yaml
 from afd_study.settings import Settings
 from afd_study.study.notebook_parameters import refuse_unread
@@ -160,7 +160,10 @@ def run_point(point: Point, folder: Path) -> None:
 
 
 def tables(notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """Return the CSV of an executed notebook's figures by cell, place in it and caption (13.1-training)."""
+    """Return the CSV of an executed notebook's figures by cell, place in it and caption (13.1-training).
+
+    Tables are opened in spreadsheets: no cell of them is a formula.
+    """
     by_name: dict[str, str] = {}
     for number, cell in enumerate(notebook.cells, start=1):
         bundles = [output for output in cell.get("outputs", []) if "data" in output]
@@ -170,7 +173,9 @@ def tables(notebook: nbformat.NotebookNode) -> dict[str, str]:
         plots = [item.data[MIME_TYPE] for item in bundles if MIME_TYPE in item.data]
         figures += [(of_plotly(plot), plot.get("layout", {}).get("meta")) for plot in plots]
         for place, (csv, about) in enumerate(figures, start=1):
-            by_name[f"{number:02d}.{place}-{slug((about or {}).get('caption', 'figure'))}"] = csv
+            by_name[f"{number:02d}.{place}-{slug((about or {}).get('caption', 'figure'))}"] = harmless_csv(
+                csv
+            )
     return by_name
 
 
@@ -192,8 +197,12 @@ def gather(points: Mapping[str, Point], folder: Path, target: Path) -> None:
     for notebook, number in frames:
         (target / notebook).mkdir(parents=True, exist_ok=True)
         whole = pd.concat(frames[notebook, number], ignore_index=True)
-        whole.to_csv(target / notebook / names[notebook, number], index=False)
-    pd.DataFrame(rows).to_csv(target / "points.csv", index=False)
+        _write(whole, target / notebook / names[notebook, number])
+    _write(pd.DataFrame(rows), target / "points.csv")
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    path.write_text(harmless_csv(table.to_csv(index=False, lineterminator="\n")), encoding="utf-8")
 
 
 def become_snakemake(file: Path, folder: Path, on: str, words: list[str]) -> None:

@@ -43,6 +43,15 @@ def test_parameters_on_the_page_are_those_that_ran():
     assert merged == declared.replace('"harmless"', '"helpful"').replace("[0.0, 1.0]", "[0.5]")
 
 
+def test_printed_commands_of_a_terminal_are_spelled_out():
+    stream = nbformat.v4.new_output("stream", text="a\x1b[2Jb\rc\u202ed\ttab\n")
+    value = nbformat.v4.new_output("execute_result", {"text/plain": "\x07", "text/html": "&#7;"})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("show()", outputs=[stream, value])])
+    stream, value = render._tidied(notebook, {}).cells[0].outputs
+    assert stream.text == "a<U+001B>[2Jb<U+000D>c<U+202E>d\ttab\n"
+    assert value.data == {"text/plain": "<U+0007>", "text/html": "&#7;"}
+
+
 def test_a_key_changes_with_source_parameters_and_data(tmp_path, monkeypatch):
     monkeypatch.setattr(render, "NOTEBOOKS", tmp_path)
     source, data = tmp_path / "a.ipynb", tmp_path / "data"

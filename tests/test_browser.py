@@ -11,7 +11,8 @@ import re
 import threading
 
 import pytest
-from book_pages import CHROMIUM, FLAGS, OWN, PAGES, SITE, figures, playwright, scroll_through, state
+from book_pages import OWN, PAGES, SITE, figures, state
+from browsers import CHROMIUM, FLAGS, playwright, scroll_through
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -4,9 +4,11 @@ Skipped, with the reason, as tests/test_browser.py is. AFD_BOOK names another bu
 """
 
 import re
+from pathlib import Path
 
 import pytest
-from book_pages import CHROMIUM, FLAGS, OWN, SITE, figures, playwright, scroll_through, state
+from book_pages import OWN, SITE, figures, state
+from browsers import CHROMIUM, FLAGS, OWN_SCHEMES, playwright, scroll_through
 
 WIDTHS = (390, 1440)
 MODES = ("light", "dark")
@@ -88,7 +90,21 @@ OFF_SCREEN = """() => [...document.querySelectorAll('.bd-article table')].flatMa
 CUT = """() => [...document.querySelectorAll('.bd-article pre')]
     .filter(block => block.scrollWidth > block.clientWidth + 1).map(block => block.innerText.slice(0, 60))"""
 WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# what hinders a reader who listens, has no mouse, or sees little: a list of rules that the web's makers keep
+AXE = """async () => {
+    const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+    return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+        .map(({ id, nodes }) => [id, nodes.length, nodes[0].target.join(' '), nodes[0].html.slice(0, 120)]);
+}"""
 SAID = "() => [...document.querySelectorAll('.cell_output img')].map(picture => picture.alt)"
+
+
+def axe_source():
+    """Return axe-core as its package brings it; the tests that ask it are skipped without."""
+    package = pytest.importorskip(
+        "axe_playwright_python", reason="no axe-core: it comes with the extra `dev`"
+    )
+    return (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
 def observed(reader, name):
@@ -113,7 +129,7 @@ def observed(reader, name):
 def test_a_page_works_as_a_file_and_asks_nobody(reader, name):
     page = observed(reader, name)
     assert page["faults"] == []
-    assert [url for url in page["asked"] if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [url for url in page["asked"] if not url.startswith(OWN_SCHEMES)] == []
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in figures()}))
@@ -140,6 +156,14 @@ def test_verdicts_are_on_the_screen(reader, name):
     page = observed(reader, name)
     assert page["off screen"] == []
     assert page["wider"] <= 1
+
+
+@pytest.mark.parametrize("name", [*PAGES, "search.html"])
+def test_axe_names_nothing_serious_or_critical(reader, name):
+    source = axe_source()
+    visit(reader, name)
+    reader.evaluate(source)
+    assert reader.evaluate(AXE) == []
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -174,7 +198,7 @@ def test_what_became_markup_by_mistake_does_nothing(reader):
         page.unlink()
     assert reader.evaluate("window.ran") is None
     assert reader.url.startswith("file:")
-    assert [url for url in answered if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [url for url in answered if not url.startswith(OWN_SCHEMES)] == []
 
 
 def test_every_setting_of_the_main_figure_can_be_tapped(reader):

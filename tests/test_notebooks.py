@@ -98,6 +98,19 @@ def test_cells_are_short_and_hold_no_definitions(notebook):
             )
 
 
+def test_plumbing_is_folded_and_checks_stay_off_the_page(notebook):
+    """Imports and the check of parameters are behind a click; asserts are for nbval alone."""
+    for number, cell in _code(notebook):
+        nodes = ast.parse(cell.source).body
+        plumbing = all(
+            isinstance(node, (ast.Import, ast.ImportFrom)) or "check_parameters(" in ast.unparse(node)
+            for node in nodes
+        )
+        checks = any(isinstance(node, ast.Assert) for each in nodes for node in ast.walk(each))
+        wanted = "remove-cell" if checks else "hide-input" if plumbing else None
+        assert wanted is None or wanted in _tags(cell), f"cell {number}: tag it {wanted}"
+
+
 def test_lines_of_prose_are_short(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

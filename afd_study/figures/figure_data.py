@@ -16,7 +16,7 @@ from matplotlib.collections import Collection, LineCollection, PathCollection, Q
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from afd_study.errors import DataError
+from afd_study.errors import DataError, visible
 
 CSV_MIME = "text/csv"
 LARGEST = 400_000  # bytes of CSV: more would make the page slow to load
@@ -24,10 +24,14 @@ COLUMNS = ("panel", "series", "x", "y")  # of numbers that are read off a figure
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Return a table as CSV with five significant digits. Raises DataError for an empty or a huge one."""
+    """Return a table as CSV with five significant digits, what can't be seen in its texts spelled out.
+
+    Raises DataError for an empty or a huge one.
+    """
     if table.empty:
         raise DataError("a figure's table has no rows; a figure shows what its table holds")
-    text = table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
+    plain = table.rename(columns=visible).map(lambda cell: visible(cell) if isinstance(cell, str) else cell)
+    text = plain.to_csv(index=False, float_format="%.5g", lineterminator="\n")
     if len(text) > LARGEST:
         raise DataError(
             f"a figure's table takes {len(text)} bytes as CSV, more than {LARGEST}: show fewer rows"

@@ -99,6 +99,7 @@ def _panels(rows: pd.DataFrame, colours: dict[str, Any]) -> Plate:
         for axes, task in zip(grid[0], tasks, strict=True):
             _panel(axes, rows[rows["task"] == task], colours)
             axes.set_title(task)
+        grid[0, 0].set_ylabel("heterogeneity h")
     return figure
 
 
@@ -109,7 +110,8 @@ def _panel(axes: Axes, part: pd.DataFrame, colours: dict[str, Any]) -> None:
     sns.heatmap(grid, ax=axes, cbar=False, linewidths=1.5, **texts, **colours)
     for text, clear in zip(axes.texts, bold.to_numpy().ravel(), strict=True):
         text.set_fontweight("bold" if clear else "normal")
-    axes.set(xlabel="absorbed style a", ylabel="heterogeneity h")
+    axes.set(xlabel="absorbed style a", ylabel="")
+    axes.tick_params(axis="y", rotation=0)
     axes.grid(False)
 
 

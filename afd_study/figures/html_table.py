@@ -1,4 +1,7 @@
-"""A table that is ready to show: as HTML everything in it is escaped, and as text it is plain."""
+"""A table that is ready to show: as HTML everything in it is escaped, and as text it is plain.
+
+Either way `visible` spells out what cannot be seen, whichever function made the table.
+"""
 
 import html
 import re
@@ -6,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
+
+from afd_study.errors import visible
 
 IGNORED_BY_MATHS = "tex2jax_ignore mathjax_ignore"
 LONG_WORDS = 40  # characters of a cell from which a table holds sentences, and is set smaller
@@ -25,14 +30,14 @@ class Shown:
     links: Mapping[str, str] = field(default_factory=dict)  # a cell's whole text -> an address of the book
 
     def _repr_html_(self) -> str:
-        names = [str(name) for name in self.frame.columns]
-        rows = [[str(cell) for cell in row] for row in self.frame.itertuples(index=False)]
+        names = [visible(name) for name in self.frame.columns]
+        rows = [[visible(cell) for cell in row] for row in self.frame.itertuples(index=False)]
         columns = list(zip(names, *rows, strict=True))
         numbers = [not self.wrap and _are_numbers(cells) for _, *cells in columns]
         head = _row("th", map(html.escape, names), numbers)
         body = "\n".join(_row("td", map(self._linked, row), numbers) for row in rows)
         style = "overflow-x:auto" + (";white-space:pre-wrap;text-align:left" if self.wrap else "")
-        caption = f"<p><em>{html.escape(self.caption)}</em></p>" if self.caption else ""
+        caption = f"<p><em>{html.escape(visible(self.caption))}</em></p>" if self.caption else ""
         return (
             f'<div class="{self._kind(columns)} {IGNORED_BY_MATHS}">{caption}<div style="{style}">'
             f'<table class="afd-table {IGNORED_BY_MATHS}"><thead>{head}</thead>'
@@ -57,11 +62,11 @@ class Shown:
     def __repr__(self) -> str:
         if self.wrap:
             rows = self.frame.to_dict("records")
-            table = "\n".join(f"{name}: {value!r}" for row in rows for name, value in row.items())
+            table = "\n".join(f"{visible(name)}: {value!r}" for row in rows for name, value in row.items())
         else:
             with pd.option_context("display.max_colwidth", None, "display.width", 200):
-                table = self.frame.to_string(index=False)
-        return f"{self.caption}\n{table}" if self.caption else table
+                table = visible(self.frame.to_string(index=False))
+        return f"{visible(self.caption)}\n{table}" if self.caption else table
 
 
 def _row(tag: str, inner: Iterable[str], numbers: Sequence[bool]) -> str:

@@ -9,10 +9,12 @@ import csv
 import html
 import io
 import json
+import unicodedata
 from typing import Any
 
 from docutils import nodes
 
+from afd_study.errors import visible
 from afd_study.figures.figure_data import CSV_MIME, link, of_plotly
 
 MIME_TYPE = "application/vnd.plotly.v1+json"
@@ -25,21 +27,36 @@ def figure_html(figure: dict[str, Any]) -> str:
     """Return the box and the data of a figure given as plotly's JSON (`data`, `layout`, perhaps `frames`).
 
     The figure's texts may be a model's samples: in the JSON `<`, `>` and `&` are written as unicode escapes,
-    so that no text can end the script element or be read as markup.
+    so that no text can end the script element or be read as markup. `layout.meta` stays behind: the caption
+    and the table stand beside the box.
     """
     layout = figure.get("layout", {})
     parts = {key: figure[key] for key in ("data", "layout", "frames", "config") if key in figure}
-    text = json.dumps(parts, separators=(",", ":"), allow_nan=False)
+    parts["layout"] = {key: value for key, value in layout.items() if key != "meta"}
+    text = json.dumps(as_words(parts), separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     height = int(layout.get("height") or DEFAULT_HEIGHT)
-    caption = html.escape(str((layout.get("meta") or {}).get("caption", "interactive figure")), quote=True)
+    caption = html.escape(visible((layout.get("meta") or {}).get("caption", "interactive figure")))
     return (
         f'<div class="afd-figure" style="height:{height}px" role="figure" aria-label="{caption}">'
         f'<script type="application/json">{text}</script>'
         "<noscript>This figure needs JavaScript.</noscript></div>"
         + link(harmless_csv(of_plotly(figure)), str((layout.get("meta") or {}).get("caption", "figure")))
     )
+
+
+def as_words(value: Any) -> Any:
+    """Return plotly's JSON in which every text is shown as it stands.
+
+    plotly reads a few elements and entities in names, titles and ticks, links among them. No figure of the
+    book uses them.
+    """
+    if isinstance(value, str):
+        return html.escape(visible(value), quote=False)
+    if isinstance(value, dict):
+        return {key: as_words(item) for key, item in value.items()}
+    return [as_words(item) for item in value] if isinstance(value, list) else value
 
 
 def harmless_csv(text: str) -> str:
@@ -57,7 +74,8 @@ def harmless_csv(text: str) -> str:
 
 
 def _harmless(cell: str) -> str:
-    if not cell.lstrip().startswith(FORMULA_SIGNS) and not cell.startswith(("\t", "\r")):
+    seen = "".join(letter for letter in cell if not unicodedata.category(letter).startswith("C")).lstrip()
+    if not seen.startswith(FORMULA_SIGNS) and not cell.startswith(("\t", "\r")):
         return cell
     try:
         float(cell)

@@ -5,6 +5,7 @@ controls are grey, so that a claim and its control are told apart at a glance.
 """
 
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,10 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from afd_study.errors import DataError, unknown_name
+from afd_study.errors import DataError, unknown_name, visible
 from afd_study.figures.figure_data import CSV_MIME, drawn, to_csv
 from afd_study.figures.inks import ink_cells
+from afd_study.figures.words import set_plainly
 from afd_study.methods.arms import ARMS
 
 
@@ -140,7 +142,7 @@ class Plate(Figure):
         from IPython.display import display  # only a notebook needs it
 
         picture = {"image/png": self._repr_png_(), "text/plain": repr(self)}
-        words = " ".join(self.caption.split()) or "A figure; its table follows."
+        words = " ".join(visible(self.caption).split()) or "A figure; its table follows."
         display(picture, raw=True, metadata={"image/png": {"alt": words}})  # for who cannot see it
         csv = to_csv(self.table)
         display(
@@ -150,10 +152,13 @@ class Plate(Figure):
         )
 
     def draw(self, renderer: Any) -> None:
-        """Draw the figure, the words in cells of heat maps in the ink that is read best on their ground."""
+        """Draw the figure, its words as they stand, in cells of heat maps in the ink that is read best."""
+        set_plainly(self)
         for axes in self.axes:
             ink_cells(axes)
-        super().draw(renderer)
+        with warnings.catch_warnings():  # a name may be in any script: the table beside has it in letters
+            warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
+            super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -3,12 +3,12 @@
 Samples and data sets are untrusted. `show_texts` is the only function that shows them.
 """
 
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from afd_study.errors import visible
 from afd_study.figures.evidence import evidence
 from afd_study.figures.html_table import Shown
 from afd_study.figures.style import METHODS, in_order, look, need
@@ -32,19 +32,6 @@ HEADINGS = {name: style.label for name, style in METHODS.items()} | {
     "response_tokens": "response tokens",
 }
 """Column -> the heading that it is shown with; other columns keep their names."""
-
-
-def visible(value: object) -> str:
-    """Return `value` as text in which every control, formatting or private character is spelled out.
-
-    Line breaks and tabs stay. A right-to-left override, say, becomes <U+202E>, and cannot reorder the page.
-    """
-    return "".join(
-        character
-        if character in "\n\t" or not unicodedata.category(character).startswith("C")
-        else f"<U+{ord(character):04X}>"
-        for character in str(value)
-    )
 
 
 def show(

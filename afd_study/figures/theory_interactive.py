@@ -86,7 +86,8 @@ def moving_law(
         "barmode": "group",
         "bargap": 0.25,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "xaxis": AXIS | {"title": {"text": "response (its hidden reward)"}, "tickangle": -50},
+        "xaxis": AXIS
+        | {"title": {"text": "response (its hidden reward)"}, "tickangle": -50, "automargin": "left"},
         "yaxis": AXIS | {"title": {"text": "probability"}, "range": [0, 1.05 * top]},
         "sliders": [slider(steps, active=list(positions).index(first), prefix=prefix, top=150)],
     }

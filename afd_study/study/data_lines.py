@@ -10,6 +10,7 @@ from afd_study.worlds.corpus import counted
 from afd_study.worlds.text_files import MAX_BLANK, MAX_LINE, MAX_TEXT
 
 _NAMED = 4  # files
+_BOUNDS = {"prompt": "max_prompt_tokens", "response": "max_new_tokens"}
 
 
 def reading(world: WorldSpec) -> str:
@@ -32,6 +33,17 @@ def reading(world: WorldSpec) -> str:
 def dropped(world: WorldSpec, report: pd.DataFrame) -> str:
     """Return how many rows of a report (columns kept, reason) were kept and dropped, and why."""
     return f"{world.name}: {counted(report)}"
+
+
+def cut(world: WorldSpec, table: pd.DataFrame) -> str:
+    """Return how many of SFT's demonstrations were cut at which bound, by table `cut`; "" where none was."""
+    ends = {"prompt": "prompts lost their beginning", "response": "responses lost their end"}
+    parts = [
+        f"{row.n_cut:,} of {row.n:,} {ends[row.side]} (sampling.{_BOUNDS[row.side]}={row.bound})"
+        for row in table.itertuples()
+        if row.n_cut
+    ]
+    return f"{world.name}: {', '.join(parts)}" if parts else ""
 
 
 def _size(file: Path) -> str:

@@ -13,6 +13,7 @@ from afd_study.methods.arms import ARMS
 from afd_study.models import distributed
 from afd_study.study import data_lines
 from afd_study.study.pipeline.plan import TABLES, Plan, plan
+from afd_study.study.pipeline.texts import CORPORA
 from afd_study.study.published_models import refuse_models
 from afd_study.study.spec import StudySpec, load_spec
 from afd_study.study.steps import STEPS
@@ -115,10 +116,16 @@ class Study:
     def run(self, *, lines: bool = False) -> int:
         """Compute every step that is missing; return how many there were. `lines`: see `execute`.
 
-        What is read of a data set, and what was dropped of it, is a line each on stderr, unless `quiet`.
+        What is read of a data set, what was dropped and what was cut of it is a line each on stderr, unless
+        `quiet`.
         """
         self._say(data_lines.reading(self.spec.world))
-        return self._execute(self.steps(), lines=lines)
+        n_run = self._execute(self.steps(), lines=lines)
+        pi_sft = self._first()["pi_sft"]
+        if self.spec.world.name in CORPORA and self.store.manifest(pi_sft):
+            table = read_table(self.store.folder(pi_sft), "cut")
+            self._say(data_lines.cut(self.spec.world, table))
+        return n_run
 
     def folder(self, name: str) -> Path:
         """Return where the artefact of a table's or step's first seed lies, computing it if need be."""

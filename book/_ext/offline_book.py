@@ -3,6 +3,7 @@
 - MathJax comes from the package `sphinx-mathjax-offline`, and plotly.js from plotly; the site has each once.
 - Scripts that Jupyter Book would fetch from elsewhere (thebe, require.js, the widget manager) are removed.
 - Fontawesome's script (1.5 MB) is removed: the theme's styles draw the same icons from a font.
+- Names and roles that the theme gets wrong for readers who listen to a page are put right.
 - Every page carries a content security policy, so that a text which became markup by mistake could neither
   run nor ask another host for anything.
 """
@@ -37,6 +38,16 @@ UNUSED = re.compile(
     r'\s*<script[^>]*\ssrc="[^"]*/fontawesome\.js[^"]*"[^>]*></script>'
     r'|\s*<script type="text/x-thebe-config">.*?</script>|\s*<script>kernelName = [^<]*</script>',
     re.DOTALL,
+)
+
+# the theme's markup, and what a screen reader makes sense of (axe-core names these)
+NAMES_AND_ROLES = (
+    (re.compile(r'(<button class="btn search-button-field[^>]*) aria-label="Search"'), r"\1"),  # has a text
+    (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),  # in a list of references
+    (
+        re.compile(r'<div id="pst-primary-sidebar" class="([^"]*)">'),
+        r'<div id="pst-primary-sidebar" class="\1" role="complementary" aria-label="Contents of the book">',
+    ),
 )
 
 
@@ -109,6 +120,13 @@ def guarded(page: str, *, whole: bool = False) -> str:
     return page[: charset.end()] + tag + page[charset.end() :]
 
 
+def audible(page: str) -> str:
+    """Return a page's HTML with the theme's names and roles put right; done twice it changes nothing more."""
+    for wrong, right in NAMES_AND_ROLES:
+        page = wrong.sub(right, page)
+    return page
+
+
 def guard_pages(app: Sphinx, failure: Exception | None) -> None:
     """Put the security policy on every built page, those that Sphinx left as they were included."""
     if failure is not None or app.builder.format != "html":
@@ -117,7 +135,7 @@ def guard_pages(app: Sphinx, failure: Exception | None) -> None:
         text = path.read_text(encoding="utf-8")
         is_page = "<head" in text  # and not Jupyter Book's redirection, or a part of a template
         if is_page and "_static" not in path.relative_to(app.outdir).parts:
-            path.write_text(guarded(text, whole=path.name == "search.html"), encoding="utf-8")
+            path.write_text(guarded(audible(text), whole=path.name == "search.html"), encoding="utf-8")
     for path in (Path(app.outdir) / "_static" / "scripts").glob("fontawesome.js*"):
         path.unlink()
 

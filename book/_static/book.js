@@ -12,6 +12,7 @@
     scrollZoom: false,
     showSendToCloud: false,
     plotlyServerURL: "",
+    typesetMath: false, // a text with two dollar signs is a text
     modeBarButtonsToRemove: ["sendChartToCloud", "lasso2d", "select2d"]
   };
 

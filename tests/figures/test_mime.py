@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+from html import escape
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_the_data_survives_and_no_text_ends_the_script():
     html = figure_html(json.loads(figure.to_json()))
     text = embedded(html)
     assert not re.search(r"[<>&\u2028]", text)
-    assert json.loads(text)["data"][0]["text"] == [hostile, "b"]
+    assert json.loads(text)["data"][0]["text"] == [escape(hostile, quote=False), "b"]
     assert html.count("<script") == html.count("</script>") == 1
 
 
@@ -53,6 +54,16 @@ def test_it_takes_plotly_only_and_never_inline():
     assert node["format"] == "html" and "afd-figure" in node.astext()
     assert PlotlyRenderer.handle_mime(None, output, True) is None
     assert PlotlyRenderer.handle_mime(None, SimpleNamespace(mime_type="image/png", content=""), False) is None
+
+
+def test_plotly_reads_no_markup_in_a_name():
+    """plotly sets `<b>`, follows `<a>` and decodes entities: a name has to look as it is."""
+    names = ["<b>x</b>", "&lt;", "a\u202eb"]
+    figure = {"data": [{"y": [1], "name": name} for name in names], "layout": {"meta": {"caption": "<i>"}}}
+    parts = json.loads(embedded(figure_html(figure)))
+    plain = ["&lt;b&gt;x&lt;/b&gt;", "&amp;lt;", "a&lt;U+202E&gt;b"]
+    assert [each["name"] for each in parts["data"]] == plain
+    assert "meta" not in parts["layout"] and 'aria-label="&lt;i&gt;"' in figure_html(figure)
 
 
 def downloaded(html):

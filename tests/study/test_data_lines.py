@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from afd_study.study import data_lines
@@ -47,3 +48,18 @@ def test_what_was_dropped_is_said_again_where_the_store_holds_the_corpus(data, t
         assert said == [data_lines.reading(study.spec.world), DROPPED]
     study.table("report")
     assert capsys.readouterr().err == ""
+
+
+def test_what_was_cut_is_said_with_its_bounds(data):
+    world = load_spec("own_data", "smoke", {"world.demonstrations": str(data)}).world
+    rows = [("prompt", 4000, 1203, 96), ("response", 4000, 0, 64)]
+    table = pd.DataFrame(rows, columns=["side", "n", "n_cut", "bound"])
+    assert data_lines.cut(world, table) == (
+        "own_data: 1,203 of 4,000 prompts lost their beginning (sampling.max_prompt_tokens=96)"
+    )
+    assert data_lines.cut(world, table.assign(n_cut=0)) == ""
+    both = data_lines.cut(world, table.assign(n_cut=7))
+    assert both.endswith(
+        "beginning (sampling.max_prompt_tokens=96), 7 of 4,000 responses lost their end "
+        "(sampling.max_new_tokens=64)"
+    )

@@ -121,7 +121,8 @@ def test_no_notebook_and_no_page_asks_the_network(offline, tmp_path):
 
 LOADERS = {
     "a policy": "from afd_study.models.policy import ModelSpec as Spec, pretrained as load",
-    "a judge": "from afd_study.models.classifier_judge import *; Spec, load = ClassifierSpec, load_classifier",
+    "a judge": "from afd_study.models.classifier_judge import *; Spec, load = (ClassifierSpec, "
+    "load_classifier)",
 }
 
 

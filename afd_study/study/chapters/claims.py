@@ -150,7 +150,7 @@ def front_page() -> str:
     A claim that is judged in other settings alone has dashes; the sentences are the ledger's own.
     """
     results, columns = claims(), list(product(load_ledger().tasks, FRONT_SETTINGS))
-    lines = ["| | claim | " + " | ".join(f"{task}, {setting}" for task, setting in columns) + " |"]
+    lines = ["| id | claim | " + " | ".join(f"{task}, {setting}" for task, setting in columns) + " |"]
     lines.append("|---|---|" + "---|" * len(columns))
     for claim in load_ledger().claims:
         rows = results[results["id"] == claim.id]
