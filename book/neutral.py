@@ -23,9 +23,10 @@ def environment(home: Path, outside: Mapping[str, str] | None = None) -> dict[st
 
     `home` is an empty folder, in which Jupyter and IPython find no start-up file, configuration or kernel.
     """
+    outside = os.environ if outside is None else outside
     kept = {
         name: value
-        for name, value in (os.environ if outside is None else outside).items()
+        for name, value in outside.items()
         if name in KEPT or not (name.startswith(FAMILIES) or name in NAMES)
     }
     own = {
@@ -37,7 +38,24 @@ def environment(home: Path, outside: Mapping[str, str] | None = None) -> dict[st
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
         "MATPLOTLIBRC": os.devnull,  # an empty file: matplotlib looks for no other
     }
+    if "MPLCONFIGDIR" not in kept and not _has_room_for_fonts(outside):
+        own["MPLCONFIGDIR"] = str(home / "matplotlib")
     return kept | own
+
+
+def _has_room_for_fonts(outside: Mapping[str, str]) -> bool:
+    """Tell whether matplotlib can write in its folders; where it can't, it says so in a cell, with paths."""
+    for variable, usual in (("XDG_CONFIG_HOME", ".config"), ("XDG_CACHE_HOME", ".cache")):
+        try:
+            place = (
+                Path(outside.get(variable) or Path(outside.get("HOME") or Path.home()) / usual) / "matplotlib"
+            )
+            place.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError):  # a system that knows no home of this user raises the latter
+            return False
+        if not os.access(place, os.W_OK):
+            return False
+    return True
 
 
 @contextmanager

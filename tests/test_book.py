@@ -130,6 +130,20 @@ def test_a_readers_settings_do_not_reach_the_book(tmp_path):
     assert hostile == plain and plain.startswith(f"['{sys.executable}', False, True")
 
 
+def test_matplotlib_finds_room_for_its_fonts_where_the_home_has_none(monkeypatch, tmp_path):
+    """Else it says so in a cell, with paths of this machine, and the gate refuses the page."""
+    (tmp_path / "file").touch()
+    for home in (tmp_path / "file", tmp_path / "file" / "home"):
+        assert neutral.environment(tmp_path, {"HOME": str(home)})["MPLCONFIGDIR"] == str(
+            tmp_path / "matplotlib"
+        )
+    assert "MPLCONFIGDIR" not in neutral.environment(tmp_path, {"HOME": str(tmp_path / "home")})
+    inside = {"HOME": str(tmp_path / "file"), "MPLCONFIGDIR": "/mine"}
+    assert neutral.environment(tmp_path, inside)["MPLCONFIGDIR"] == "/mine"
+    monkeypatch.setattr(neutral.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert neutral.environment(tmp_path, {})["MPLCONFIGDIR"] == str(tmp_path / "matplotlib")
+
+
 def test_the_neutral_variables_are_set_and_put_back(monkeypatch, tmp_path):
     for name, value in {"PLOTLY_RENDERER": "pdf", "JUPYTER_PATH": "/x", "IPYTHONDIR": "/y"}.items():
         monkeypatch.setenv(name, value)

@@ -41,6 +41,7 @@ REFUSED = {
     "MKL_CBWR": Refused(_ARITHMETIC),
     "MKL_DEBUG_CPU_TYPE": Refused(_ARITHMETIC),
     "MKL_ENABLE_INSTRUCTIONS": Refused(_ARITHMETIC),
+    "OPENBLAS_CORETYPE": Refused(_ARITHMETIC),  # moves the probes' regressions and rank correlations
     "ONEDNN_MAX_CPU_ISA": Refused(_ARITHMETIC, ("all", "default")),
     "DNNL_MAX_CPU_ISA": Refused(_ARITHMETIC, ("all", "default")),
     "NPY_DISABLE_CPU_FEATURES": Refused(_ARITHMETIC),

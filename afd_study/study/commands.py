@@ -23,7 +23,7 @@ from afd_study.study.spec import task_names
 from afd_study.study.store_commands import app as store_app
 from afd_study.study.study import Study, open_settings, open_study
 from afd_study.study.workflow.executor import execute
-from afd_study.study.workflow.faults import OutputError, say
+from afd_study.study.workflow.faults import KEPT, OutputError, say
 
 app = typer.Typer(
     add_completion=False,
@@ -187,6 +187,11 @@ def run_command_line() -> None:
         if fault.errno not in (errno.EPIPE, errno.ENOSPC) or fault.filename is not None:
             raise
         _fail(f"cannot write to standard output: {fault.strerror}", status=1)
+    except SystemExit as left:
+        if not isinstance(left.__context__, BrokenPipeError):
+            raise
+        # typer leaves without a word, whatever pipe it was
+        _fail(f"a pipe broke: who read the output has gone, or a process could not start. {KEPT}", status=1)
     except typer.Abort:
         _fail("the question was not answered with yes; nothing was done", status=1)
 

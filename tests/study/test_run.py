@@ -3,6 +3,7 @@
 The whole smoke study is computed once; a smaller one is computed at one go, and killed and resumed.
 """
 
+import errno
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from processes import alive, descendants, wait_until
 from afd_study.records import TABLES, checked
 from afd_study.study.__main__ import main
 from afd_study.study.spec import load_spec
-from afd_study.study.study import open_settings, open_study
+from afd_study.study.study import Study, open_settings, open_study
 from afd_study.study.workflow.store import MANIFEST, Store
 from afd_study.study.workflow.tables import read_table
 from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
@@ -148,6 +149,20 @@ def test_a_fault_is_one_message(fault, tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr()
     assert done.value.code == 2 and printed.out == ""
     assert printed.err.startswith("afd: ") and message in printed.err
+
+
+def test_a_pipe_that_breaks_inside_is_no_silent_end(tmp_path, monkeypatch, capsys):
+    """Such as that to Python's keeper of semaphores, where it cannot start: typer leaves without a word."""
+
+    def broken(*_, **__):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setenv("AFD_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(Study, "run", broken)
+    monkeypatch.setattr(sys, "argv", ["afd", *RUN])
+    with pytest.raises(SystemExit) as done:
+        main()
+    assert done.value.code == 1 and "afd: a pipe broke: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fault", ["option", "task", "setting"])
