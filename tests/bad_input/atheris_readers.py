@@ -6,8 +6,11 @@ corpus. hypothesis searches the same readers in every run of the tests (test_fuz
 """
 
 import argparse
+import gzip
+import json
 import sys
 import tempfile
+from importlib.resources import files
 from pathlib import Path
 
 try:
@@ -58,6 +61,18 @@ TARGETS = {
     "ledger": lambda data: load_ledger.__wrapped__(data.decode("utf-8", "replace") or "-"),
     "reply": reply,
 }
+ROW = {"prompt": "Human: a\n\nAssistant:", "response": "b"}
+LINES = json.dumps(ROW).encode() + b"\n" + json.dumps({"prompt": "c", "response": "d"}).encode() + b"\n"
+REPLY = {"choices": [{"finish_reason": "stop", "message": {"content": "A"}}], "error": {"code": "safety"}}
+SEEDS = {
+    "jsonl": [LINES],
+    "csv": [b'prompt,response\na,"b ""c"""\n', b"prompt;response\r\na;b\r\n"],
+    "gz": [gzip.compress(LINES)],
+    "setting": [b"sft.steps=10", b"reward.kinds=[init_sft]", b"policies={a: {steps: 10}}", b"judge=null"],
+    "yaml": [b"a: &a [1, 0.5]\nb: {c: *a, d: 'x'}\n"],
+    "ledger": [files("afd_study.evaluation").joinpath("claims.yaml").read_bytes()[:4096]],
+    "reply": [json.dumps(REPLY).encode()],
+}
 
 
 def main():
@@ -73,7 +88,11 @@ def main():
         except AfdError:
             pass  # one clear error: that is what bad input is to end in
 
-    words = [sys.argv[0], f"-runs={options.runs}", "-max_len=4096", *options.found]
+    seeds = FOLDER / "seeds"
+    seeds.mkdir()
+    for number, seed in enumerate(SEEDS[options.target]):
+        (seeds / str(number)).write_bytes(seed)
+    words = [sys.argv[0], f"-runs={options.runs}", "-max_len=4096", *(options.found or [str(seeds)])]
     atheris.Setup(words, one)
     atheris.Fuzz()
 

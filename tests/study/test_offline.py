@@ -6,6 +6,7 @@ workers, kernels and builders that it starts (helpers/offline/sitecustomize.py).
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -31,21 +32,24 @@ WORDS = {
 # As many cells and seeds as a test has time for.
 FEW = """
 import json, os, sys
-from functools import partial
 from afd_study.study import commands
 from afd_study.study.frozen import ablation_grids
 from afd_study.study.frozen.grids import Cell
+from afd_study.study.study import open_study
 
 study = Cell.study
 Cell.study = lambda cell, store=None, jobs=None, profile="": study(cell, store, jobs, "smoke")
 noise = {"varies": "world.preference_noise", "values": [0.0, 0.4], "reference": 0.0, "kinds": ["init_sft"]}
 grid = {"question": "?", "axis": "?", "tasks": ["harmless"], **noise}
-common = {"setting": {"pretraining.steps": 20}, "seeds": [0, 1], "n": 16, "level": 0.95}
+setting = {"pretraining.steps": 20, "sampling.draws": 8, "sampling.n_max": 4}
+common = {"setting": setting, "seeds": [0, 1], "n": 4, "level": 0.95}
 few = {**common, "grids": {"noise": grid}}
 ablation_grids.ablations = lambda: ablation_grids.Ablations.model_validate(few)
 commands.map_cells = lambda corners: []
 commands.task_names = lambda profile: ["harmless"]
-commands.open_settings = partial(commands.open_settings, n_seeds=1)
+small = {"reward.kinds": ["init_sft"], "pretraining.steps": 20, "sampling.draws": 8, "sampling.n_max": 4}
+opened = open_study("harmless", "smoke", 0, 1, overrides=small)
+commands.open_settings = lambda *names, overrides: {"as given": opened}
 if __name__ == "__main__":
     for words in json.loads(sys.argv[1]):
         commands.app(words, standalone_mode=False)
@@ -104,7 +108,10 @@ def offline(root, tmp_path):
     return run
 
 
-def test_no_command_asks_the_network(offline):
+def test_no_command_asks_the_network(offline, root, tmp_path):
+    shutil.copytree(
+        root / "book" / "results", tmp_path / "results"
+    )  # what `claims` reads, `results` replaces
     commands = leaves(typer.main.get_command(app))
     assert commands == {name.split(" --")[0] for name in WORDS}  # a new command needs a line there
     done, asked = offline("-c", FEW, json.dumps(list(WORDS.values())))
@@ -120,18 +127,19 @@ def test_no_notebook_and_no_page_asks_the_network(offline, tmp_path):
 
 
 LOADERS = {
-    "a policy": "from afd_study.models.policy import ModelSpec as Spec, pretrained as load",
-    "a judge": "from afd_study.models.classifier_judge import *; Spec, load = (ClassifierSpec, "
-    "load_classifier)",
+    "a policy": ("policy", "ModelSpec", "pretrained"),
+    "a judge": ("classifier_judge", "ClassifierSpec", "load_classifier"),
 }
 
 
 @pytest.mark.parametrize("what", LOADERS)
 @pytest.mark.parametrize("leave", [True, False])
 def test_a_name_is_asked_for_with_leave_alone(what, leave, offline):
+    module, spec, load = LOADERS[what]
     code = (
         "import time; time.sleep = lambda seconds: None  # between the hub's own retries\n"
-        f"{LOADERS[what]}\nload(Spec(name_or_path='no-such/model', allow_download={leave}))"
+        f"from afd_study.models.{module} import {spec}, {load}\n"
+        f"{load}({spec}(name_or_path='no-such/model', allow_download={leave}))"
     )
     done, asked = offline("-c", code, HF_HUB_OFFLINE="0")
     assert "HubError" in done.stderr and "'no-such/model' could not be loaded" in done.stderr
