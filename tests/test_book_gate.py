@@ -183,3 +183,16 @@ def test_the_policy_allows_the_heads_scripts_by_hash_and_none_in_the_text():
     assert "unsafe-eval" not in guarded and "http" not in guarded.replace("http-equiv", "")
     with pytest.raises(ValueError, match="encoding"):
         offline_book.guarded("<head></head>")
+
+
+def test_names_and_roles_of_the_theme_are_put_right():
+    page = (
+        '<button class="btn search-button-field x" title="Search" aria-label="Search">Search</button>'
+        '<button class="btn btn-sm search-button" aria-label="Search"></button>'
+        '<summary aria-label="Toggle hidden content">Show</summary><div role="doc-biblioentry"></div>'
+        '<div id="pst-primary-sidebar" class="a b"></div>'
+    )
+    right = offline_book.audible(page)
+    assert right.count("aria-label") == 2 and '<button class="btn btn-sm search-button" aria-label' in right
+    assert "<summary>Show" in right and 'role="listitem"' in right and 'role="complementary"' in right
+    assert offline_book.audible(right) == right

@@ -42,7 +42,7 @@ def _set_ticks_plainly(axis: Axis) -> None:
         return
     if isinstance(axis.get_major_locator(), FixedLocator):
         if isinstance(formatter, (FixedFormatter, FuncFormatter)):
-            places = axis.get_majorticklocs()
+            places = axis.get_majorticklocs().tolist()
             words = formatter.format_ticks(places)
             if words != (plain := [_plain(word) for word in words]):
                 axis.set_ticks(places, labels=plain)

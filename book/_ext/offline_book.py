@@ -43,6 +43,7 @@ UNUSED = re.compile(
 # the theme's markup, and what a screen reader makes sense of (axe-core names these)
 NAMES_AND_ROLES = (
     (re.compile(r'(<button class="btn search-button-field[^>]*) aria-label="Search"'), r"\1"),  # has a text
+    (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),  # so has a folded cell
     (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),  # in a list of references
     (
         re.compile(r'<div id="pst-primary-sidebar" class="([^"]*)">'),

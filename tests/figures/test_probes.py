@@ -39,10 +39,23 @@ def test_the_judge_stands_among_prices_as_the_oracle(probed):
     assert [tick.get_text() for tick in figure.axes[1].get_xticklabels()][-1] == METHODS["oracle"].label
 
 
-def test_calibration_draws_its_bins():
+@pytest.mark.parametrize(("count", "rows"), [(7, 1), (8, 2)])
+def test_names_of_scorers_stand_above_and_panels_side_by_side_where_they_have_room(probed, count, rows):
+    methods = [name for name in METHODS if name != "oracle"][:count]
+    figure = probes.prices(probed("edit", ["cut"], methods=methods), rows_by="edit", unit="in spreads")
+    assert [axes.xaxis.get_ticks_position() for axes in figure.axes] == ["top", "top"]
+    assert figure.axes[0].get_subplotspec().get_gridspec().nrows == rows
+
+
+def test_calibration_has_a_panel_a_scorer_with_its_bins_and_the_diagonal():
     rows = [{"setting": "h = 0", "logit": x, "log_ratio": 2 * x} for x in (-1.0, 0.0, 2.0)]
-    axes = probes.calibration(pd.DataFrame(rows).assign(method="init_sft")).axes[0]
-    assert list(axes.lines[0].get_ydata()) == [-2, 0, 4]
+    table = pd.concat([pd.DataFrame(rows).assign(method=name) for name in ("init_sft", "init_demo")])
+    figure = probes.calibration(table)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Init-SFT", "Init-Demo"]
+    for axes in figure.axes:
+        assert list(axes.lines[0].get_ydata()) == [-2, 0, 4]
+        assert axes.get_xlim() == axes.get_ylim() and axes.get_ylim()[0] < -2 and axes.get_ylim()[1] > 4
+        assert axes.lines[1].get_slope() == 1
 
 
 def test_remedies_draw_both_curves_in_one_colour(with_bounds):
