@@ -34,6 +34,7 @@ from afd_study.study.workflow.progress import ProgressBar
 from afd_study.study.workflow.step import Step, arguments, closure
 from afd_study.study.workflow.store import Store, unwritable
 
+_LARGE = 2**30  # bytes of a process
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -152,20 +153,38 @@ def _compute(step: Step, store: Store, threads: int, report: Any) -> None:
         if reason is None:
             raise
         raise reason from fault
+    finally:
+        _return_memory()
     distributed.wait()  # nobody writes any more
     if distributed.is_main():
         store.keep(step, out, seconds=time.perf_counter() - started, cost=context.cost)
 
 
 @cache
-def _keep_freed_memory() -> None:
-    """Stop glibc from handing large blocks back to the system at every step: a fifth of a step's time."""
+def _libc() -> Any:
+    """Return glibc. With another C library steps are slower, and their numbers the same."""
     try:
         library = ctypes.CDLL("libc.so.6")
+    except OSError:
+        return None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+def _keep_freed_memory() -> None:
+    """Stop glibc from handing large blocks back to the system at every step: a fifth of a step's time."""
+    if _libc() is not None:
         for parameter in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            library.mallopt(parameter, 2**31 - 1)
-    except (OSError, AttributeError):
-        return  # another C library: slower, and the same numbers
+            _libc().mallopt(parameter, 2**31 - 1)
+
+
+def _return_memory() -> None:
+    """Hand freed memory back after a step of large data: another step may need it, or another process."""
+    try:
+        held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return  # no Linux
+    if held > _LARGE and _libc() is not None:
+        _libc().malloc_trim(0)
 
 
 @cache
