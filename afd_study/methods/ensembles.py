@@ -1,8 +1,8 @@
 """Several reward models of one kind as one scorer: the mean of their standardised rewards.
 
 Between runs a reward model's ranking varies by the noise of its training most of all. An average keeps what
-the models share. Each is standardised first, for a logit's scale is noise of training too. (Coste et al. 2023,
-arXiv 2310.02743, average reward models in Best-of-N, and compare other ways to join them.)
+the models share. Each is standardised first, for a logit's scale is noise of training too. (Coste et al.
+2023, arXiv 2310.02743, average reward models in Best-of-N, and compare other ways to join them.)
 """
 
 from collections.abc import Mapping, Sequence
