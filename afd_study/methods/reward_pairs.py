@@ -21,8 +21,8 @@ PAIR = ["prompt_id", "draw"]
 class RewardData(NamedTuple):
     """The sources of the responses that are to score high and low, and the loss that learns from their pairs.
 
-    There are `times` pairs for each demonstration; more than one where both sides are samples, which cost
-    nothing but their drawing.
+    There are `times` pairs for each demonstration: samples cost nothing but their drawing. A demonstration is
+    then paired with as many samples.
     """
 
     high: str
@@ -49,6 +49,8 @@ def paired_responses(
     joined = pd.DataFrame(ids, columns=PAIR)
     for side, source in (("high", data.high), ("low", data.low)):
         table = sources[source].rename(columns={"response": side})[[*PAIR, side]]
+        if source == "demonstrations":
+            table = _repeated(table, data.times)
         joined = joined.merge(table, on=PAIR, validate="one_to_one")
     if len(joined) < len(ids):
         raise DataError(
@@ -56,6 +58,12 @@ def paired_responses(
             "for: draw more samples"
         )
     return joined
+
+
+def _repeated(table: pd.DataFrame, times: int) -> pd.DataFrame:
+    """Return each prompt's responses `times` times over, the draws numbered on."""
+    counts = table.groupby("prompt_id")["draw"].transform("size")
+    return pd.concat([table.assign(draw=table["draw"] + time * counts) for time in range(times)])
 
 
 def label_preferences(

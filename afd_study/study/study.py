@@ -10,6 +10,7 @@ import pandas as pd
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.methods.arms import ARMS
+from afd_study.methods.reward_data import replicate_name
 from afd_study.models import distributed
 from afd_study.study import data_lines
 from afd_study.study.pipeline.plan import TABLES, Plan, plan
@@ -92,7 +93,10 @@ class Study:
 
     def reward_models(self) -> pd.DataFrame:
         """Return what each reward model was trained on and how well it tells validation responses apart."""
-        names = [f"reward_{kind}" for kind in self.spec.reward.kinds]
+        reward = self.spec.reward
+        names = [
+            f"reward_{replicate_name(kind, r)}" for kind in reward.kinds for r in range(reward.replicates)
+        ]
         frames = [
             read_table(folder, "reward_model").assign(seed=seed)
             for name in names

@@ -65,6 +65,18 @@ def test_the_table_is_the_papers():
     assert times.pop("init_sft_x10") == 10 and set(times.values()) == {1}
 
 
+def test_a_demonstration_is_paired_with_several_samples():
+    data = REWARD_DATA["init_demo"]._replace(times=3)
+    given = sources(times=3, shuffle=2) | {"demonstrations": source("demonstrations", shuffle=7)}
+    table = paired_responses(data, given, counted_rows())
+    assert len(table) == 3 * sum(PROMPTS.values()) and table["low"].is_unique
+    assert (table["high"].value_counts() == 3).all()
+    high = {
+        f"demonstrations-{row.prompt_id}-{row.draw % PROMPTS[row.prompt_id]}" for row in table.itertuples()
+    }
+    assert set(table["high"]) == high
+
+
 def test_more_samples_than_are_called_for_are_left_alone():
     table = paired_responses(REWARD_DATA["init_sft"], sources(times=10), counted_rows())
     assert len(table) == sum(PROMPTS.values()) and table["draw"].max() == 2

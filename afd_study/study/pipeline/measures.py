@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.reward_data import REWARD_DATA, ensemble_name
 from afd_study.study.pipeline.builder import Builder
 from afd_study.study.pipeline.policies import init_logprobs, policy, pool, pool_init
-from afd_study.study.pipeline.rewards import fitted_judge, reward_model, scores
+from afd_study.study.pipeline.rewards import fitted_judge, replicates, reward_model, scores
 from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
 from afd_study.worlds.controlled import GOOD
@@ -41,25 +41,26 @@ def reward_scores(builder: Builder) -> dict[str, Step]:
     tested = {"pi_sft": pool(builder), "pi_init": pool_init(builder)}
     demonstrations = {"demonstrations": builder.texts.held_out_shown}
     scored = dict[str, Step]()
-    for kind in builder.spec.reward.kinds:
-        scored[kind] = _scores_of(builder, f"scores_{kind}", kind, tested)
-        scored[f"{kind}_shown"] = _scores_of(builder, f"shown_{kind}", kind, demonstrations)
+    for models in replicates(builder).values():
+        for name, model in models.items():
+            scored[name] = _scores_of(builder, f"scores_{name}", name, model, tested)
+            scored[f"{name}_shown"] = _scores_of(builder, f"shown_{name}", name, model, demonstrations)
     return scored
 
 
-def _scores_of(builder: Builder, role: str, kind: str, texts: Mapping[str, Step]) -> Step:
-    model = reward_model(builder, kind)
-    return builder.once(role, lambda: scores(builder, kind, model, texts))
+def _scores_of(builder: Builder, role: str, name: str, model: Step, texts: Mapping[str, Step]) -> Step:
+    return builder.once(role, lambda: scores(builder, name, model, texts))
 
 
 def outcomes(builder: Builder, judged: Step) -> Step:
     """Return the step that judges every selection rule at every n."""
-    spec = builder.spec
+    spec, models = builder.spec, replicates(builder)
     settings = {
         "task": builder.task,
         "seed": builder.seed,
         "sampling": spec.sampling,
-        "scorers": {kind: REWARD_DATA[kind] for kind in spec.reward.kinds},
+        "scorers": {name: REWARD_DATA[kind] for kind, names in models.items() for name in names},
+        "ensembles": {ensemble_name(kind): tuple(names) for kind, names in models.items() if len(names) > 1},
     }
     inputs = {"pool": pool(builder), "init_logprobs": init_logprobs(builder), "judged": judged}
     return builder.once("outcomes", lambda: step("outcomes", settings, inputs | reward_scores(builder)))

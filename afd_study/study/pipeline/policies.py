@@ -62,15 +62,21 @@ def policy(builder: Builder, name: str) -> Step:
     return builder.once(name, lambda: fine_tuned(builder, TrainingSpec(**sft)))
 
 
-def training_samples(builder: Builder, source: str, policy_step: Step, times: int = 1) -> Step:
+def training_samples(
+    builder: Builder, source: str, policy_step: Step, times: int = 1, replicate: int = 0
+) -> Step:
     """Return the step that draws a policy's responses for training, `times` a demonstration (at least 2).
 
-    Each number of draws has a step of its own: no reward model depends on what another one needs.
+    Each number of draws has a step of its own: no reward model depends on what another one needs. Replicates
+    of a reward model have draws of their own.
     """
     draws = max(2, times)
-    settings = {"source": source, "purpose": "training", "draws": draws}
+    purpose = "training" if replicate == 0 else f"training {replicate}"
+    settings = {"source": source, "purpose": purpose, "draws": draws}
     inputs = {"policy": policy_step, "demonstrations": builder.texts.demonstrations}
     role = f"training_{source}" if draws == 2 else f"training_{source}_x{draws}"
+    if replicate:
+        role += f"#{replicate}"
     return builder.once(role, lambda: builder.reading("samples", settings, inputs))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.reward_data import replicate_name
 from afd_study.models.specs import ModelSpec
 from afd_study.study.pipeline.builder import Builder
 from afd_study.study.pipeline.policies import pi_init, policy, pretrained, training_samples
@@ -45,27 +45,41 @@ def learned_preferences(builder: Builder) -> Step:
     return step("chosen_preferences", {"n": n, "seed": builder.seed}, inputs)
 
 
-def reward_model(builder: Builder, kind: str) -> Step:
-    """Return the step that trains a reward model on one choice of data (methods.reward_data)."""
-    return builder.once(f"reward_{kind}", lambda: _reward_model(builder, kind))
+def reward_model(builder: Builder, kind: str, replicate: int = 0) -> Step:
+    """Return the step that trains a reward model on one choice of data (methods.reward_data).
+
+    Replicates differ in their heads, in the order of their pairs and in their samples.
+    """
+    name = replicate_name(kind, replicate)
+    return builder.once(f"reward_{name}", lambda: _reward_model(builder, kind, replicate))
 
 
-def _reward_model(builder: Builder, kind: str) -> Step:
-    data, reward = REWARD_DATA[kind], builder.spec.reward
+def replicates(builder: Builder) -> dict[str, dict[str, Step]]:
+    """Return each kind's reward models by name."""
+    spec = builder.spec.reward
+    return {
+        kind: {replicate_name(kind, r): reward_model(builder, kind, r) for r in range(spec.replicates)}
+        for kind in spec.kinds
+    }
+
+
+def _reward_model(builder: Builder, kind: str, replicate: int) -> Step:
+    reward = builder.spec.reward
+    data, training = reward.recipe(kind)
     settings = {
-        "kind": kind,
+        "kind": replicate_name(kind, replicate),
         "data": data,
         "backbone": reward.backbone,
         "model": _body(builder),
         "lora": reward.lora,
-        "training": reward.training,
+        "training": training,
     }
     inputs = {"demonstrations": builder.texts.demonstrations}
     if reward.backbone != "scratch":
         inputs["policy"] = policy(builder, reward.backbone)
     for side in (data.high, data.low):
         if side in ("pi_init", "pi_sft", *builder.spec.policies):
-            inputs[side] = training_samples(builder, side, policy(builder, side), data.times)
+            inputs[side] = training_samples(builder, side, policy(builder, side), data.times, replicate)
         elif (
             side == "demonstrations"
         ):  # read twice: with marks as a source, and for how many pairs a prompt gets

@@ -1,6 +1,6 @@
 """Steps that judge: verdicts on texts, outcomes of every selection rule, and all scores together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pandas as pd
 from afd_study.evaluation.best_of_n import best_of_n_curve, levels, summarise, win_rates
 from afd_study.evaluation.diagnostics import diagnostics, discrimination
 from afd_study.methods.best_of_n import JUDGE, scores_of
+from afd_study.methods.ensembles import with_ensembles
 from afd_study.methods.reward_pairs import RewardData
 from afd_study.models.specs import SamplingSpec
 from afd_study.study.steps.encoding import ROW, texts_of
@@ -38,13 +39,16 @@ def outcomes(
     seed: int,
     sampling: SamplingSpec,
     scorers: Mapping[str, RewardData],
+    ensembles: Mapping[str, Sequence[str]],
     pool: Path,
     init_logprobs: Path,
     judged: Path,
     **scored: Path,
 ) -> None:
     """Judge every selection rule at every n on one pool: outcomes, summary, win rates and diagnostics."""
-    scores = _every_score(pool, init_logprobs, read_table(judged, "scores"), scored)
+    scores = with_ensembles(
+        _every_score(pool, init_logprobs, read_table(judged, "scores"), scored), ensembles
+    )
     rng = np.random.default_rng([seed, 6])
     name: dict[str, Any] = {"task": task, "seed": seed, "judge": JUDGE}
     curves = best_of_n_curve(scores, n_max=sampling.n_max, **name)

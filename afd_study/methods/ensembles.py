@@ -1,0 +1,41 @@
+"""Several reward models of one kind as one scorer: the mean of their standardised rewards.
+
+Between runs a reward model's ranking varies by the noise of its training most of all. An average keeps what
+the models share. Each is standardised first, for a logit's scale is noise of training too. (Coste et al.
+2023, arXiv 2310.02743, average reward models in Best-of-N, and compare other ways to join them.)
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from afd_study.errors import unknown_name
+from afd_study.records import TABLES
+
+_ROW = list(TABLES["samples"].key)
+
+
+def with_ensembles(
+    scores: pd.DataFrame, ensembles: Mapping[str, Sequence[str]], *, source: str = "pi_sft"
+) -> pd.DataFrame:
+    """Return table `scores` with a further scorer for each of `ensembles`, name -> scorers that make it.
+
+    A member's rewards, of all sources, are standardised by their mean and standard deviation over the
+    responses of `source`; a member that scores all of these alike counts for nothing.
+
+    Raises SpecError for a member that the table does not hold.
+    """
+    frames = [scores]
+    for name, members in ensembles.items():
+        parts = []
+        for member in members:
+            rows = scores[scores["scorer"] == member]
+            if rows.empty:
+                raise unknown_name(f"member of {name}", member, set(scores["scorer"]))
+            own = rows.loc[rows["source"] == source, "reward"]
+            spread = own.std(ddof=0)
+            standard = (rows["reward"] - own.mean()) / spread if spread > 0 else rows["reward"] * 0.0
+            parts.append(rows[_ROW].assign(reward=standard))
+        mean = pd.concat(parts).groupby(_ROW, sort=False)["reward"].mean().reset_index()
+        frames.append(mean.assign(scorer=name)[list(TABLES["scores"].columns)])
+    return pd.concat(frames, ignore_index=True) if ensembles else scores
