@@ -47,6 +47,38 @@ class Arc:
 Grammar = Mapping[str, Sequence[Arc]]
 
 
+def arcs(
+    weight: float, texts: Sequence[str], target: str, evenness: float = 1.0, n_wordings: int | None = None
+) -> list[Arc]:
+    """Share a weight among texts: `n_wordings` in a row (None: all) are of one meaning.
+
+    Each is said `evenness` times as often as the one before it; with 1 all are as frequent.
+    """
+    each = [evenness ** (i % (n_wordings or len(texts))) for i in range(len(texts))]
+    total = sum(each)
+    return [
+        Arc(weight * share / total, tuple(split_words(text)), target)
+        for text, share in zip(texts, each, strict=True)
+    ]
+
+
+def finish(weight: float) -> Arc:
+    """Return the arc that ends a response."""
+    return Arc(weight, (EOS,), None)
+
+
+def unending(grammar: Grammar, connectors: Sequence[str], *, start: str) -> Grammar:
+    """Return a grammar in which connectors lead back to the start wherever a response ended before."""
+    return {
+        state: [
+            onward
+            for arc in leaving
+            for onward in (arcs(arc.weight, connectors, start) if arc.target is None else [arc])
+        ]
+        for state, leaving in grammar.items()
+    }
+
+
 @dataclass(slots=True)
 class _Node:
     """A place inside the trie of a state: what may come next with what probability, and where it leads."""
