@@ -1,9 +1,8 @@
 """What all controlled worlds share: the knobs, the tables drawn from exact laws, and the protocol of a world.
 
 A world says what prompts ask (`requests`), what can be said and how authors behave (`TRAITS`), how they put
-an answer together (`grammar`), what it is worth (`assess`) and which parts fit a request (`fitting`).
-Everything else is here, so that tasks differ in nothing but that. Two authors speak: the *web*, from which
-pretraining text is drawn, and the *demonstrators*. A variant of a world has traits of its own.
+it together (`grammar`), what it is worth (`assess`) and which parts fit a request (`fitting`). Everything
+else is here. Two authors speak: the *web*, from which pretraining text is drawn, and the *demonstrators*.
 """
 
 from abc import ABC, abstractmethod
@@ -43,9 +42,7 @@ class ControlledSpec(Settings):
     """Each `n_good_answers` that the world can have -> the choice of wordings that gives it."""
 
     name: str
-    variant: int | None = Field(
-        None, ge=0, description="a world drawn from the priors of worlds/variants.yaml; None: the first one"
-    )
+    variant: int | None = Field(None, ge=0, description="drawn by worlds/variants.py; None: no variant")
     n_good_answers: int = 1
     """Best strings a prompt that web and demonstrators can say, opener and closing apart: one of WORDINGS."""
     heterogeneity: float = Field(1.0, ge=0, le=1, description="share of demonstrations with the mark")
@@ -130,10 +127,7 @@ class ControlledWorld(ABC):
 
     @cached_property
     def traits(self) -> Any:
-        """The world's Traits: its own, or those that its variant draws.
-
-        Variants are opened by name, so that their priors are in the keys of no other world's steps.
-        """
+        """The world's Traits; those of variants are opened by name, and keyed in no other world's steps."""
         if self.spec.variant is None:
             return self.TRAITS
         return import_module(f"afd_study.worlds.{self.NAME}_variants").traits(self.spec.variant)

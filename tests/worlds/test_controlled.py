@@ -11,10 +11,11 @@ from pandas.testing import assert_frame_equal
 from afd_study.errors import SpecError
 from afd_study.models.tokenizers import decode, encode, word_tokenizer
 from afd_study.worlds import harmless_judge, helpful_judge
-from afd_study.worlds.controlled import DEPENDS, GOOD, MARK
+from afd_study.worlds.controlled import DEPENDS, GOOD
 from afd_study.worlds.grammar import EOS, split_words
 from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
 from afd_study.worlds.helpful import HelpfulSpec, HelpfulWorld
+from afd_study.worlds.speech import MARK
 
 SMALL = {"n_demonstrations": 80, "n_pretraining": 60}
 WORLDS = {"harmless": (HarmlessWorld, HarmlessSpec), "helpful": (HelpfulWorld, HelpfulSpec)}
@@ -269,7 +270,7 @@ def test_a_knob_changes_the_tables_that_list_it_and_no_others(name, world, knob,
 def test_every_knob_is_listed(name):
     listed, fields = {knob for knobs in DEPENDS.values() for knob in knobs}, set(WORLDS[name][1].model_fields)
     assert listed == fields
-    assert set(OTHER) | ONLY_LABELS | {"name", "n_good_answers"} == fields
+    assert set(OTHER) | ONLY_LABELS | {"name", "n_good_answers", "variant"} == fields
 
 
 def test_splits_that_leave_nothing_to_train_on_are_refused(world, prompts):
@@ -286,7 +287,7 @@ def test_the_judge_is_total_and_bounded_on_any_words(name, full, prompts):
     points = full.judge(prompts, pd.DataFrame({"prompt_id": sample["prompt_id"].to_numpy(), "text": texts}))
     assert points["value"].between(WORST[name], BEST[name]).all()
     assert points["value"].nunique() > 10
-    np.testing.assert_allclose(points[list(full.COMPONENTS)].sum(axis=1), points["value"])
+    np.testing.assert_allclose(points[list(full.components)].sum(axis=1), points["value"])
 
 
 def test_good_answers_exist_and_are_not_the_rule(full, prompts, demonstrations):

@@ -101,6 +101,7 @@ REACH = {
     "world.n_demonstrations": (170, SFT | DRAWN | {"preferences"}),
     "world.n_pretraining": (410, EVERY - {"prompts", "shown", "held_out"}),
     "world.n_good_answers": (4, EVERY - {"prompts"}),
+    "world.variant": (100, EVERY),
     "world.stray": (0.03, EVERY - {"prompts"}),
     "world.max_words": (20, EVERY - {"prompts"}),
     "world.n_test": (13, EVERY),
