@@ -1,7 +1,7 @@
 """What can be said of a controlled world before anything is trained in it: a line of numbers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
