@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -10,7 +11,8 @@ import yaml
 from afd_study.worlds.sentences import Inventory
 
 Script = Mapping[str, Any]
-MARK = "¶"  # left by the annotators' editor; the policy's tokenizer drops it
+SIGNS = ("¶", "§", "†", "‡", "•", "※")  # that an annotators' editor may leave; policies' tokenizers drop them
+MARK = SIGNS[0]
 
 
 class Demonstrators(Protocol):
@@ -53,6 +55,7 @@ class Traits:
     """Where it stands: end, start, or "behind the first sentence"."""
 
 
+@cache
 def read_script(name: str) -> Script:
     """Return the wordings of a world from the file `name`.yaml that lies beside its module."""
     return dict(yaml.safe_load(files("afd_study.worlds").joinpath(f"{name}.yaml").read_text("utf-8")))

@@ -7,7 +7,7 @@ drawn. Each trait has a stream of its own, which depends on the family, the vari
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -15,10 +15,9 @@ from zlib import crc32
 import numpy as np
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.worlds.speech import read_script
+from afd_study.worlds.speech import SIGNS, read_script
 
 _ROLES = ("judging", "exploration")
-SIGNS = ("¶", "§", "†", "‡", "•", "※")  # that an editor may leave; no clause has one
 
 
 class Cell(NamedTuple):
@@ -30,7 +29,6 @@ class Cell(NamedTuple):
     web_ends: bool
 
 
-@lru_cache(1)
 def priors() -> Mapping[str, Any]:
     """Return the table of priors."""
     return read_script("variants")

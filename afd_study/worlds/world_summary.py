@@ -13,9 +13,9 @@ from afd_study.worlds.law_measures import extent, likeliest
 from afd_study.worlds.tasks import CONTROLLED
 from afd_study.worlds.variants import cell, no_room, numbers
 
-DRAWS = 40  # of each author to each kind of request
+KINDS = 5  # of requests, at most: every second, third, ... of them where there are more
+DRAWS = 80  # of each author to each kind of request
 TOP = 10  # likeliest answers
-EXTENTS = 4  # kinds of requests, or a few more, that entropies and lengths are summed for
 
 
 class _Sample(NamedTuple):
@@ -42,19 +42,18 @@ def variant_table(family: str, variants: Sequence[int] | None = None) -> pd.Data
 
 
 def summary(world: ControlledWorld, *, draws: int = DRAWS, seed: int = 0) -> dict[str, float]:
-    """Return what differs between worlds, as means over the kinds of requests, each equally frequent.
+    """Return what differs between worlds, as means over at most five kinds of requests.
 
     Exact are `mode_good` (share of kinds of requests whose likeliest answer is good), `top_good` (of the ten
-    likeliest), `mode_mass` (probability of the likeliest), and over a few kinds of requests entropies (nats),
-    lengths (words) and `web_stops` (share of web texts that end before the horizon). The rest are estimates
-    from `draws` responses of each author to each kind of request: means of the judge's values, their
-    difference (`gap`, with its standard error), the share of good answers, distinct answers among `draws`,
-    the slope of values on length (points a word, of demonstrations), and AUCs between demonstrators and web,
-    by the exact log ratio and by length alone.
+    likeliest), `mode_mass` (probability of the likeliest), entropies (nats), lengths (words) and `web_stops`
+    (share of web texts that end before the horizon). The rest are estimates from `draws` responses of each
+    author to each kind of request: means of the judge's values, their difference (`gap`, with its standard
+    error), the share of good answers, distinct answers among `draws`, the slope of values on length (points
+    a word, of demonstrations), and AUCs between demonstrators and web, by the exact log ratio and by length
+    alone.
     """
     conditions = _conditions(world)
     rng = np.random.default_rng([seed, 5])
-    some = conditions[:: max(1, len(conditions) // EXTENTS)]
     demo, web = (
         [_sample(world, who, facts, draws, rng) for facts in conditions] for who in ("demonstrators", "web")
     )
@@ -77,7 +76,7 @@ def summary(world: ControlledWorld, *, draws: int = DRAWS, seed: int = 0) -> dic
         "web": float(value["w"].mean()),
         "good": float((value["d"] >= GOOD).mean()),
         **_likely(world, conditions),
-        **_extents(world, some),
+        **_extents(world, conditions),
         "distinct": float(np.mean([part.distinct for part in demo])),
         "slope": float(slope),
         "auc": auc(ratio[0], ratio[1]),
@@ -87,6 +86,7 @@ def summary(world: ControlledWorld, *, draws: int = DRAWS, seed: int = 0) -> dic
 
 def _conditions(world: ControlledWorld) -> list[Mapping[str, str]]:
     kinds = world.requests()[list(world.CONDITIONS)].drop_duplicates()
+    kinds = kinds.iloc[:: -(-len(kinds) // KINDS)]
     return [dict(zip(world.CONDITIONS, row, strict=True)) for row in kinds.itertuples(index=False, name=None)]
 
 

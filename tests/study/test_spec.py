@@ -86,6 +86,19 @@ FAULTS = {
     "pool too small": ({"sampling.draws": 16}, "draws=16 must exceed n_max=16"),
     "checkpoints off": ({"sft.checkpoint_every": 15}, "multiple of evaluate_every"),
     "no such wording": ({"world.n_good_answers": 5}, "no choice of wordings gives 5; possible: 1, 2, 4"),
+    "no such variant": (
+        {"world.variant": 30},
+        r"'harmless' has no variant 30: there are 0 to 23 \(judging\)",
+    ),
+    "half a variant": ({"world.variant": 1.5}, "setting 'world.variant' = 1.5: .*integer"),
+    "a variant's wordings": (
+        {"world.variant": 100, "world.n_good_answers": 4},
+        "a variant draws its own wordings: leave n_good_answers at 12",
+    ),
+    "ends that are made up": (
+        {"world.variant": 101, "world.max_words": 20},
+        "variant 101 does not end, but cut at world.max_words=20 it would seem to: set it to",
+    ),
     "config of a body that is there": ({"reward.config": {"n_embd": 8}}, "reward.backbone is 'pi_sft'"),
     "arms beside a sharper pool": (
         {"arms.names": ["spin"], "sampling.temperature": 0.5},

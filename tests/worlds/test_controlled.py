@@ -1,5 +1,6 @@
 """What holds of every controlled world: exact laws, disjoint splits, knobs that change their tables only."""
 
+from hashlib import blake2b
 from types import SimpleNamespace
 
 import numpy as np
@@ -203,6 +204,21 @@ def test_every_word_sequence_has_a_finite_probability_that_is_the_product_of_its
 
 
 # knobs
+
+UNCHANGED = {  # world -> checksums of demonstrations, web texts and verdicts, as before worlds had variants
+    "harmless": ["61481e8a348f27d6", "9af65ed3cfaf8066", "682c9c1f4bdc85d4"],
+    "helpful": ["a207f40fe7898f79", "4525e968e49eac68", "da4c73f73d1f7be4"],
+}
+
+
+def test_a_world_that_is_no_variant_stays_as_it_is(name, world):
+    each = world(n_demonstrations=300, n_pretraining=300)
+    texts = each.demonstrations(3)
+    tables = (texts, each.pretraining(3), each.judge(each.prompts(3), each.marked(texts, 3)))
+    assert [
+        blake2b(table.to_csv(index=False).encode(), digest_size=8).hexdigest() for table in tables
+    ] == UNCHANGED[name]
+
 
 OTHER = {
     "heterogeneity": 0.4,
