@@ -50,6 +50,13 @@ def test_single_values_are_replaced_and_text_is_read_as_yaml():
     assert spec.policy.config["n_embd"] == 16 and spec.n_seeds == 1
 
 
+def test_a_variant_is_a_number_or_none():
+    variants = {
+        text: load_spec("helpful", "smoke", {"world.variant": text}).world.variant for text in ("7", "null")
+    }
+    assert variants == {"7": 7, "null": None} and load_spec("helpful", "smoke").world.variant is None
+
+
 def test_replacing_a_value_leaves_the_profile_alone():
     before = load_spec("harmless", "smoke")
     load_spec("harmless", "smoke", {"sft.steps": 7, "policy.config.n_embd": 8})
