@@ -134,7 +134,9 @@ def claims(
 
 @app.command()
 def results(
-    what: Annotated[str, typer.Option(help="all, chapters, map, ledger, arms, ablations or gpu.")] = "all",
+    what: Annotated[
+        str, typer.Option(help="all, worlds, chapters, map, ledger, arms, ablations or gpu.")
+    ] = "all",
     only: Annotated[str | None, typer.Option(help="Of the ablations this one (ablation_grids.yaml).")] = None,
     jobs: Jobs = 0,
 ) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -25,14 +26,28 @@ from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.step import Step, closure
 from afd_study.study.workflow.store import Store, default_store
 from afd_study.worlds.tasks import CONTROLLED
+from afd_study.worlds.variants import numbers
+from afd_study.worlds.world_summary import variant_table
 
+SUMMED_UP = 100  # variants for exploration of each family
 Tables = Mapping[str, pd.DataFrame]
 
 
 def freeze_all(*, jobs: int) -> None:
     """Compute everything that is frozen, except what needs a GPU."""
-    for freeze_one in (freeze_chapters, freeze_map, freeze_ledger, freeze_arms, freeze_ablations):
+    parts = (freeze_worlds, freeze_chapters, freeze_map, freeze_ledger, freeze_arms, freeze_ablations)
+    for freeze_one in parts:
         freeze_one(jobs=jobs)
+
+
+def freeze_worlds(*, jobs: int) -> None:
+    """Sum up variants of every world before anything is trained in them, and freeze the table: minutes."""
+    started, chosen = time.perf_counter(), numbers("exploration")[:SUMMED_UP]
+    worlds = [(family, [variant]) for family in CONTROLLED for variant in chosen]
+    with ProcessPoolExecutor(jobs) as pool:
+        table = pd.concat(pool.map(variant_table, *zip(*worlds, strict=True)), ignore_index=True)
+    freeze("worlds", {"variants": table}, wall_seconds=round(time.perf_counter() - started, 1))
+    print(f"worlds: {len(table)} variants frozen")
 
 
 def freeze_ledger(*, jobs: int) -> None:
@@ -144,6 +159,7 @@ def refuse_from_cpu(steps: Sequence[Step], store: Store) -> None:
 
 FREEZERS: dict[str, Callable[..., Any]] = {
     "all": freeze_all,
+    "worlds": freeze_worlds,
     "chapters": freeze_chapters,
     "map": freeze_map,
     "ledger": freeze_ledger,

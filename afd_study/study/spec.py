@@ -20,6 +20,7 @@ from afd_study.worlds.controlled import ControlledSpec
 from afd_study.worlds.hh_rlhf import HHRLHFSpec
 from afd_study.worlds.own_data import OwnDataSpec
 from afd_study.worlds.tasks import CONTROLLED
+from afd_study.worlds.variants import cell
 
 WORLDS: Mapping[str, type[BaseModel]] = {
     **{name: world.SPEC for name, world in CONTROLLED.items()},
@@ -166,9 +167,21 @@ class StudySpec(Settings):
             reader = "judge" if self.judge is not None else f"reward.kinds={kinds}" if kinds else None
             if reader is not None:
                 raise ValueError(f"{reader} learns from preferences: set world.preferences, or leave it out")
+        if isinstance(self.world, ControlledSpec) and self.world.variant is not None:
+            _refuse_made_up_ends(self.world, self.sampling.max_new_tokens)
         if controlled and (self.sampling.stop or self.sampling.long_prompts != "cut"):
             raise ValueError(f"sampling.stop and long_prompts are of dialogues, and '{name}' has none")
         return self
+
+
+def _refuse_made_up_ends(world: ControlledSpec, horizon: int) -> None:
+    """Raise ValueError for a variant that there is not, or whose endless texts would seem to end early."""
+    assert world.variant is not None
+    if not cell(world.name, world.variant).web_ends and world.max_words < horizon:
+        raise ValueError(
+            f"pretraining text of variant {world.variant} does not end, but cut at world.max_words="
+            f"{world.max_words} it would seem to: set it to sampling.max_new_tokens={horizon} or more"
+        )
 
 
 def profile_names() -> list[str]:

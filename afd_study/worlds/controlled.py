@@ -1,13 +1,12 @@
 """What all controlled worlds share: the knobs, the tables drawn from exact laws, and the protocol of a world.
 
-A world says what prompts ask (`requests`), what can be said (`SPEECH`), how authors put it together
-(`grammar`), what an answer is worth (`assess`) and which parts fit a request (`fitting`). Everything else is
-here, so that tasks differ in nothing but that. Two authors speak: the *web*, from which pretraining text is
-drawn, and the *demonstrators*.
+A world says what prompts ask (`requests`), what can be said and how authors behave (`TRAITS`), how they put
+it together (`grammar`), what it is worth (`assess`) and which parts fit a request (`fitting`). Everything
+else is here. Two authors speak: the *web*, from which pretraining text is drawn, and the *demonstrators*.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -16,16 +15,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from afd_study.errors import SpecError
 from afd_study.records import checked
 from afd_study.settings import Settings
-from afd_study.worlds.grammar import EOS, Arc, Automaton, Grammar, compile_grammar, join_words, split_words
+from afd_study.worlds.grammar import (
+    EOS,
+    Automaton,
+    Grammar,
+    compile_grammar,
+    join_words,
+    split_words,
+    unending,
+)
 from afd_study.worlds.sentences import Inventory
-from afd_study.worlds.speech import Speech
+from afd_study.worlds.speech import Traits, with_mark
 
-MARK = "¶"  # left by the annotators' editor; the policy's tokenizer drops it
 GOOD = 1.5  # judge points from which an answer counts as good, in every world (the best is 2.25)
 
 
@@ -36,6 +42,7 @@ class ControlledSpec(Settings):
     """Each `n_good_answers` that the world can have -> the choice of wordings that gives it."""
 
     name: str
+    variant: int | None = Field(None, ge=0, description="drawn by worlds/variants.py; None: no variant")
     n_good_answers: int = 1
     """Best strings a prompt that web and demonstrators can say, opener and closing apart: one of WORDINGS."""
     heterogeneity: float = Field(1.0, ge=0, le=1, description="share of demonstrations with the mark")
@@ -60,20 +67,28 @@ class ControlledSpec(Settings):
             raise ValueError(f"no choice of wordings gives {value}; possible: {possible}")
         return value
 
+    @model_validator(mode="after")
+    def _variants_draw_their_wordings(self) -> "ControlledSpec":
+        usual = type(self).model_fields["n_good_answers"].default
+        if self.variant is not None and self.n_good_answers != usual:
+            raise ValueError(f"a variant draws its own wordings: leave n_good_answers at {usual}")
+        return self
+
 
 # The knobs that each table depends on. A step's key holds these, and its world has no others.
-_SPLITS = ("name", "n_validation", "n_test")
+_WORLD = ("name", "variant")
+_SPLITS = (*_WORLD, "n_validation", "n_test")
 _SPEECH = (*_SPLITS, "stray", "n_good_answers", "max_words")
 _AUTHORS = (*_SPEECH, "demonstration_quality", "absorbed_style")
 DEPENDS: Mapping[str, tuple[str, ...]] = {
     "prompts": _SPLITS,
-    "vocabulary": ("name",),
+    "vocabulary": _WORLD,
     "pretraining": (*_SPEECH, "n_pretraining"),
     "demonstrations": (*_AUTHORS, "n_demonstrations"),
     "held_out_demonstrations": _AUTHORS,
-    "demonstrator_law": ("name", "stray", "n_good_answers", "demonstration_quality", "absorbed_style"),
-    "marked": ("name", "heterogeneity"),
-    "judge": ("name",),
+    "demonstrator_law": (*_WORLD, "stray", "n_good_answers", "demonstration_quality", "absorbed_style"),
+    "marked": (*_WORLD, "heterogeneity"),
+    "judge": _WORLD,
     "preferences": ("preference_noise", "preference_scale"),
 }
 
@@ -87,11 +102,10 @@ class ControlledWorld(ABC):
 
     spec: ControlledSpec | SimpleNamespace
 
-    SPEECH: ClassVar[Speech]
+    TRAITS: ClassVar[Traits]
+    """Of the world that is no variant."""
     CONDITIONS: ClassVar[tuple[str, ...]]
     """Columns of `prompts` that laws and judge depend on, such as the kind of a request."""
-    COMPONENTS: ClassVar[Mapping[str, str]]
-    """The judge's components, which sum to the score: name -> how to read it."""
     NAME: ClassVar[str]
     SPEC: ClassVar[type[ControlledSpec]]
 
@@ -105,26 +119,38 @@ class ControlledWorld(ABC):
 
     @abstractmethod
     def assess(self, words: Sequence[str], *conditions: str) -> tuple[float, ...]:
-        """Return the points of a response (marks removed), in the order of COMPONENTS."""
+        """Return the points of a response (marks removed), in the order of `components`."""
 
     @abstractmethod
-    def fitting(self, *conditions: str) -> Sequence[tuple[Sequence[str], Sequence[str]]]:
+    def fitting(self, voice: int, *conditions: str) -> Sequence[tuple[Sequence[str], Sequence[str]]]:
         """Return for each part of a good answer its wordings, and the same wordings for another request."""
+
+    @cached_property
+    def traits(self) -> Any:
+        """The world's Traits; those of variants are opened by name, and keyed in no other world's steps."""
+        if self.spec.variant is None:
+            return self.TRAITS
+        return import_module(f"afd_study.worlds.{self.NAME}_variants").traits(self.spec.variant)
+
+    @property
+    def components(self) -> Mapping[str, str]:
+        """The judge's components, which sum to the score: name -> how to read it."""
+        return self.traits.judge.components()
 
     def inventory(self) -> Inventory:
         """Return every clause of the world."""
-        return self.SPEECH.inventory()
+        return self.traits.inventory
 
-    def behaviour(self, who: str) -> Hashable:
+    def behaviour(self, who: str) -> Any:
         """Return how `who` behaves: "web", or "demonstrators" at this spec's quality and style."""
         if who == "web":
-            return self.SPEECH.web
-        return self.SPEECH.demonstrator(self.spec.demonstration_quality, self.spec.absorbed_style)
+            return self.traits.web
+        return self.traits.demonstrators.at(self.spec.demonstration_quality, self.spec.absorbed_style)
 
     @property
     def style(self) -> tuple[str, ...]:
         """Openers that are style: they fit every request and earn nothing."""
-        return tuple(self.SPEECH.script()["style"])
+        return tuple(self.traits.script["style"])
 
     def edited(self, text: str, *conditions: str) -> Mapping[str, str]:
         """Return the text with one fitting part made unfitting, and with one more: name of the edit -> text.
@@ -132,7 +158,9 @@ class ControlledWorld(ABC):
         An edit that does not apply is left out.
         """
         edits = dict[str, str]()
-        for right, wrong in self.fitting(*conditions):
+        said = self.inventory().read(split_words(text)).clauses
+        voice = next((clause.voice for clause in said if clause.voice is not None), 0)
+        for right, wrong in self.fitting(voice, *conditions):
             place = next((i for i, sentence in enumerate(right) if sentence in text), None)
             if place is None:
                 edits.setdefault("a fitting part added", f"{text} {right[0]}")
@@ -158,7 +186,7 @@ class ControlledWorld(ABC):
     @property
     def marks(self) -> tuple[str, ...]:
         """Surface marks: readers see them, policies neither see nor emit them."""
-        return (MARK,)
+        return self.traits.marks
 
     def prompts(self, seed: int) -> pd.DataFrame:
         """Table `prompts` with the CONDITIONS; which prompt falls into which split depends on the seed."""
@@ -186,11 +214,13 @@ class ControlledWorld(ABC):
         return self._draw(np.random.default_rng([seed, 3]), repeated, "demonstrators")
 
     def marked(self, demonstrations: pd.DataFrame, seed: int) -> pd.DataFrame:
-        """Append the mark to a share `heterogeneity` of the demonstrations (at random, by seed)."""
-        has_mark = np.random.default_rng([seed, 4]).random(len(demonstrations)) < self.spec.heterogeneity
+        """Put a mark on a share `heterogeneity` of the demonstrations (at random, by seed)."""
+        rng, signs = np.random.default_rng([seed, 4]), self.marks
+        has_mark = rng.random(len(demonstrations)) < self.spec.heterogeneity
+        which = rng.integers(len(signs), size=len(demonstrations))
         texts = [
-            f"{text} {MARK}" if mark else text
-            for text, mark in zip(demonstrations["text"], has_mark, strict=True)
+            with_mark(text, signs[sign], self.traits.mark_place) if mark else text
+            for text, mark, sign in zip(demonstrations["text"], has_mark, which, strict=True)
         ]
         return demonstrations.assign(text=texts)
 
@@ -200,7 +230,7 @@ class ControlledWorld(ABC):
             self.assess([word for word in split_words(text) if word not in self.marks], *conditions)
             for text, conditions in zip(texts["text"], self._conditions(prompts, texts), strict=True)
         ]
-        parts = pd.DataFrame(rows, columns=list(self.COMPONENTS), index=texts.index, dtype=float)
+        parts = pd.DataFrame(rows, columns=list(self.components), index=texts.index, dtype=float)
         return parts.assign(value=parts.sum(axis=1))
 
     def counterfactuals(self, prompts: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
@@ -211,7 +241,8 @@ class ControlledWorld(ABC):
         rows = []
         columns = [texts[name] for name in ("prompt_id", "source", "draw", "text")]
         for *ids, text, conditions in zip(*columns, self._conditions(prompts, texts), strict=True):
-            versions = {"mark added": f"{text} {MARK}"} | dict(self.edited(text, *conditions))
+            marked = with_mark(text, self.marks[0], self.traits.mark_place)
+            versions = {"mark added": marked} | dict(self.edited(text, *conditions))
             if not text.startswith(self.style):
                 versions["style opener added"] = f"{self.style[0]} {text}"
             rows += [(*ids, edit, version) for edit, version in versions.items() if version != text]
@@ -243,28 +274,20 @@ class ControlledWorld(ABC):
         return checked("demonstrations", frame.assign(draw=frame.groupby("prompt_id").cumcount()))
 
     @cached_property
-    def _laws(self) -> dict[tuple[Hashable, ...], Automaton]:
+    def _laws(self) -> dict[tuple[Any, ...], Automaton]:
         return {}
 
     def _law(self, who: str, conditions: tuple[str, ...]) -> Automaton:
         behaviour = self.behaviour(who)
-        key = (behaviour, conditions)
+        key = (who, behaviour, conditions)
         if key not in self._laws:
             arcs_of = self.grammar(behaviour, *conditions)
+            if who == "web" and not self.traits.web_ends:
+                arcs_of = unending(arcs_of, self.traits.script["connector"], start="opening")
             self._laws[key] = compile_grammar(
                 arcs_of, start="opening", alphabet=self.alphabet, stray=self.spec.stray
             )
         return self._laws[key]
-
-
-def arcs(weight: float, texts: Sequence[str], target: str) -> list[Arc]:
-    """Share a weight evenly among wordings."""
-    return [Arc(weight / len(texts), tuple(split_words(text)), target) for text in texts]
-
-
-def finish(weight: float) -> Arc:
-    """Return the arc that ends a response."""
-    return Arc(weight, (EOS,), None)
 
 
 def open_world(settings: Mapping[str, Any]) -> ControlledWorld:

@@ -47,6 +47,38 @@ class Arc:
 Grammar = Mapping[str, Sequence[Arc]]
 
 
+def arcs(
+    weight: float, texts: Sequence[str], target: str, evenness: float = 1.0, n_wordings: int | None = None
+) -> list[Arc]:
+    """Share a weight among texts: `n_wordings` in a row (None: all) are of one meaning.
+
+    Each is said `evenness` times as often as the one before it; with 1 all are as frequent.
+    """
+    each = [evenness ** (i % (n_wordings or len(texts))) for i in range(len(texts))]
+    total = sum(each)
+    return [
+        Arc(weight * share / total, tuple(split_words(text)), target)
+        for text, share in zip(texts, each, strict=True)
+    ]
+
+
+def finish(weight: float) -> Arc:
+    """Return the arc that ends a response."""
+    return Arc(weight, (EOS,), None)
+
+
+def unending(grammar: Grammar, connectors: Sequence[str], *, start: str) -> Grammar:
+    """Return a grammar in which connectors lead back to the start wherever a response ended before."""
+    return {
+        state: [
+            onward
+            for arc in leaving
+            for onward in (arcs(arc.weight, connectors, start) if arc.target is None else [arc])
+        ]
+        for state, leaving in grammar.items()
+    }
+
+
 @dataclass(slots=True)
 class _Node:
     """A place inside the trie of a state: what may come next with what probability, and where it leads."""
@@ -165,17 +197,19 @@ def compile_grammar(grammar: Grammar, *, start: str, alphabet: Sequence[str], st
     for state in grammar:
         root[state] = len(nodes)
         nodes.append(_Node(origin=len(nodes)))
+    states = set(root.values())
     for state, arcs in grammar.items():
         total = sum(arc.weight for arc in arcs)
         if total <= 0:
             raise SpecError(f"state '{state}' of the grammar has no arc with a positive weight")
         for arc in arcs:
             if arc.weight > 0:
-                _insert(nodes, root, state, arc, arc.weight / total)
-    lacking = {word for node in nodes for word in node.mass} - set(alphabet)
+                _insert(nodes, root, states, state, arc, arc.weight / total)
+    words = set(alphabet)
+    lacking = {word for node in nodes for word in node.mass} - words
     if lacking:
         raise SpecError(f"the grammar uses words outside the alphabet: {sorted(lacking)[:5]}")
-    if any(len(node.mass) == len(set(alphabet)) for node in nodes) or EOS not in alphabet:
+    if any(len(node.mass) == len(words) for node in nodes) or EOS not in words:
         raise SpecError("the alphabet must hold the end mark, and at every place a word that is not allowed")
     for node in nodes:
         total = sum(node.mass.values())
@@ -183,7 +217,9 @@ def compile_grammar(grammar: Grammar, *, start: str, alphabet: Sequence[str], st
     return Automaton(tuple(nodes), root[start], tuple(alphabet), stray)
 
 
-def _insert(nodes: list[_Node], root: Mapping[str, int], state: str, arc: Arc, weight: float) -> None:
+def _insert(
+    nodes: list[_Node], root: Mapping[str, int], states: set[int], state: str, arc: Arc, weight: float
+) -> None:
     """Add one clause to the trie of `state`; weights add up where clauses share their first words."""
     here = root[state]
     ends = arc.target is None
@@ -194,7 +230,7 @@ def _insert(nodes: list[_Node], root: Mapping[str, int], state: str, arc: Arc, w
     for i, word in enumerate(arc.words):
         last = i == len(arc.words) - 1
         node = nodes[here]
-        inner = word in node.target and node.target[word] not in root.values() and node.target[word] != ENDED
+        inner = word in node.target and node.target[word] not in states and node.target[word] != ENDED
         if word in node.mass and (last or not inner):
             raise SpecError(
                 f"state '{state}': clause {' '.join(arc.words)!r} begins or repeats another clause"

@@ -19,15 +19,8 @@ import pandas as pd
 from afd_study.worlds import harmless_judge
 from afd_study.worlds.controlled import ControlledSpec, ControlledWorld
 from afd_study.worlds.grammar import Grammar
-from afd_study.worlds.harmless_speech import (
-    WEB,
-    WORDINGS,
-    demonstrator,
-    grammar,
-    inventory,
-    script,
-)
-from afd_study.worlds.speech import Speech, next_of
+from afd_study.worlds.harmless_speech import SCRIPT, WEB, WORDINGS, Demonstrators, grammar, inventory
+from afd_study.worlds.speech import Traits, next_of, voices_of
 
 
 class HarmlessSpec(ControlledSpec):
@@ -44,13 +37,12 @@ class HarmlessWorld(ControlledWorld):
 
     NAME = "harmless"
     SPEC = HarmlessSpec
-    SPEECH = Speech(script, inventory, WEB, demonstrator)
+    TRAITS = Traits(SCRIPT, inventory(), WEB, Demonstrators(), harmless_judge.WEIGHTS)
     CONDITIONS = ("kind", "category")
-    COMPONENTS = harmless_judge.COMPONENTS
 
     def requests(self) -> pd.DataFrame:
         """Return every request with kind and category, in the script's order."""
-        words, rows = script(), []
+        words, rows = self.traits.script, []
         for kind in ("harmful", "benign"):
             for category, entry in words[kind].items():
                 for activity, (opener, end), qualifier in product(
@@ -63,17 +55,21 @@ class HarmlessWorld(ControlledWorld):
     def grammar(self, behaviour: Any, *conditions: str) -> Grammar:
         """Return who says what in reply to a request of a kind and category."""
         kind, category = conditions
-        return grammar(behaviour, kind, category, WORDINGS[self.spec.n_good_answers])
+        wordings = self.traits.wordings or WORDINGS[self.spec.n_good_answers]
+        return grammar(behaviour, kind, category, wordings, self.traits.script)
 
     def assess(self, words: Sequence[str], *conditions: str) -> tuple[float, ...]:
-        """Return the points of a response, in the order of COMPONENTS."""
+        """Return the points of a response, in the order of `components`."""
         kind, category = conditions
-        return harmless_judge.assess(words, kind=kind, category=category, inventory=self.inventory())
+        traits = self.traits
+        return harmless_judge.assess(
+            words, kind=kind, category=category, inventory=traits.inventory, weights=traits.judge
+        )
 
-    def fitting(self, *conditions: str) -> Sequence[tuple[Sequence[str], Sequence[str]]]:
+    def fitting(self, voice: int, *conditions: str) -> Sequence[tuple[Sequence[str], Sequence[str]]]:
         """Return reasons and offers (tips and ideas) of the category, beside those of the next category."""
         kind, category = conditions
-        categories = script()[kind]
+        categories = voices_of(self.traits.script)[voice][kind]
         right, wrong = categories[category], categories[next_of(category, categories)]
         return [(right[part], wrong[part]) for part in ("reason", "offer")]
 

@@ -4,15 +4,12 @@ Two authors speak the same grammar with different weights: the *web*, from which
 and the *demonstrators*. These do better in every respect, but not as well as one can.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
-from afd_study.worlds.controlled import arcs, finish
-from afd_study.worlds.grammar import Arc, Grammar, split_words
+from afd_study.worlds.grammar import Arc, Grammar, arcs, finish, split_words
 from afd_study.worlds.sentences import Clause, Inventory
-from afd_study.worlds.speech import read_script
+from afd_study.worlds.speech import Script, read_script, voices_of
 
 WORDINGS = {  # n_good_answers -> wordings of the refusal or agreement, the reason or tip, the offer or idea
     1: (1, 1, 1),
@@ -43,6 +40,9 @@ class Behaviour:
     right: float  # a reason or offer is the fitting one
     style: float
     closing: float = 0.15
+    evenness: float = 1.0  # a wording is said so many times as often as the one before it
+    first_voice: float = 1.0
+    switch: float = 0.0  # the next part is in another voice
 
 
 WEB = Behaviour(
@@ -60,99 +60,155 @@ WEB = Behaviour(
 )
 
 
-def demonstrator(quality: float, style: float) -> Behaviour:
-    """Return the demonstrators' behaviour: better than the web in every respect, and far from the best."""
-    return Behaviour(
-        refuse=0.70 + 0.30 * quality,
-        comply=0.10 * (1 - quality),
-        refuse_benign=0.16 * (1 - quality),
-        insult=0.04 * (1 - quality),
-        dodge=0.16 * (1 - quality),
-        answer_right=0.80 + 0.20 * quality,
-        reason=0.50,
-        offer_at_once=0.20,
-        offer=0.45,
-        right=0.60 + 0.40 * quality,
-        style=style,
-    )
+@dataclass(frozen=True)
+class Demonstrators:
+    """How demonstrators behave: better than the web in every respect, and far from the best.
+
+    A pair is a share at quality 0, and what quality 1 adds. Faults have their share at quality 0; at 1 there
+    are none. The rest is the same at every quality.
+    """
+
+    refuse: tuple[float, float] = (0.70, 0.30)
+    answer_right: tuple[float, float] = (0.80, 0.20)
+    right: tuple[float, float] = (0.60, 0.40)
+    comply: float = 0.10
+    refuse_benign: float = 0.16
+    insult: float = 0.04
+    dodge: float = 0.16
+    reason: float = 0.50
+    offer_at_once: float = 0.20
+    offer: float = 0.45
+    closing: float = 0.15
+    evenness: float = 1.0
+    first_voice: float = 1.0
+    switch: float = 0.0
+
+    def at(self, quality: float, style: float) -> Behaviour:
+        """Return the behaviour at a quality and a share of style openers, both in [0, 1]."""
+        refuse, answer_right, right = (
+            low + more * quality for low, more in (self.refuse, self.answer_right, self.right)
+        )
+        return Behaviour(
+            refuse=refuse,
+            comply=self.comply * (1 - quality),
+            refuse_benign=self.refuse_benign * (1 - quality),
+            insult=self.insult * (1 - quality),
+            dodge=self.dodge * (1 - quality),
+            answer_right=answer_right,
+            reason=self.reason,
+            offer_at_once=self.offer_at_once,
+            offer=self.offer,
+            right=right,
+            style=style,
+            closing=self.closing,
+            evenness=self.evenness,
+            first_voice=self.first_voice,
+            switch=self.switch,
+        )
 
 
-@lru_cache(1)
-def script() -> Mapping[str, Any]:
-    """Return the world's script: categories, activities and wordings."""
-    return read_script("harmless_speech")
+SCRIPT = read_script("harmless_speech")
 
 
-@lru_cache(1)
-def inventory() -> Inventory:
-    """Return every clause of the world by its words: what it does and for which category."""
-    words, clauses = script(), dict[tuple[str, ...], Clause]()
+def inventory(words: Script = SCRIPT) -> Inventory:
+    """Return every clause of a script by its words: what it does, for which category and in which voice."""
+    clauses, voices = dict[tuple[str, ...], Clause](), list(enumerate(voices_of(words)))
 
-    def add(kind: str, text: str, category: str = "") -> None:
-        clauses[tuple(split_words(text))] = Clause(kind, category)
+    def add(kind: str, texts: Sequence[str], category: str = "", voice: int | None = None) -> None:
+        for text in texts:
+            clauses[tuple(split_words(text))] = Clause(kind, category, voice)
 
-    for kind in ("style", "closing", "dodge", "insult", "refusal", "boast"):
-        for text in words[kind]:
-            add(kind, text)
+    for kind in ("style", "closing", "dodge", "insult"):
+        add(kind, words[kind])
+    for i, voice in voices:
+        add("refusal", voice["refusal"], voice=i)
+    for kind in ("boast", "connector"):
+        add(kind, words.get(kind, ()))
     for category, entry in words["harmful"].items():
-        add("instruction", f"Sure, {entry['instruction']}", category)
-    for category, entry in words["benign"].items():
-        for opener in words["agreement"]:
-            add("instruction", f"{opener} {entry['instruction']}", category)
-    for category, entry in (words["harmful"] | words["benign"]).items():
-        for kind in ("reason", "offer"):
-            for text in entry[kind]:
-                add(kind, text, category)
+        add("instruction", [f"Sure, {entry['instruction']}"], category)
+    for i, voice in voices:
+        for category, entry in voice["benign"].items():
+            add("instruction", [f"{how} {entry['instruction']}" for how in voice["agreement"]], category, i)
+        for category, entry in (voice["harmful"] | voice["benign"]).items():
+            for kind in ("reason", "offer"):
+                add(kind, entry[kind], category, i)
     return Inventory(clauses)
 
 
-def grammar(who: Behaviour, kind: str, category: str, wordings: tuple[int, int, int]) -> Grammar:
+def grammar(
+    who: Behaviour, kind: str, category: str, wordings: tuple[int, int, int], words: Script = SCRIPT
+) -> Grammar:
     """Write down who says what in reply to a request of `kind` and `category`.
 
     States: opening (a style opener or at once the body), body (refuse, comply, answer, dodge, insult), and
-    what has been said so far. `wordings` says how many ways there are to put stance, reason and offer.
+    what has been said so far, with the voice that it was said in. `wordings` says how many ways each voice
+    has to put stance, reason and offer.
     """
-    words = script()
-    entries = words["harmful"] | words["benign"]
+    voices = voices_of(words)
     others = [name for name in words[kind] if name != category]
     n_stance, n_reason, n_offer = wordings
 
-    def fitting(weight: float, part: str, n: int, target: str) -> list[Arc]:
-        wrong = [text for name in others for text in entries[name][part][:n]]
-        right = entries[category][part][:n]
-        return arcs(weight * who.right, right, target) + arcs(weight * (1 - who.right), wrong, target)
+    def fitting(weight: float, part: str, n: int, voice: int, target: str) -> list[Arc]:
+        """Say a part of an answer to somebody who speaks in a voice; some fall out of it."""
+        leaving = []
+        for i, speaker in enumerate(voices):
+            share = weight * (1 - who.switch if i == voice else who.switch)
+            wrong = [text for name in others for text in speaker[kind][name][part][:n]]
+            right = speaker[kind][category][part][:n]
+            leaving += arcs(share * who.right, right, target, who.evenness)
+            leaving += arcs(share * (1 - who.right), wrong, target, who.evenness, n)
+        return leaving
 
-    body = (_harmful_body if kind == "harmful" else _benign_body)(who, category, others, n_stance)
+    body = (_harmful_body if kind == "harmful" else _benign_body)(who, category, others, n_stance, words)
     body += arcs(who.dodge, words["dodge"], "over") + arcs(who.insult, words["insult"], "insulted")
     total = sum(arc.weight for arc in body)
     unstyled = [Arc(arc.weight * (1 - who.style), arc.words, arc.target) for arc in body]
-    stance = fitting(who.reason, "reason", n_reason, "reasoned")
-    stance += fitting(who.offer_at_once, "offer", n_offer, "over")
-    return {
+    states = {
         "opening": arcs(who.style * total, words["style"], "body") + unstyled,
         "body": body,
-        "stance": [*stance, finish(1 - who.reason - who.offer_at_once)],
-        "reasoned": [*fitting(who.offer, "offer", n_offer, "over"), finish(1 - who.offer)],
         "complied": [*arcs(0.5, words["boast"], "over"), finish(0.5)],
-        "insulted": [*arcs(0.3, words["refusal"][:n_stance], "over"), finish(0.7)],
+        "insulted": [*arcs(0.3, voices[0]["refusal"][:n_stance], "over", who.evenness), finish(0.7)],
         "over": [*arcs(who.closing, words["closing"], "closed"), finish(1 - who.closing)],
         "closed": [finish(1.0)],
     }
+    for i in range(len(voices)):
+        stance = fitting(who.reason, "reason", n_reason, i, f"reasoned {i}")
+        stance += fitting(who.offer_at_once, "offer", n_offer, i, "over")
+        offer = fitting(who.offer, "offer", n_offer, i, "over")
+        states[f"stance {i}"] = [*stance, finish(1 - who.reason - who.offer_at_once)]
+        states[f"reasoned {i}"] = [*offer, finish(1 - who.offer)]
+    return states
 
 
-def _harmful_body(who: Behaviour, category: str, others: Sequence[str], n_stance: int) -> list[Arc]:
+def _shares(who: Behaviour, words: Script) -> list[tuple[int, Script, float]]:
+    """Return each voice with its number and how often an author speaks in it."""
+    return [
+        (i, voice, who.first_voice if i == 0 else 1 - who.first_voice)
+        for i, voice in enumerate(voices_of(words))
+    ]
+
+
+def _harmful_body(
+    who: Behaviour, category: str, others: Sequence[str], n_stance: int, words: Script
+) -> list[Arc]:
     """Refuse in one of `n_stance` ways, or give the instruction."""
-    instruction = [f"Sure, {script()['harmful'][category]['instruction']}"]
-    refusals = script()["refusal"][:n_stance]
-    return arcs(who.refuse, refusals, "stance") + arcs(who.comply, instruction, "complied")
+    body = []
+    for i, voice, share in _shares(who, words):
+        body += arcs(who.refuse * share, voice["refusal"][:n_stance], f"stance {i}", who.evenness)
+    return body + arcs(who.comply, [f"Sure, {words['harmful'][category]['instruction']}"], "complied")
 
 
-def _benign_body(who: Behaviour, category: str, others: Sequence[str], n_stance: int) -> list[Arc]:
+def _benign_body(
+    who: Behaviour, category: str, others: Sequence[str], n_stance: int, words: Script
+) -> list[Arc]:
     """Help, by the fitting instruction or another category's, or refuse without need."""
-    entries, answers = script()["benign"], script()["agreement"][:n_stance]
-    right = [f"{answer} {entries[category]['instruction']}" for answer in answers]
-    wrong = [f"{answer} {entries[name]['instruction']}" for answer in answers for name in others]
-    helps = 1 - who.refuse_benign - who.dodge - who.insult
-    answered = arcs(helps * who.answer_right, right, "stance")
-    answered += arcs(helps * (1 - who.answer_right), wrong, "stance")
-    return answered + arcs(who.refuse_benign, script()["refusal"][:n_stance], "over")
+    helps, answered, refused = 1 - who.refuse_benign - who.dodge - who.insult, list[Arc](), list[Arc]()
+    for i, voice, share in _shares(who, words):
+        entries, answers = voice["benign"], voice["agreement"][:n_stance]
+        right = [f"{answer} {entries[category]['instruction']}" for answer in answers]
+        wrong = [f"{answer} {entries[name]['instruction']}" for answer in answers for name in others]
+        fits, misses = who.answer_right, 1 - who.answer_right
+        answered += arcs(helps * fits * share, right, f"stance {i}", who.evenness)
+        answered += arcs(helps * misses * share, wrong, f"stance {i}")
+        refused += arcs(who.refuse_benign * share, voice["refusal"][:n_stance], "over", who.evenness)
+    return answered + refused

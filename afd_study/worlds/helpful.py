@@ -20,17 +20,17 @@ from afd_study.worlds import helpful_judge
 from afd_study.worlds.controlled import ControlledSpec, ControlledWorld
 from afd_study.worlds.grammar import Grammar
 from afd_study.worlds.helpful_speech import (
+    SCRIPT,
     WEB,
     WORDINGS,
-    demonstrator,
+    Demonstrators,
     grammar,
     inventory,
     requested_slots,
-    script,
     slots,
     wordings_of,
 )
-from afd_study.worlds.speech import Speech, next_of
+from afd_study.worlds.speech import Traits, next_of
 
 
 class HelpfulSpec(ControlledSpec):
@@ -47,13 +47,12 @@ class HelpfulWorld(ControlledWorld):
 
     NAME = "helpful"
     SPEC = HelpfulSpec
-    SPEECH = Speech(script, inventory, WEB, demonstrator)
+    TRAITS = Traits(SCRIPT, inventory(), WEB, Demonstrators(), helpful_judge.WEIGHTS)
     CONDITIONS = ("topic", "aspects")
-    COMPONENTS = helpful_judge.COMPONENTS
 
     def requests(self) -> pd.DataFrame:
         """Return every request with topic and aspects, in the script's order; either aspect comes first."""
-        words, rows = script(), []
+        words, rows = self.traits.script, []
         order = list(words["aspects"])
         for topic, pair, (opener, end), qualifier in product(
             words["topics"], permutations(order, 2), words["openers"], words["qualifiers"]
@@ -66,25 +65,31 @@ class HelpfulWorld(ControlledWorld):
     def grammar(self, behaviour: Any, *conditions: str) -> Grammar:
         """Return who says what in reply to a request for aspects of a topic."""
         topic, aspects = conditions
-        wordings, ordered = WORDINGS[self.spec.n_good_answers]
-        return grammar(behaviour, topic, aspects, wordings, ordered=ordered)
+        wordings, ordered = self.traits.wordings or WORDINGS[self.spec.n_good_answers]
+        return grammar(behaviour, topic, aspects, wordings, ordered=ordered, words=self.traits.script)
 
     def assess(self, words: Sequence[str], *conditions: str) -> tuple[float, ...]:
-        """Return the points of a response, in the order of COMPONENTS."""
+        """Return the points of a response, in the order of `components`."""
         topic, aspects = conditions
+        traits = self.traits
         return helpful_judge.assess(
             words,
             topic=topic,
-            requested=requested_slots(aspects),
-            slots=list(slots()),
-            inventory=self.inventory(),
+            requested=requested_slots(aspects, traits.script),
+            slots=list(slots(traits.script)),
+            inventory=traits.inventory,
+            weights=traits.judge,
         )
 
-    def fitting(self, *conditions: str) -> Sequence[tuple[Sequence[str], Sequence[str]]]:
+    def fitting(self, voice: int, *conditions: str) -> Sequence[tuple[Sequence[str], Sequence[str]]]:
         """Return the facts that the request asks for, beside those of the next topic."""
-        topic, aspects = conditions
-        other = next_of(topic, script()["topics"])
-        return [(wordings_of(topic, slot), wordings_of(other, slot)) for slot in requested_slots(aspects)]
+        (topic, aspects), words = conditions, self.traits.script
+        other = next_of(topic, words["topics"])
+
+        def texts(name: str, slot: str) -> list[str]:
+            return wordings_of(name, slot, words=words, voice=voice)
+
+        return [(texts(topic, slot), texts(other, slot)) for slot in requested_slots(aspects, words)]
 
 
 World = HelpfulWorld  # what controlled.open_world looks for

@@ -7,14 +7,12 @@ different weights.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import NamedTuple
 
-from afd_study.worlds.controlled import arcs, finish
-from afd_study.worlds.grammar import Arc, Grammar, split_words
+from afd_study.worlds.grammar import Arc, Grammar, arcs, finish, split_words
 from afd_study.worlds.sentences import Clause, Inventory
-from afd_study.worlds.speech import read_script
+from afd_study.worlds.speech import Script, read_script, voices_of
 
 # n_good_answers -> wordings of a fact, and whether facts come in one order. Three or all four of the facts
 # asked for make a best answer: 4 * 3! * w^3 + 4! * w^4 strings in any order, 4 * w^3 + w^4 in one.
@@ -33,6 +31,10 @@ class Behaviour:
     repeat: float  # a fact that was said before
     style: float
     closing: float = 0.15
+    order: float = 1.0  # a right fact comes next so many times as often as the one asked for before it
+    evenness: float = 1.0  # a wording is said so many times as often as the one before it
+    first_voice: float = 1.0
+    switch: float = 0.0  # the next right fact is in another voice
 
 
 WEB = Behaviour(
@@ -46,77 +48,124 @@ WEB = Behaviour(
 )
 
 
-def demonstrator(quality: float, style: float) -> Behaviour:
-    """Return the demonstrators' behaviour: better than the web in every respect, and far from the best."""
-    poor = 1 - quality
-    return Behaviour(
-        stop=(0.02 * poor, 0.20 + 0.15 * poor, 0.40 + 0.10 * poor, 0.75, 0.92),
-        dodge=0.04 * poor,
-        right=0.60 + 0.40 * quality,
-        wrong=0.24 * poor,
-        off_request=0.10 * poor,
-        repeat=0.06 * poor,
-        style=style,
-    )
+@dataclass(frozen=True)
+class Demonstrators:
+    """How demonstrators behave: better than the web in every respect, and far from the best.
+
+    `right` is a weight at quality 0, and what quality 1 adds. Faults have their share or weight at quality 0;
+    at 1 there are none. The rest is the same at every quality.
+    """
+
+    stop: tuple[float, float, float, float, float] = (0.02, 0.20, 0.40, 0.75, 0.92)
+    """After none (a fault), one, ... four right facts."""
+    hasty: tuple[float, float] = (0.15, 0.10)
+    """They stop so much more often after one fact and after two: a fault."""
+    dodge: float = 0.04
+    right: tuple[float, float] = (0.60, 0.40)
+    wrong: float = 0.24
+    off_request: float = 0.10
+    repeat: float = 0.06
+    closing: float = 0.15
+    order: float = 1.0
+    evenness: float = 1.0
+    first_voice: float = 1.0
+    switch: float = 0.0
+
+    def at(self, quality: float, style: float) -> Behaviour:
+        """Return the behaviour at a quality and a share of style openers, both in [0, 1]."""
+        poor = 1 - quality
+        none, one, two, three, four = self.stop
+        return Behaviour(
+            stop=(none * poor, one + self.hasty[0] * poor, two + self.hasty[1] * poor, three, four),
+            dodge=self.dodge * poor,
+            right=self.right[0] + self.right[1] * quality,
+            wrong=self.wrong * poor,
+            off_request=self.off_request * poor,
+            repeat=self.repeat * poor,
+            style=style,
+            closing=self.closing,
+            order=self.order,
+            evenness=self.evenness,
+            first_voice=self.first_voice,
+            switch=self.switch,
+        )
 
 
-@lru_cache(1)
-def script() -> Mapping[str, Any]:
-    """Return the world's script: topics, aspects and wordings."""
-    return read_script("helpful_speech")
+SCRIPT = read_script("helpful_speech")
 
 
-@lru_cache(1)
-def slots() -> Mapping[str, Sequence[str]]:
-    """Return the wordings of every slot, whatever its aspect."""
-    return {slot: words for entry in script()["aspects"].values() for slot, words in entry.items()}
+def slots(words: Script = SCRIPT) -> Mapping[str, Sequence[str]]:
+    """Return the wordings of every slot in a voice, whatever its aspect."""
+    return {slot: wordings for entry in words["aspects"].values() for slot, wordings in entry.items()}
 
 
-def requested_slots(aspects: str) -> list[str]:
+def requested_slots(aspects: str, words: Script = SCRIPT) -> list[str]:
     """Return the slots that a request for two aspects ("food+home") asks for, in the script's order."""
-    return [slot for aspect in aspects.split("+") for slot in script()["aspects"][aspect]]
+    return [slot for aspect in aspects.split("+") for slot in words["aspects"][aspect]]
 
 
-def wordings_of(topic: str, slot: str, wordings: int = 3) -> list[str]:
-    """Return the wordings of one topic's fact."""
-    return [wording.format(script()["topics"][topic][slot]) for wording in slots()[slot][:wordings]]
+def wordings_of(
+    topic: str, slot: str, wordings: int = 3, words: Script = SCRIPT, voice: int = 0
+) -> list[str]:
+    """Return the wordings of one topic's fact in a voice."""
+    value = words["topics"][topic][slot]
+    return [wording.format(value) for wording in slots(voices_of(words)[voice])[slot][:wordings]]
 
 
-@lru_cache(1)
-def inventory() -> Inventory:
-    """Return every clause of the world by its words: the slot it fills, and for which topic."""
+def inventory(words: Script = SCRIPT) -> Inventory:
+    """Return every clause of a script by its words: the slot it fills, for which topic and in which voice."""
     clauses = {
-        tuple(split_words(text)): Clause(slot, topic)
-        for topic, slot in product(script()["topics"], slots())
-        for text in wordings_of(topic, slot)
+        tuple(split_words(text)): Clause(slot, topic, voice)
+        for voice in range(len(voices_of(words)))
+        for topic, slot in product(words["topics"], slots(words))
+        for text in wordings_of(topic, slot, words=words, voice=voice)
     }
-    for kind in ("style", "closing", "dodge"):
-        clauses |= {tuple(split_words(text)): Clause(kind, "") for text in script()[kind]}
+    for kind in ("style", "closing", "dodge", "connector"):
+        clauses |= {tuple(split_words(text)): Clause(kind, "") for text in words.get(kind, ())}
     return Inventory(clauses)
 
 
-def grammar(who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered: bool) -> Grammar:
+class _Says(NamedTuple):
+    """What can be said in one voice in reply to a request."""
+
+    facts: Sequence[Sequence[str]]  # the wordings of each right fact
+    wrong: Sequence[str]  # another topic's values
+    off_request: Sequence[str]
+
+
+def _says(topic: str, aspects: str, wordings: int, words: Script, voice: int) -> _Says:
+    requested = requested_slots(aspects, words)
+    others = [name for name in words["topics"] if name != topic]
+
+    def texts(name: str, slot: str) -> list[str]:
+        return wordings_of(name, slot, wordings, words, voice)
+
+    return _Says(
+        facts=[texts(topic, slot) for slot in requested],
+        wrong=[text for other in others for slot in requested for text in texts(other, slot)],
+        off_request=[text for slot in slots(words) if slot not in requested for text in texts(topic, slot)],
+    )
+
+
+def grammar(
+    who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered: bool, words: Script = SCRIPT
+) -> Grammar:
     """Write down who says what in reply to a request for two aspects of a topic.
 
-    States: opening, body, one for each set of right facts that have been said ("0110": those of the second
-    and third requested slot), over (after a dodge), closed (after a closing).
+    States: opening, body, in each voice one for each set of right facts that have been said ("0110 0": those
+    of the second and third requested slot), over (after a dodge), closed (after a closing).
     """
-    words, requested = script(), requested_slots(aspects)
-    others = [name for name in words["topics"] if name != topic]
-    facts = [wordings_of(topic, slot, wordings) for slot in requested]
-    same = {  # clauses that leave the set of right facts as it is
-        "wrong": [
-            text for other in others for slot in requested for text in wordings_of(other, slot, wordings)
-        ],
-        "off_request": [
-            text for slot in slots() if slot not in requested for text in wordings_of(topic, slot, wordings)
-        ],
-    }
-    states = {
-        state: _next(who, facts, state, ordered, same)
-        for state in map("".join, product("01", repeat=len(requested)))
-    }
-    fresh = [Arc(arc.weight * (1 - who.dodge), arc.words, arc.target) for arc in states["0" * len(requested)]]
+    voices = [_says(topic, aspects, wordings, words, voice) for voice in range(len(voices_of(words)))]
+    none = "0" * len(voices[0].facts)
+    states, fresh = dict[str, Sequence[Arc]](), _ends(who, none, words)
+    for voice in range(len(voices)):
+        for state in map("".join, product("01", repeat=len(none))):
+            further = _further(who, voices, voice, state, ordered)
+            states[f"{state} {voice}"] = [*_ends(who, state, words), *further]
+            if state == none:
+                share = who.first_voice if voice == 0 else 1 - who.first_voice
+                fresh += [Arc(arc.weight * share, arc.words, arc.target) for arc in further]
+    fresh = [Arc(arc.weight * (1 - who.dodge), arc.words, arc.target) for arc in fresh]
     body = [*arcs(who.dodge, words["dodge"], "over"), *fresh]
     unstyled = [Arc(arc.weight * (1 - who.style), arc.words, arc.target) for arc in body]
     return states | {
@@ -127,31 +176,28 @@ def grammar(who: Behaviour, topic: str, aspects: str, wordings: int, *, ordered:
     }
 
 
-def _next(
-    who: Behaviour,
-    facts: Sequence[Sequence[str]],
-    state: str,
-    ordered: bool,
-    same: Mapping[str, Sequence[str]],
-) -> list[Arc]:
-    """Return the arcs out of a state: to a further fact, a repetition, another clause, or the end.
-
-    `facts` has the wordings of each right fact, and `same` those of clauses that lead back to the state.
-    """
-    free = [i for i, flag in enumerate(state) if flag == "0" and not (ordered and i < state.rfind("1"))]
-    again = [text for i, flag in enumerate(state) if flag == "1" for text in facts[i]]
-    repeat, right = who.repeat * bool(again), who.right * bool(free)
+def _ends(who: Behaviour, state: str, words: Script) -> list[Arc]:
+    """Return the arcs out of a state by which a response ends, with a closing or without."""
     stop = who.stop[state.count("1")]
-    going_on = (1 - stop) / (right + who.wrong + who.off_request + repeat or 1.0)
-    follow = arcs(stop * who.closing, script()["closing"], "closed") + [finish(stop * (1 - who.closing))]
-    for i in free:
-        then = f"{state[:i]}1{state[i + 1 :]}"
-        follow += arcs(going_on * right / len(free), facts[i], then)
-    for weight, texts in (
-        (who.wrong, same["wrong"]),
-        (who.off_request, same["off_request"]),
-        (repeat, again),
-    ):
+    return arcs(stop * who.closing, words["closing"], "closed") + [finish(stop * (1 - who.closing))]
+
+
+def _further(who: Behaviour, voices: Sequence[_Says], voice: int, state: str, ordered: bool) -> list[Arc]:
+    """Return the arcs out of a state by which a response goes on: to a right fact, or to another clause."""
+    mine = voices[voice]
+    free = [i for i, flag in enumerate(state) if flag == "0" and not (ordered and i < state.rfind("1"))]
+    again = [text for i, flag in enumerate(state) if flag == "1" for text in mine.facts[i]]
+    repeat, right = who.repeat * bool(again), who.right * bool(free)
+    going_on = (1 - who.stop[state.count("1")]) / (right + who.wrong + who.off_request + repeat or 1.0)
+    early = [who.order**rank for rank in range(len(free))]
+    switch = who.switch * bool(again)  # the first right fact sets the voice
+    follow = list[Arc]()
+    for i, share in zip(free, early, strict=True):
+        weight, then = going_on * right * share / sum(early), f"{state[:i]}1{state[i + 1 :]} {voice}"
+        for speaker, said in enumerate(voices):
+            kept = 1 - switch if speaker == voice else switch
+            follow += arcs(weight * kept, said.facts[i], then, who.evenness)
+    for weight, texts in ((who.wrong, mine.wrong), (who.off_request, mine.off_request), (repeat, again)):
         if weight > 0:
-            follow += arcs(going_on * weight, texts, state)
+            follow += arcs(going_on * weight, texts, f"{state} {voice}", who.evenness, len(mine.facts[0]))
     return follow

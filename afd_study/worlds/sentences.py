@@ -5,18 +5,23 @@ Each removed word is a slip. Every other sentence is unknown. So a judge built o
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 MAX_SLIPS = 2
+USUAL_LENGTH = 16  # words, punctuation among them; no length earns or costs more than twice as many do
 
 
 @dataclass(frozen=True)
 class Clause:
-    """What a known sentence does, and what it is about ('' where it fits every request)."""
+    """What a known sentence does, and what it is about ('' where it fits every request).
+
+    The voice that it is said in (None: any) does not make it another clause.
+    """
 
     kind: str
     category: str
+    voice: int | None = field(default=None, compare=False)
 
 
 class Reading(NamedTuple):
@@ -60,6 +65,16 @@ class Inventory:
                 if len(sentence) - len(words) == n_struck and _is_subsequence(words, sentence):
                     return clause, n_struck
         return None
+
+
+def mixes_voices(clauses: Sequence[Clause]) -> bool:
+    """Tell whether clauses are said in more than one voice."""
+    return len({clause.voice for clause in clauses if clause.voice is not None}) > 1
+
+
+def length_points(words: Sequence[str], per_word: float) -> float:
+    """Return judge points for length: `per_word` for each word beyond the usual length, or short of it."""
+    return per_word * (min(len(words), 2 * USUAL_LENGTH) - USUAL_LENGTH)
 
 
 def sentences(words: Sequence[str]) -> list[tuple[str, ...]]:

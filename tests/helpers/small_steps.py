@@ -4,6 +4,7 @@ from afd_study.study.steps import step
 
 KNOBS = {
     "name": "harmless",
+    "variant": None,
     "n_validation": 20,
     "n_test": 10,
     "stray": 0.02,
@@ -20,5 +21,5 @@ def drawn(seed=0, **changes):
 
 
 def marked(demonstrations, seed=0, heterogeneity=0.5):
-    settings = {"world": {"name": "harmless", "heterogeneity": heterogeneity}, "seed": seed}
+    settings = {"world": {"name": "harmless", "variant": None, "heterogeneity": heterogeneity}, "seed": seed}
     return step("marked_demonstrations", settings, {"demonstrations": demonstrations})

@@ -50,6 +50,13 @@ def test_single_values_are_replaced_and_text_is_read_as_yaml():
     assert spec.policy.config["n_embd"] == 16 and spec.n_seeds == 1
 
 
+def test_a_variant_is_a_number_or_none():
+    variants = {
+        text: load_spec("helpful", "smoke", {"world.variant": text}).world.variant for text in ("7", "null")
+    }
+    assert variants == {"7": 7, "null": None} and load_spec("helpful", "smoke").world.variant is None
+
+
 def test_replacing_a_value_leaves_the_profile_alone():
     before = load_spec("harmless", "smoke")
     load_spec("harmless", "smoke", {"sft.steps": 7, "policy.config.n_embd": 8})
@@ -86,6 +93,19 @@ FAULTS = {
     "pool too small": ({"sampling.draws": 16}, "draws=16 must exceed n_max=16"),
     "checkpoints off": ({"sft.checkpoint_every": 15}, "multiple of evaluate_every"),
     "no such wording": ({"world.n_good_answers": 5}, "no choice of wordings gives 5; possible: 1, 2, 4"),
+    "no such variant": (
+        {"world.variant": 30},
+        r"'harmless' has no variant 30: there are 0 to 23 \(judging\)",
+    ),
+    "half a variant": ({"world.variant": 1.5}, "setting 'world.variant' = 1.5: .*integer"),
+    "a variant's wordings": (
+        {"world.variant": 100, "world.n_good_answers": 4},
+        "a variant draws its own wordings: leave n_good_answers at 12",
+    ),
+    "ends that are made up": (
+        {"world.variant": 101, "world.max_words": 20},
+        "variant 101 does not end, but cut at world.max_words=20 it would seem to: set it to",
+    ),
     "config of a body that is there": ({"reward.config": {"n_embd": 8}}, "reward.backbone is 'pi_sft'"),
     "arms beside a sharper pool": (
         {"arms.names": ["spin"], "sampling.temperature": 0.5},

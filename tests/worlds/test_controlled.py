@@ -1,5 +1,6 @@
 """What holds of every controlled world: exact laws, disjoint splits, knobs that change their tables only."""
 
+from hashlib import blake2b
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,10 +12,11 @@ from pandas.testing import assert_frame_equal
 from afd_study.errors import SpecError
 from afd_study.models.tokenizers import decode, encode, word_tokenizer
 from afd_study.worlds import harmless_judge, helpful_judge
-from afd_study.worlds.controlled import DEPENDS, GOOD, MARK
+from afd_study.worlds.controlled import DEPENDS, GOOD
 from afd_study.worlds.grammar import EOS, split_words
 from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
 from afd_study.worlds.helpful import HelpfulSpec, HelpfulWorld
+from afd_study.worlds.speech import MARK
 
 SMALL = {"n_demonstrations": 80, "n_pretraining": 60}
 WORLDS = {"harmless": (HarmlessWorld, HarmlessSpec), "helpful": (HelpfulWorld, HelpfulSpec)}
@@ -203,6 +205,21 @@ def test_every_word_sequence_has_a_finite_probability_that_is_the_product_of_its
 
 # knobs
 
+UNCHANGED = {  # world -> checksums of demonstrations, web texts and verdicts, as before worlds had variants
+    "harmless": ["61481e8a348f27d6", "9af65ed3cfaf8066", "682c9c1f4bdc85d4"],
+    "helpful": ["a207f40fe7898f79", "4525e968e49eac68", "da4c73f73d1f7be4"],
+}
+
+
+def test_a_world_that_is_no_variant_stays_as_it_is(name, world):
+    each = world(n_demonstrations=300, n_pretraining=300)
+    texts = each.demonstrations(3)
+    tables = (texts, each.pretraining(3), each.judge(each.prompts(3), each.marked(texts, 3)))
+    assert [
+        blake2b(table.to_csv(index=False).encode(), digest_size=8).hexdigest() for table in tables
+    ] == UNCHANGED[name]
+
+
 OTHER = {
     "heterogeneity": 0.4,
     "absorbed_style": 0.9,
@@ -269,7 +286,7 @@ def test_a_knob_changes_the_tables_that_list_it_and_no_others(name, world, knob,
 def test_every_knob_is_listed(name):
     listed, fields = {knob for knobs in DEPENDS.values() for knob in knobs}, set(WORLDS[name][1].model_fields)
     assert listed == fields
-    assert set(OTHER) | ONLY_LABELS | {"name", "n_good_answers"} == fields
+    assert set(OTHER) | ONLY_LABELS | {"name", "n_good_answers", "variant"} == fields
 
 
 def test_splits_that_leave_nothing_to_train_on_are_refused(world, prompts):
@@ -286,7 +303,7 @@ def test_the_judge_is_total_and_bounded_on_any_words(name, full, prompts):
     points = full.judge(prompts, pd.DataFrame({"prompt_id": sample["prompt_id"].to_numpy(), "text": texts}))
     assert points["value"].between(WORST[name], BEST[name]).all()
     assert points["value"].nunique() > 10
-    np.testing.assert_allclose(points[list(full.COMPONENTS)].sum(axis=1), points["value"])
+    np.testing.assert_allclose(points[list(full.components)].sum(axis=1), points["value"])
 
 
 def test_good_answers_exist_and_are_not_the_rule(full, prompts, demonstrations):

@@ -9,7 +9,7 @@ from afd_study.errors import SpecError
 from afd_study.worlds.grammar import EOS, split_words
 from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
 from afd_study.worlds.harmless_judge import BEST, COMPONENTS, assess
-from afd_study.worlds.harmless_speech import WORDINGS, inventory, script
+from afd_study.worlds.harmless_speech import SCRIPT, WORDINGS, inventory
 
 SMALL = {"n_demonstrations": 80, "n_pretraining": 60}
 
@@ -51,7 +51,7 @@ def responses(automaton):
 def test_as_many_answers_are_best_as_the_knob_says(n_good):
     """Counted among what demonstrators can say; openers and closings do not change the points."""
     each = world(n_good_answers=n_good)
-    aside = [tuple(split_words(script()[kind][0])) for kind in ("style", "closing")]
+    aside = [tuple(split_words(SCRIPT[kind][0])) for kind in ("style", "closing")]
     seen = {}
     for row in each.prompts(0).drop_duplicates("category").to_dict("records"):
         best = set()
@@ -83,7 +83,7 @@ def test_all_clauses_of_the_grammar_are_known_to_the_judge():
 
 def test_the_judge_scores_by_prompt_id_and_shows_its_components(full, prompts):
     refusal, harmful, benign = (
-        script()["refusal"][0],
+        SCRIPT["refusal"][0],
         prompts.query("kind == 'harmful'")["prompt_id"].iloc[0],
         prompts.query("kind == 'benign'")["prompt_id"].iloc[0],
     )

@@ -4,14 +4,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
 
-from afd_study.worlds.controlled import MARK
 from afd_study.worlds.grammar import split_words
 from afd_study.worlds.harmless import HarmlessSpec, HarmlessWorld
 from afd_study.worlds.harmless_judge import BEST, COMPONENTS, WORST, assess
-from afd_study.worlds.harmless_speech import inventory, script
+from afd_study.worlds.harmless_speech import SCRIPT, inventory
 from afd_study.worlds.sentences import MAX_SLIPS
+from afd_study.worlds.speech import MARK
 
-SCRIPT = script()
 REFUSAL, OTHER_REFUSAL = SCRIPT["refusal"][:2]
 THEFT, FRAUD = SCRIPT["harmful"]["theft"], SCRIPT["harmful"]["fraud"]
 GARDEN, COOKING = SCRIPT["benign"]["garden"], SCRIPT["benign"]["cooking"]

@@ -10,18 +10,18 @@ from afd_study.worlds.grammar import EOS, split_words
 from afd_study.worlds.helpful import HelpfulSpec, HelpfulWorld
 from afd_study.worlds.helpful_judge import BEST, COMPONENTS, assess
 from afd_study.worlds.helpful_speech import (
+    SCRIPT,
     WORDINGS,
-    demonstrator,
+    Demonstrators,
     inventory,
     requested_slots,
-    script,
     slots,
     wordings_of,
 )
 
 OWL = [wordings_of("owl", slot)[0] for slot in ("meal", "mealtime", "place", "bed")]
 WHALE, HABIT = wordings_of("whale", "meal")[0], wordings_of("owl", "skill")[0]
-STYLE, CLOSING, DODGE = (script()[kind][0] for kind in ("style", "closing", "dodge"))
+STYLE, CLOSING, DODGE = (SCRIPT[kind][0] for kind in ("style", "closing", "dodge"))
 
 
 def parts(text, topic="owl", aspects="food+home"):
@@ -121,5 +121,5 @@ def test_other_numbers_of_good_answers_are_refused():
 
 
 def test_better_demonstrators_are_wrong_less_and_say_more():
-    poor, fine = demonstrator(0.1, 0.1), demonstrator(0.9, 0.1)
+    poor, fine = Demonstrators().at(0.1, 0.1), Demonstrators().at(0.9, 0.1)
     assert fine.wrong < poor.wrong and fine.right > poor.right and fine.stop[1] < poor.stop[1]

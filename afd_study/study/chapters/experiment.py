@@ -16,7 +16,7 @@ from afd_study.evaluation.separability import separability, top_words
 from afd_study.evaluation.statistics import interval
 from afd_study.methods.best_of_n import JUDGE, picks
 from afd_study.study.study import Study, compare
-from afd_study.worlds.tasks import CONTROLLED
+from afd_study.worlds.controlled import open_world
 
 Studies = Mapping[str, Study]  # setting -> its study
 Maker = Callable[[Studies], pd.DataFrame]
@@ -53,8 +53,8 @@ def shown_demonstrations(studies: Studies, limit: int = 6) -> pd.DataFrame:
 
 def component_notes(studies: Studies) -> pd.DataFrame:
     """Return how to read each component of the judge's score: component, meaning."""
-    task = next(iter(studies.values())).spec.world.name
-    notes = CONTROLLED[task].COMPONENTS
+    world = next(iter(studies.values())).spec.world
+    notes = open_world(world.model_dump(mode="json")).components
     return pd.DataFrame(list(notes.items()), columns=["component", "meaning"])
 
 

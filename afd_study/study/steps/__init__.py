@@ -88,7 +88,7 @@ def step(
     *,
     places: Mapping[str, Any] | None = None,
 ) -> Step:
-    """Return a step of STEPS. A controlled world that it opens by name is part of its key.
+    """Return a step of STEPS. A controlled world that it opens by name is part of its key, as are priors.
 
     Raises SpecError with the nearest name for a step that is not in the table.
     """
@@ -98,5 +98,7 @@ def step(
     loads: tuple[str, ...] = ()
     if world is not None and name != "corpus":  # which has a data set for a world, and imports its reader
         loads = (f"afd_study.worlds.{world['name']}:World",)
+        if world["variant"] is not None:  # drawn from priors, which no other world depends on
+            loads += (f"afd_study.worlds.{world['name']}_variants:traits",)
     function = f"{__name__}.{kind.function}"
     return Step(name, function, settings, inputs or {}, places or {}, weight=kind.seconds, loads=loads)

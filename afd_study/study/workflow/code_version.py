@@ -43,6 +43,7 @@ def code_version(function: str) -> str:
             parts.append((current, _dump(node)))
             todo += sorted({leaf.id for leaf in ast.walk(node) if isinstance(leaf, ast.Name)})
     text = [*map(str, sorted(parts)), *(f"{item}:{_module_hash(item)}" for item in sorted(_closure(modules)))]
+    text += [hashlib.blake2b(data, digest_size=8).hexdigest() for data in _data_beside(module)]
     return hashlib.blake2b("\n".join(text).encode(), digest_size=8).hexdigest()
 
 
@@ -102,13 +103,17 @@ def _tree(module: str) -> ast.Module:
 @cache
 def _module_hash(module: str) -> str:
     """Hash a module's code, and the data files that lie beside it under the same name (a world's script)."""
-    path = _path(module)
-    assert path is not None  # the closure holds only modules that were found
     digest = hashlib.blake2b(_dump(_tree(module)).encode(), digest_size=8)
-    for data in sorted(path.parent.glob(f"{path.stem}.*")):
-        if data.suffix in (".yaml", ".json"):
-            digest.update(data.read_bytes())
+    for data in _data_beside(module):
+        digest.update(data)
     return digest.hexdigest()
+
+
+def _data_beside(module: str) -> list[bytes]:
+    path = _path(module)
+    assert path is not None  # only modules that there are have a version
+    beside = sorted(path.parent.glob(f"{path.stem}.*"))
+    return [data.read_bytes() for data in beside if data.suffix in (".yaml", ".json")]
 
 
 def _dump(tree: ast.AST) -> str:

@@ -246,4 +246,4 @@ def test_a_dry_run_and_the_first_tables_of_the_new_world(store, toy):
     assert len(lines[TOY]) == len(lines[COPIED]) and any(line.startswith("together:") for line in lines[TOY])
     assert len(study.table("prompts")) and len(study.table("demonstrations"))
     notes = experiment.component_notes({"h = 1": study})
-    assert list(notes["component"]) == list(ToyWorld.COMPONENTS)
+    assert list(notes["component"]) == list(ToyWorld(own.world).components)

@@ -10,6 +10,7 @@ from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.reward_pairs import RewardData
 from afd_study.study.pipeline.plan import TABLES, plan
 from afd_study.study.spec import StudySpec, load_spec, profile_names, task_names
+from afd_study.study.workflow import code_version
 from afd_study.study.workflow.context import derived_seed
 from afd_study.study.workflow.executor import check_signature
 from afd_study.study.workflow.step import Step, closure
@@ -101,6 +102,7 @@ REACH = {
     "world.n_demonstrations": (170, SFT | DRAWN | {"preferences"}),
     "world.n_pretraining": (410, EVERY - {"prompts", "shown", "held_out"}),
     "world.n_good_answers": (4, EVERY - {"prompts"}),
+    "world.variant": (100, EVERY),
     "world.stray": (0.03, EVERY - {"prompts"}),
     "world.max_words": (20, EVERY - {"prompts"}),
     "world.n_test": (13, EVERY),
@@ -294,6 +296,27 @@ def test_a_pool_is_drawn_at_the_temperature_asked_for_and_what_is_learned_from_a
     assert {steps[name].settings["sampling"].temperature for name in ("pool", "pool_init")} == {0.9}
     drawn = [step for step in everything(steps).values() if step.settings.get("purpose") == "training"]
     assert drawn and {step.settings["sampling"].temperature for step in drawn} == {1.0}
+
+
+# variants of a world
+
+
+def test_priors_are_in_the_keys_of_variants_and_of_no_other_world(monkeypatch):
+    loads = {each for step in everything(steps_of()).values() for each in step.loads}
+    assert loads == {"afd_study.worlds.harmless:World"}
+    before, variant = steps_of(), steps_of({"world.variant": 100})
+    old = {name: (before[name].key, variant[name].key) for name in ("prompts", "held_out", "preferences")}
+    real = code_version._module_hash
+    monkeypatch.setattr(
+        code_version,
+        "_module_hash",
+        lambda name: "new" if name == "afd_study.worlds.variants" else real(name),
+    )
+    code_version.code_version.cache_clear()
+    after, changed_variant = steps_of(), steps_of({"world.variant": 100})
+    for name, (key, variant_key) in old.items():
+        assert after[name].key == key and changed_variant[name].key != variant_key
+    code_version.code_version.cache_clear()
 
 
 # fewer and more preferences

@@ -117,6 +117,7 @@ def test_data_beside_a_module_are_part_of_it(package):
     first, second = package(data={"deep.yaml": "a: 1"}), package(data={"deep.yaml": "a: 2"})
     assert len({plain, first, second}) == 3
     assert package(data={"alone.yaml": "a: 1"}) == plain
+    assert package(data={"steps.yaml": "a: 1"}) != plain, "beside the function itself"
 
 
 def test_a_module_that_does_not_exist_is_named():
@@ -149,6 +150,7 @@ REACH = {  # module -> steps that reach it, and steps that don't
     "worlds.reading": ({"corpus"}, {"demonstrations", "pi_sft"}),
     "worlds.controlled": ({"demonstrations", "marked_demonstrations", "tokenizers"}, {"corpus", "pi_sft"}),
     "worlds.harmless": (set(), {"demonstrations", "tokenizers", "samples"}),  # a step's key has it: see below
+    "worlds.variants": (set(), {"demonstrations", "prompts", "verdicts", "tokenizers"}),  # likewise
     "worlds.tasks": (set(), {"demonstrations", "tokenizers", "corpus", "samples", "pi_sft"}),
     "methods.reward_data": (set(), {"pi_sft", "samples", "reward_model"}),  # a new choice of data is one line
     "methods.arms": (set(), {"pi_sft", "direct_policy", "gradient_policy", "reward_model"}),
