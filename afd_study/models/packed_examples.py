@@ -1,7 +1,7 @@
 """Examples that may be more than the memory holds: their ids lie side by side in a file.
 
-A token takes 4 bytes there; in an `Example`'s tuple it takes 8, and up to 36 while it is being read. Training
-takes some examples a step, and sees of the others their lengths.
+A token takes 2 bytes there (4 where ids exceed 65,535). In an `Example`'s tuple it takes 8, and up to 36 while
+it is read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -49,23 +49,24 @@ class PackedExamples(Sequence[Example]):
         return PackedExamples(self.ids, **parts)
 
 
-def pack(examples: Iterable[Example], path: Path) -> PackedExamples:
-    """Write examples to a file, one after the other, and return them as they lie there.
+def pack(examples: Iterable[Example], path: Path, *, n_ids: int) -> PackedExamples:
+    """Write examples, whose ids are below `n_ids`, to a file and return them as they lie there.
 
     Raises StoreError where the disk takes no more.
     """
+    kind = np.uint16 if n_ids <= 2**16 else np.int32
     lengths, starts = [], []
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "wb") as file:
             for example in examples:
-                file.write(np.array(example.ids, dtype=np.int32).tobytes())
+                file.write(np.array(example.ids, dtype=kind).tobytes())
                 lengths.append(len(example.ids))
                 starts.append(example.start)
     except OSError as fault:
         raise StoreError(f"{path} can't be written: {fault.strerror or fault}") from fault
     sizes = np.array(lengths, dtype=np.int64)
-    ids = np.memmap(path, dtype=np.int32, mode="r") if sizes.sum() else np.zeros(0, dtype=np.int32)
+    ids = np.memmap(path, dtype=kind, mode="r") if sizes.sum() else np.zeros(0, dtype=kind)
     return PackedExamples(
         ids, firsts=np.cumsum(sizes) - sizes, lengths=sizes, starts=np.array(starts, dtype=np.int64)
     )

@@ -93,7 +93,8 @@ class CommonInputs(Bundle):
                 facts.append(rows.drop(columns=["prompt_id", "draw", "example"]))
                 yield from rows["example"]
 
-        examples = pack(encoded(), workspace / f"examples-{distributed.index()}.ids")
+        path = workspace / f"examples-{distributed.index()}.ids"
+        examples = pack(encoded(), path, n_ids=max(self.policy_tokenizer.get_vocab().values()) + 1)
         rows = pd.concat(facts, ignore_index=True)
         train, validation = (examples.rows(np.flatnonzero(rows["split"] == name)) for name in TRAINED_ON)
         bounds = (self.sampling.max_prompt_tokens or context, self.sampling.max_new_tokens)

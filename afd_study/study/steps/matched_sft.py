@@ -46,9 +46,8 @@ def matched_sft(
     """
     judge, lm = open_world(world), load_policy(pi_init)
     seed = common.derived_seed("sft")
-    train, validation, _ = common.training_examples(
-        demonstrations, context.workspace, context=context_length(lm)
-    )
+    texts = common.training_examples(demonstrations, context.workspace, context=context_length(lm))
+    train, validation = texts.train, texts.validation
     target = _score(load_policy(reference), judge, common, context)
     trials, best = list[dict[str, Any]](), np.inf
     for share in SHARES:
