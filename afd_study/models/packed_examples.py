@@ -1,7 +1,7 @@
 """Examples that may be more than the memory holds: their ids lie side by side in a file.
 
-A token takes 2 bytes there (4 where ids exceed 65,535). In an `Example`'s tuple it takes 8, and up to 36 while
-it is read.
+A token takes 2 bytes there (4 where ids exceed 65,535). In an `Example` it takes 8, and up to 36 while it is
+read.
 """
 
 from collections.abc import Iterable, Sequence
