@@ -11,6 +11,7 @@ import pandas as pd
 from afd_study.errors import SpecError, StoreError
 from afd_study.evaluation.claims import check_methods, load_ledger
 from afd_study.evaluation.heterogeneity_map import map_intervals
+from afd_study.evaluation.recipes import choice
 from afd_study.models import distributed
 from afd_study.study.chapters.ablations import effects_of
 from afd_study.study.chapters.chapter import freeze_chapter
@@ -19,6 +20,7 @@ from afd_study.study.frozen import ablation_grids as grids
 from afd_study.study.frozen.files import freeze
 from afd_study.study.frozen.grids import ARMS_SETTING, PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.frozen.method_costs import cost_table
+from afd_study.study.frozen.recipe_grid import recipe_cells, recipe_grid, recipe_results
 from afd_study.study.frozen.seed_means import gather, histories, wide
 from afd_study.study.spec import task_names
 from afd_study.study.study import open_settings
@@ -85,6 +87,18 @@ def freeze_ablations(*, jobs: int, only: str | None = None) -> None:
 
 def _ablation_tables(name: str, values: pd.DataFrame) -> Tables:
     return {"effects": effects_of(name, values)}
+
+
+def freeze_recipes(*, jobs: int) -> None:
+    """Compute the grid of recipes, world by world; freeze each one's results, and the choice by them."""
+    started, store, cells = time.perf_counter(), default_store(), recipe_cells()
+    steps = [step for _, _, cell in cells for step in cell.steps(cell.study(store))]
+    execute(steps, store, jobs=jobs, threads=1, lines=True)
+    results = recipe_results(cells, store)
+    by = {f"by_{name}": choice(results, name) for name in ("held_out_loss", "judge")}
+    about = {"wall_seconds": round(time.perf_counter() - started, 1), "seeds": list(recipe_grid().seeds)}
+    freeze("recipes", {"results": results, **by}, profile=PROFILE, threads=1, jobs=jobs, **about)
+    print(f"recipes: {len(results)} rows frozen")
 
 
 def _freeze_values(
@@ -165,6 +179,7 @@ FREEZERS: dict[str, Callable[..., Any]] = {
     "ledger": freeze_ledger,
     "arms": freeze_arms,
     "ablations": freeze_ablations,
+    "recipes": freeze_recipes,
     "gpu": freeze_gpu,
 }
 """What `afd results --what` can freeze."""

@@ -1,0 +1,78 @@
+"""How good a recipe for a reward model is: without a judge, and beside it with one.
+
+A user has no judge. What a user can measure is the loss on fresh responses, and how far reward models of one
+recipe agree (Lakshminarayanan, Pritzel and Blundell 2017, arXiv 1612.01474, read disagreement as
+uncertainty). The judge's mean of the picks says whether these two are good guides.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from afd_study.errors import DataError
+from afd_study.evaluation.ranking import rank_correlation
+from afd_study.evaluation.statistics import require_columns
+from afd_study.records import TABLES
+
+COLUMNS = ("recipe", "world", "kind", "held_out_loss", "agreement", "judge")
+
+
+def held_out_loss(scores: pd.DataFrame, *, scorer: str, high: str, low: str) -> float:
+    """Return a discriminator's loss (nats a response) on test responses of its two sources, half of each.
+
+    `scores` is table `scores`; log 2 where nothing is told apart. The test responses are none of those that
+    it was trained or stopped by.
+
+    Raises DataError where a source has no scored response.
+    """
+    require_columns(scores, TABLES["scores"].columns)
+    rows = scores[scores["scorer"] == scorer]
+    sides = []
+    for source, sign in ((high, 1.0), (low, -1.0)):
+        rewards = rows.loc[rows["source"] == source, "reward"].to_numpy(float)
+        if not len(rewards):
+            raise DataError(f"'{scorer}' scored no response of '{source}': score the held-out responses too")
+        sides.append(np.logaddexp(0.0, -sign * rewards).mean())
+    return float(np.mean(sides))
+
+
+def agreement(scores: pd.DataFrame, scorers: Sequence[str], *, source: str = "pi_sft") -> float:
+    """Return the mean rank correlation within prompts between all pairs of scorers (replicates of a recipe).
+
+    NaN for fewer than two scorers. Prompts that a scorer scores all alike are left out of its pairs.
+    """
+    rows = scores[(scores["source"] == source) & scores["scorer"].isin(list(scorers))]
+    wide = rows.pivot(index=["prompt_id", "draw"], columns="scorer", values="reward").sort_index()
+    values = []
+    for _, part in wide.groupby(level="prompt_id"):
+        table = part.to_numpy(float).T
+        values += [rank_correlation(table[i], table[j]) for i in range(len(table)) for j in range(i)]
+    known = np.array(values, dtype=float)
+    known = known[~np.isnan(known)]
+    return float(known.mean()) if len(known) else np.nan
+
+
+def choice(results: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Return each kind's best recipe by one criterion: kind, recipe, value, n_worlds, lead, low, high.
+
+    `results` has COLUMNS, a row for each recipe, world and kind. Recipes are compared by the mean over worlds
+    of their difference from the recipe that stands first, for worlds differ more than recipes. `lead` is by
+    how much the best is better than the first, with twice its standard error over worlds on either side: a
+    choice by less is a choice by chance.
+
+    Raises DataError where a recipe lacks a world.
+    """
+    require_columns(results, COLUMNS)
+    sign = -1.0 if by == "held_out_loss" else 1.0
+    rows = []
+    for kind, part in results.groupby("kind", sort=False):
+        wide = part.pivot(index="world", columns="recipe", values=by)[list(dict.fromkeys(part["recipe"]))]
+        if wide.isna().any(axis=None):
+            raise DataError(f"some recipe of {kind} lacks a world, or has no {by}: compute all of them")
+        gains = sign * wide.sub(wide.iloc[:, 0], axis=0)
+        best = str(gains.mean().idxmax())
+        error = 2 * gains[best].std(ddof=1) / np.sqrt(len(gains))
+        lead = float(gains[best].mean())
+        rows.append((kind, best, float(wide[best].mean()), len(wide), lead, lead - error, lead + error))
+    return pd.DataFrame(rows, columns=["kind", "recipe", "value", "n_worlds", "lead", "low", "high"])

@@ -1,0 +1,117 @@
+"""The grid that recipes are chosen on (recipe_grid.yaml): its cells, and what is measured in each."""
+
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from statistics import mean
+from typing import Any
+
+import pandas as pd
+import yaml
+from pydantic import Field, model_validator
+
+from afd_study.evaluation.recipes import agreement, held_out_loss
+from afd_study.methods.reward_data import REWARD_DATA, ensemble_name, replicate_name
+from afd_study.settings import Settings
+from afd_study.study.frozen.grids import PROFILE, Cell
+from afd_study.study.spec import Recipe, load_spec
+from afd_study.study.workflow.store import Store
+
+
+class RecipeGrid(Settings):
+    """Worlds, kinds and recipes, all crossed."""
+
+    worlds: dict[str, tuple[int, ...]] = Field(min_length=1)
+    seeds: tuple[int, ...]
+    replicates: int = Field(ge=2)
+    setting: dict[str, Any]
+    kinds: tuple[str, ...]
+    budget: int = Field(description="pairs that a recipe may see: steps x batch")
+    n: tuple[int, ...]
+    recipes: dict[str, Recipe] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _within_budget(self) -> "RecipeGrid":
+        reward = load_spec(next(iter(self.worlds)), PROFILE).reward
+        for name, recipe in self.recipes.items():
+            _, training = reward.model_copy(update={"recipes": {self.kinds[0]: recipe}}).recipe(self.kinds[0])
+            if training.steps * training.batch_size > self.budget:
+                raise ValueError(f"recipe '{name}' sees more than {self.budget} pairs")
+        return self
+
+    def recipes_of(self, name: str) -> dict[str, dict[str, Any]]:
+        """Return a recipe for each kind; labels are not free, so that preferences keep their count."""
+        recipe = self.recipes[name].model_dump(exclude_unset=True)
+        own = {key: value for key, value in recipe.items() if key != "times"}
+        return {kind: own if REWARD_DATA[kind].high == "preferred" else recipe for kind in self.kinds}
+
+
+@cache
+def recipe_grid() -> RecipeGrid:
+    """Return the grid of recipe_grid.yaml."""
+    text = files("afd_study.study.frozen").joinpath("recipe_grid.yaml").read_text(encoding="utf-8")
+    return RecipeGrid.model_validate(yaml.safe_load(text))
+
+
+def recipe_cells() -> list[tuple[str, int, Cell]]:
+    """Return recipe, world and cell of the whole grid, the worlds in turn: what stands early is whole."""
+    return [
+        (name, world, _cell(task, world, name))
+        for place in range(max(map(len, recipe_grid().worlds.values())))
+        for task, worlds in recipe_grid().worlds.items()
+        for world in worlds[place : place + 1]
+        for name in recipe_grid().recipes
+    ]
+
+
+def _cell(task: str, world: int, name: str) -> Cell:
+    grid = recipe_grid()
+    overrides = {
+        **grid.setting,
+        "world.variant": world,
+        "reward.kinds": list(grid.kinds),
+        "reward.replicates": grid.replicates,
+        "reward.recipes": grid.recipes_of(name),
+    }
+    return Cell(task, name, overrides, grid.seeds, ("outcomes",))
+
+
+def recipe_results(cells: list[tuple[str, int, Cell]], store: Store) -> pd.DataFrame:
+    """Return a row for each recipe, world and kind, as `evaluation.recipes.choice` reads them, and more.
+
+    The further columns are task, seed, and the judge's mean at each n, of replicates and of their ensemble.
+    """
+    return pd.DataFrame([row for name, world, cell in cells for row in _rows(name, world, cell, store)])
+
+
+def _rows(name: str, world: int, cell: Cell, store: Store) -> Iterator[dict[str, Any]]:
+    study, grid = cell.study(store), recipe_grid()
+    scores, outcomes, trained = study.table("scores"), study.table("outcomes"), study.reward_models()
+    for seed in cell.seeds:
+        own = scores[scores["seed"] == seed].drop(columns="seed")
+        judged = outcomes[(outcomes["seed"] == seed) & outcomes["n"].isin(grid.n)]
+        means = judged.groupby(["method", "n"])["value"].mean()
+        losses = trained[trained["seed"] == seed].set_index("scorer")["validation_loss"]
+        for kind in grid.kinds:
+            members = [replicate_name(kind, r) for r in range(grid.replicates)]
+            picked = {f"judge_{n}": float(means.loc[members, n].mean()) for n in grid.n}
+            yield {
+                "recipe": name,
+                "world": f"{cell.task} {world}",
+                "kind": kind,
+                "held_out_loss": mean(_loss(own, kind, member, losses) for member in members),
+                "agreement": agreement(own, members),
+                "judge": picked[f"judge_{grid.n[0]}"],
+                "task": cell.task,
+                "seed": seed,
+                **picked,
+                **{f"ensemble_{n}": float(means[ensemble_name(kind), n]) for n in grid.n},
+            }
+
+
+def _loss(scores: pd.DataFrame, kind: str, member: str, validation: pd.Series) -> float:
+    """Return a reward model's held-out loss: of Bradley-Terry, whose offset is free, on validation pairs."""
+    data = REWARD_DATA[kind]
+    if data.loss == "bradley_terry":
+        return float(validation[member])
+    return held_out_loss(scores, scorer=member, high=data.high, low=data.low)
