@@ -25,10 +25,12 @@ def predicted_flips(
     and `replicate_sd`, the contrast's component in the effect's unit. The halves share worlds and seeds, and
     so differ by replicates alone: given the whole's mean of a world, theirs lie d above and below it, d with
     variance replicate_sd^2 / (S K). Both halves' effects and errors follow without the worlds' means, exactly
-    in a balanced design. Adds `flip` and `opposite`, the chances of any flip and of one between yes and reversed. Their
-    sums are the numbers to be expected; rows that share reward models flip together, so that the number
-    varies more around its expectation than independent rows would. Raises SpecError unless the replicates
-    are even in number, DataError for missing columns.
+    in a balanced design.
+
+    Adds `flip` and `opposite`, the chances of any flip and of one between yes and reversed. Their sums are
+    the numbers to be expected; rows that share reward models flip together, so that the number varies more
+    around its expectation than that of independent rows. Raises SpecError unless the replicates are even in
+    number, DataError for missing columns.
     """
     if seeds < 1 or replicates < 2 or replicates % 2:
         raise SpecError(f"halves need 2, 4, ... replicates and a seed, got {replicates} and {seeds}")

@@ -91,6 +91,7 @@ def mixed_components(rows: pd.DataFrame, strata: Sequence[str] = STRATA) -> Comp
         exog_vc=VCSpec(["seed"], [names], [blocks]),
     )
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on the way to a solution the covariance may be singular
         warnings.simplefilter("error", ConvergenceWarning)
         try:
             result = model.fit(reml=True, method=["lbfgs", "powell"])
@@ -121,7 +122,7 @@ def component_intervals(
     check_level(level)
     components = variance_components(rows, strata)
     pooled = pooled_variances(rows)
-    square, df, within = _world_square(rows, strata)
+    square, df, _ = _world_square(rows, strata)
     seeds = rows.groupby(["world", "seed"]).size()
     per_seed, per_world = float(1 / np.mean(1 / seeds)), float(1 / np.mean(1 / seeds.groupby("world").size()))
 
@@ -134,12 +135,12 @@ def component_intervals(
     world = drawn(square, df) - (seed_square / per_world if pooled.df_seed else replicate / per_seed)
     variances = {"world": world, "seed": seed_square - replicate / per_seed, "replicate": replicate}
     tails = [0.5 - level / 2, 0.5 + level / 2]
-    rows_ = []
+    table = []
     for name in LEVELS:
         sd = getattr(components, name)
         bounds = np.sqrt(np.quantile(np.maximum(variances[name], 0), tails)) + 0 * sd  # NaN stays NaN
-        rows_.append((name, sd, *bounds, components.method))
-    return pd.DataFrame(rows_, columns=["component", "sd", "low", "high", "method"])
+        table.append((name, sd, *bounds, components.method))
+    return pd.DataFrame(table, columns=["component", "sd", "low", "high", "method"])
 
 
 class HalfWidth(NamedTuple):

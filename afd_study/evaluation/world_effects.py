@@ -23,6 +23,7 @@ estimated as 0. This one covers at least 95 % at every tau, of the world's own e
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +62,10 @@ class WorldEffect(NamedTuple):
     estimator: str
 
 
+NOTHING = WorldEffect(*[np.nan] * 8, n_worlds=0, n_positive=0, estimator=NONE)
+"""What is known of a share where no world has room."""
+
+
 class Fit(NamedTuple):
     """Coefficients (P,), their covariance (P, P), degrees of freedom, tau and a new world's variance."""
 
@@ -83,7 +88,7 @@ def shares_of_the_gap(rows: pd.DataFrame, *, smallest_gap: float) -> tuple[pd.Da
     gaps = rows.groupby(["world", "seed"])["gap"].mean().groupby("world").mean()
     narrow = list(gaps.index[~(gaps >= smallest_gap)])
     kept = rows[~rows["world"].isin(narrow)]
-    return kept.assign(effect=kept["effect"] / kept["world"].map(gaps)), narrow
+    return kept.assign(effect=kept["effect"] / kept["world"].map(gaps).astype(float)), narrow
 
 
 def hartung_knapp(means: Array, variances: Array, design: Array) -> Fit:
@@ -126,26 +131,40 @@ def effect_over_worlds(
 
     Raises DataError for missing columns, no worlds, and strata that the worlds left do not tell apart.
     """
-    check_level(level)
     require_columns(means, ("world", *strata, "effect", "variance"))
     if not len(means):
         raise DataError("there is no world to take a mean over: run some, or lower smallest_gap")
     values, variances = (means[name].to_numpy(dtype=float) for name in ("effect", "variance"))
-    fit = hartung_knapp(values, variances, _estimable(effect_coding(means, strata)))
-    around = hartung_knapp(values, variances, np.ones((len(values), 1)))
+    return mean_over_worlds(values, variances, _estimable(effect_coding(means, strata)), level=level)
+
+
+def mean_over_worlds(means: Array, variances: Array, design: Array, *, level: float = 0.95) -> WorldEffect:
+    """Return the same from arrays: world means (W,), their variances (W,), the design (W, P), ones first."""
+    check_level(level)
+    fit = hartung_knapp(means, variances, design)
+    around = hartung_knapp(means, variances, design[:, :1])
     effect, error = float(fit.coefficients[0]), float(np.sqrt(fit.covariance[0, 0]))
     half = _quantile(level, fit.df) * error
-    ahead = _quantile(level, around.df) * float(np.sqrt(around.spread + around.covariance[0, 0]))
-    interval = (effect - half, effect + half)
-    expected = (effect - ahead, effect + ahead)
+    ahead = _quantile(level, around.df if fit.df > 0 else 0) * float(
+        np.sqrt(around.spread + around.covariance[0, 0])
+    )
     balanced = T_OVER_WORLDS if _equal(variances) else HARTUNG_KNAPP
-    estimator = balanced if fit.df > 0 else NONE
-    df = float(fit.df) if fit.df > 0 else np.nan
     return WorldEffect(
-        effect, error, df, *interval, fit.tau, *expected, len(means), int((values > 0).sum()), estimator
+        effect,
+        error,
+        df=float(fit.df) if fit.df > 0 else np.nan,
+        low=effect - half,
+        high=effect + half,
+        tau=fit.tau,
+        expected_low=effect - ahead,
+        expected_high=effect + ahead,
+        n_worlds=len(means),
+        n_positive=int((means > 0).sum()),
+        estimator=balanced if fit.df > 0 else NONE,
     )
 
 
+@cache
 def _quantile(level: float, df: int) -> float:
     return float(stats.t.ppf(0.5 + level / 2, df)) if df > 0 else np.nan
 
@@ -189,11 +208,13 @@ def effects_in_both_units(
     """Return a contrast's `WorldEffect` in judge points (all worlds) and in shares of the gap.
 
     Columns unit, those of WorldEffect, and n_no_room: the worlds whose gap is under `smallest_gap` (judge
-    points), which have no share. Raises what `world_means` and `effect_over_worlds` raise.
+    points), which have no share. Where no world has one, that row is `NOTHING`. Raises what `world_means` and
+    `effect_over_worlds` raise.
     """
     shares, narrow = shares_of_the_gap(rows, smallest_gap=smallest_gap)
     estimates = [
-        effect_over_worlds(world_means(some, strata), strata, level=level) for some in (rows, shares)
+        effect_over_worlds(world_means(some, strata), strata, level=level) if len(some) else NOTHING
+        for some in (rows, shares)
     ]
     table = pd.DataFrame(estimates, columns=list(WorldEffect._fields))
     table.insert(0, "unit", UNITS)
