@@ -10,7 +10,7 @@ from afd_study.evaluation.statistics import require_columns
 from afd_study.evaluation.verdicts import REVERSED, YES, decide
 
 
-def predicted_flips(
+def flip_chances(
     rows: pd.DataFrame,
     *,
     seeds: int,

@@ -74,20 +74,20 @@ def mixed_components(rows: pd.DataFrame, strata: Sequence[str] = STRATA) -> Comp
     None too where a component is 0: statsmodels then can't say whether it has converged.
     """
     check_rows(rows, strata)
-    ordered = rows.sort_values(["world", "seed"], kind="stable").reset_index(drop=True)
-    effects = ordered["effect"].to_numpy(dtype=float)
+    table = rows.sort_values(["world", "seed"], kind="stable").reset_index(drop=True)
+    effects = table["effect"].to_numpy(dtype=float)
     scale = float(effects.std())
     if scale == 0:
         return None
     names, blocks = [], []
-    for _, part in ordered.groupby("world", sort=True):
+    for _, part in table.groupby("world", sort=True):
         blocks.append(pd.get_dummies(part["seed"]).to_numpy(dtype=float))
         names.append([f"seed {i}" for i in range(blocks[-1].shape[1])])
     model = MixedLM(
         effects / scale,
-        effect_coding(ordered, strata),
-        groups=ordered["world"].to_numpy(),
-        exog_re=np.ones((len(ordered), 1)),
+        effect_coding(table, strata),
+        groups=table["world"].to_numpy(),
+        exog_re=np.ones((len(table), 1)),
         exog_vc=VCSpec(["seed"], [names], [blocks]),
     )
     with warnings.catch_warnings():
@@ -126,13 +126,13 @@ def component_intervals(
     seeds = rows.groupby(["world", "seed"]).size()
     per_seed, per_world = float(1 / np.mean(1 / seeds)), float(1 / np.mean(1 / seeds.groupby("world").size()))
 
-    def drawn(mean_square: float, freedom: int) -> np.ndarray:
+    def draw(mean_square: float, freedom: int) -> np.ndarray:
         return mean_square * freedom / generator.chisquare(freedom, draws) if freedom else np.zeros(draws)
 
-    replicate = drawn(np.nan_to_num(pooled.replicate), pooled.df_replicate)
+    replicate = draw(np.nan_to_num(pooled.replicate), pooled.df_replicate)
     in_seed = np.nan_to_num(pooled.replicate) / per_seed
-    seed_square = drawn(np.nan_to_num(pooled.seed) + in_seed, pooled.df_seed)
-    world = drawn(square, df) - (seed_square / per_world if pooled.df_seed else replicate / per_seed)
+    seed_square = draw(np.nan_to_num(pooled.seed) + in_seed, pooled.df_seed)
+    world = draw(square, df) - (seed_square / per_world if pooled.df_seed else replicate / per_seed)
     variances = {"world": world, "seed": seed_square - replicate / per_seed, "replicate": replicate}
     tails = [0.5 - level / 2, 0.5 + level / 2]
     table = []

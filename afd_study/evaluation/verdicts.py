@@ -41,15 +41,15 @@ OPEN, NOT_APPLICABLE = "open", "not applicable"
 VERDICTS = (YES, REVERSED, NEGLIGIBLE, OPEN, NOT_APPLICABLE)
 
 
-class Test(NamedTuple):
+class OneSided(NamedTuple):
     """A one-sided test: the effect lies above (side 1) or below (side -1) a line, given in margins."""
 
     side: int
     line: int
 
 
-ABOVE, ABOVE_MINUS = Test(1, 1), Test(1, -1)  # above the margin, above minus the margin
-BELOW, BELOW_MINUS = Test(-1, 1), Test(-1, -1)
+ABOVE, ABOVE_MINUS = OneSided(1, 1), OneSided(1, -1)  # above the margin, above minus the margin
+BELOW, BELOW_MINUS = OneSided(-1, 1), OneSided(-1, -1)
 
 
 class Rule(NamedTuple):
@@ -61,7 +61,7 @@ class Rule(NamedTuple):
 
     kind: Kind
     verdict: str
-    tests: tuple[Test, ...]
+    tests: tuple[OneSided, ...]
     tails: int
     where: str
     null: str
@@ -131,7 +131,7 @@ def decide(
 
 
 def _largest_p(
-    tests: tuple[Test, ...],
+    tests: tuple[OneSided, ...],
     effect: NDArray[np.float64],
     error: NDArray[np.float64],
     df: NDArray[np.float64],
@@ -146,7 +146,7 @@ def _largest_p(
     return np.where((error == 0) & ~np.isnan(df), exact, p)
 
 
-def judged(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+def with_verdicts(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Return the rows with their verdict and its p-value (`decide`) as columns `verdict` and `p`.
 
     Needs columns kind, margin, effect, error, df. A row whose column `applicable` (all are, without it) is

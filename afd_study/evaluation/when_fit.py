@@ -2,7 +2,7 @@
 
 All cells of a world (its levels of h) are one unit: a half, and what is left out, is made of whole worlds.
 Worlds are left out in up to three nested loops: to choose the penalty, for the law's errors, and to try it.
-So the ridge is solved for all penalties by one decomposition; a test compares it with scikit-learn's.
+So one decomposition solves the ridge for all penalties; a test compares it with scikit-learn's.
 """
 
 from collections.abc import Sequence
@@ -62,10 +62,10 @@ def fit_law(
     Raises DataError for missing columns, undefined values and fewer than four worlds, SpecError for penalties
     that are not positive and a negative slack.
     """
-    x, y, groups = _checked(cells, rivals, diagnostics)
+    x, y, groups = _arrays(cells, rivals, diagnostics)
     if not len(penalties) or min(penalties) <= 0 or not slack >= 0:
         raise SpecError(f"penalties must be above 0 and slack at least 0, got {list(penalties)} and {slack}")
-    errors = np.sqrt(((_left_out(x, y, groups, penalties) - y) ** 2).mean(axis=0))
+    errors = np.sqrt(((_leads_without(x, y, groups, penalties) - y) ** 2).mean(axis=0))
     penalty = _best_penalty(x, y, groups, penalties)
     centre, scale, solutions = _ridge(x, y, [penalty])
     coefficients = dict(zip(rivals, solutions[0], strict=True))
@@ -105,7 +105,7 @@ def leave_worlds_out(
     Penalty, range and error of each law come from those other worlds too. Raises what `fit_law` raises, and
     DataError for fewer than five worlds.
     """
-    groups = _checked(cells, rivals, diagnostics, fewest=5)[2]
+    groups = _arrays(cells, rivals, diagnostics, fewest=5)[2]
     tables = []
     for world in sorted(set(groups)):
         left_out = groups == world
@@ -116,7 +116,7 @@ def leave_worlds_out(
     return pd.concat(tables).loc[cells.index]
 
 
-def _checked(
+def _arrays(
     cells: pd.DataFrame, rivals: Sequence[str], diagnostics: Sequence[str], fewest: int = 4
 ) -> tuple[Array, Array, NDArray[np.str_]]:
     leads = [f"lead_over_{rival}" for rival in rivals]
@@ -144,11 +144,11 @@ def _ridge(x: Array, y: Array, penalties: Sequence[float]) -> tuple[Array, Array
     z = (x - centre) / scale
     strengths, axes = np.linalg.eigh(z.T @ z / len(z))
     along = axes.T @ z.T @ (y - y.mean(axis=0)) / len(z)
-    solved = along / (strengths + np.asarray(penalties)[:, None])[:, :, None]
-    return centre, scale, np.swapaxes(axes @ solved, 1, 2)
+    solutions = along / (strengths + np.asarray(penalties)[:, None])[:, :, None]
+    return centre, scale, np.swapaxes(axes @ solutions, 1, 2)
 
 
-def _predicted(x: Array, y: Array, penalties: Sequence[float], others: Array) -> Array:
+def _leads_at(x: Array, y: Array, penalties: Sequence[float], others: Array) -> Array:
     """Return the leads (P, N, R) of other cells, with each penalty."""
     centre, scale, coefficients = _ridge(x, y, penalties)
     return y.mean(axis=0) + (others - centre) / scale @ np.swapaxes(coefficients, 1, 2)
@@ -158,15 +158,15 @@ def _best_penalty(x: Array, y: Array, groups: NDArray[np.str_], penalties: Seque
     ordered, squares = sorted(penalties, reverse=True), np.zeros(len(penalties))
     for world in sorted(set(groups)):
         out = groups == world
-        squares += ((_predicted(x[~out], y[~out], ordered, x[out]) - y[out]) ** 2).sum(axis=(1, 2))
+        squares += ((_leads_at(x[~out], y[~out], ordered, x[out]) - y[out]) ** 2).sum(axis=(1, 2))
     return float(ordered[int(np.argmin(squares))])
 
 
-def _left_out(x: Array, y: Array, groups: NDArray[np.str_], penalties: Sequence[float]) -> Array:
+def _leads_without(x: Array, y: Array, groups: NDArray[np.str_], penalties: Sequence[float]) -> Array:
     """Return each cell's leads (N, R) by the other worlds, whose penalty is chosen among themselves."""
     result = np.empty_like(y)
     for world in sorted(set(groups)):
         out = groups == world
         penalty = _best_penalty(x[~out], y[~out], groups[~out], penalties)
-        result[out] = _predicted(x[~out], y[~out], [penalty], x[out])[0]
+        result[out] = _leads_at(x[~out], y[~out], [penalty], x[out])[0]
     return result

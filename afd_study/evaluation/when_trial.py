@@ -26,7 +26,7 @@ def lead_errors(
     Columns rival, error (root mean square, share of the gap), bias (predicted less actual), error_of_mean
     (that of the fitted cells' mean lead, which knows no diagnostic), n_cells, n_worlds, n_no_prediction.
     """
-    both, without = _joined(cells, predictions)
+    both, without = _inside(cells, predictions)
     rows = []
     for rival in rivals:
         miss = both[f"predicted_{rival}"] - both[f"lead_over_{rival}"]
@@ -50,7 +50,7 @@ def calibration(
     brier (the mean square of chance less outcome in the bin; weighted by n_cells it adds up to the whole's).
     Empty bins are left out.
     """
-    both, _ = _joined(cells, predictions)
+    both, _ = _inside(cells, predictions)
     chance = both[f"chance_{rival}"].to_numpy(dtype=float)
     won = (both[f"lead_over_{rival}"] > 0).to_numpy(dtype=float)
     number = np.clip(np.searchsorted(edges, chance, side="right") - 1, 0, len(edges) - 2)
@@ -77,7 +77,7 @@ def regrets(
     over worlds, share of the gap), low, high (t over worlds), best (share of cells in which it took the
     best), n_cells, n_worlds, n_no_prediction. All rules are compared on the cells that the law predicts.
     """
-    both, without = _joined(cells, predictions)
+    both, without = _inside(cells, predictions)
     leads = {name: both[f"lead_over_{name}"].to_numpy(dtype=float) for name in rivals}
     score = {METHOD: np.zeros(len(both))} | {name: -lead for name, lead in leads.items()}
     names, table = list(score), np.column_stack(list(score.values()))
@@ -89,8 +89,8 @@ def regrets(
     choices |= {label: np.full(len(both), name) for label, name in NAIVE.items()}
     rows = []
     for label, choice in choices.items():
-        picked = table[np.arange(len(both)), [names.index(name) for name in choice]]
-        regret = pd.Series(table.max(axis=1) - picked, index=both.index)
+        pick = table[np.arange(len(both)), [names.index(name) for name in choice]]
+        regret = pd.Series(table.max(axis=1) - pick, index=both.index)
         by_world = regret.groupby(both["world"]).mean()
         counts = (float((choice == best).mean()), len(both), len(by_world), without)
         rows.append((label, *map(float, seed_interval(by_world, level)), *counts))
@@ -98,7 +98,7 @@ def regrets(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _joined(cells: pd.DataFrame, predictions: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+def _inside(cells: pd.DataFrame, predictions: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Return cells beside their predictions, and the number of cells without one."""
     require_columns(cells, ("world",))
     require_columns(predictions, ("no_prediction", "choice"))

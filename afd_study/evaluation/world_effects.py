@@ -44,9 +44,10 @@ class WorldEffect(NamedTuple):
     """An effect over worlds, in the unit of its rows.
 
     `error` and `df` are the standard error and its degrees of freedom, low and high the interval; tau the
-    standard deviation between worlds within strata (seeds' included where a world has but one); expected_low
-    and expected_high where one more world of any stratum will lie; n_positive the worlds whose own mean is
-    above 0. Everything but effect and counts is NaN where worlds are too few for the strata.
+    standard deviation between worlds within strata (seeds' included where a world has but one);
+    prediction_low and prediction_high where one more world of any stratum will lie; n_positive the worlds
+    whose own mean is above 0. Only effect, counts and estimator are known where worlds are too few for the
+    strata; the rest is NaN.
     """
 
     effect: float
@@ -55,14 +56,15 @@ class WorldEffect(NamedTuple):
     low: float
     high: float
     tau: float
-    expected_low: float
-    expected_high: float
+    prediction_low: float
+    prediction_high: float
     n_worlds: int
     n_positive: int
     estimator: str
 
 
-NOTHING = WorldEffect(*[np.nan] * 8, n_worlds=0, n_positive=0, estimator=NONE)
+_NAN = float("nan")
+NOTHING = WorldEffect(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, 0, 0, NONE)
 """What is known of a share where no world has room."""
 
 
@@ -87,8 +89,8 @@ def shares_of_the_gap(rows: pd.DataFrame, *, smallest_gap: float) -> tuple[pd.Da
     check_rows(rows, further=("gap",))
     gaps = rows.groupby(["world", "seed"])["gap"].mean().groupby("world").mean()
     narrow = list(gaps.index[~(gaps >= smallest_gap)])
-    kept = rows[~rows["world"].isin(narrow)]
-    return kept.assign(effect=kept["effect"] / kept["world"].map(gaps).astype(float)), narrow
+    roomy = rows[~rows["world"].isin(narrow)]
+    return roomy.assign(effect=roomy["effect"] / roomy["world"].map(gaps).astype(float)), narrow
 
 
 def hartung_knapp(means: Array, variances: Array, design: Array) -> Fit:
@@ -102,7 +104,7 @@ def hartung_knapp(means: Array, variances: Array, design: Array) -> Fit:
         size = design.shape[1]
         return Fit(np.linalg.pinv(design) @ means, np.full((size, size), np.nan), df, np.nan, np.nan)
 
-    def weighted(tau2: float) -> tuple[Array, Array, float]:
+    def fit_at(tau2: float) -> tuple[Array, Array, float]:
         total = tau2 + variances
         weights = np.ones_like(means) if _equal(variances) else total.mean() / total
         inverse = np.linalg.pinv(design.T @ (weights[:, None] * design))
@@ -110,13 +112,13 @@ def hartung_knapp(means: Array, variances: Array, design: Array) -> Fit:
         return coefficients, inverse, float((weights * (means - design @ coefficients) ** 2).sum() / df)
 
     def excess(tau2: float) -> float:
-        return weighted(tau2)[2] - tau2 - float(variances.mean())
+        return fit_at(tau2)[2] - tau2 - float(variances.mean())
 
     tau2 = max(0.0, excess(0.0))
     if tau2 > 0 and not _equal(variances):
         highest = 4 * len(means) * float(np.ptp(means) ** 2) + float(variances.max())
         tau2 = optimize.brentq(excess, 0.0, highest, xtol=1e-15)
-    coefficients, inverse, square = weighted(tau2)
+    coefficients, inverse, square = fit_at(tau2)
     return Fit(coefficients, square * inverse, df, float(np.sqrt(tau2)), square)
 
 
@@ -156,8 +158,8 @@ def mean_over_worlds(means: Array, variances: Array, design: Array, *, level: fl
         low=effect - half,
         high=effect + half,
         tau=fit.tau,
-        expected_low=effect - ahead,
-        expected_high=effect + ahead,
+        prediction_low=effect - ahead,
+        prediction_high=effect + ahead,
         n_worlds=len(means),
         n_positive=int((means > 0).sum()),
         estimator=balanced if fit.df > 0 else NONE,

@@ -8,7 +8,15 @@ import pytest
 from scipy import stats
 
 from afd_study.errors import DataError, SpecError
-from afd_study.evaluation.verdicts import KINDS, RULES, VERDICTS, decide, judged, verdict, verdict_table
+from afd_study.evaluation.verdicts import (
+    KINDS,
+    RULES,
+    VERDICTS,
+    decide,
+    verdict,
+    verdict_table,
+    with_verdicts,
+)
 
 
 @pytest.mark.parametrize(
@@ -167,12 +175,12 @@ def test_rows_get_their_verdicts_and_premises_count():
         },
         index=[5, 3, 9, 1],
     )
-    table = judged(rows)
+    table = with_verdicts(rows)
     assert table["verdict"].tolist() == ["yes", "yes", "not applicable", "yes"]
     assert np.isnan(table["p"].iloc[2]) and table["p"].notna().sum() == 3
-    assert judged(rows.drop(columns="applicable"))["verdict"].tolist() == ["yes"] * 4
+    assert with_verdicts(rows.drop(columns="applicable"))["verdict"].tolist() == ["yes"] * 4
     with pytest.raises(DataError, match="error"):
-        judged(rows.drop(columns="error"))
+        with_verdicts(rows.drop(columns="error"))
 
 
 def test_unknown_kinds_and_margins_below_nothing_are_refused():

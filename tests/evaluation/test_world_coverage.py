@@ -62,8 +62,8 @@ def test_t_over_worlds_covers_the_effect(worlds):
         sets = list(simulated(worlds, tau, seeds, number=int(100 * tau) + seeds))
         assert all(each[0].estimator == "t over worlds" and each[0].df == worlds - 4 for each in sets)
         shares[tau, seeds] = covers(sets, lambda each: EFFECT)
-        assert covers(sets, lambda each: each[2], "expected_low", "expected_high") > 0.95 - error(SETS)
-        assert covers(sets, lambda each: each[1], "expected_low", "expected_high") > 0.95 - error(SETS)
+        assert covers(sets, lambda each: each[2], "prediction_low", "prediction_high") > 0.95 - error(SETS)
+        assert covers(sets, lambda each: each[1], "prediction_low", "prediction_high") > 0.95 - error(SETS)
     assert all(abs(share - 0.95) < error(SETS) for share in shares.values()), shares
     assert abs(np.mean(list(shares.values())) - 0.95) < error(SETS * len(shares))
 
@@ -76,7 +76,7 @@ def test_hartung_knapp_covers_the_effect_where_half_of_the_worlds_have_one_seed(
         sets = list(simulated(worlds, tau, seeds, number=int(100 * tau)))
         assert all(each[0].estimator == "Hartung-Knapp" for each in sets)
         shares[tau] = covers(sets, lambda each: EFFECT)
-        assert covers(sets, lambda each: each[1], "expected_low", "expected_high") > 0.95 - error(SETS)
+        assert covers(sets, lambda each: each[1], "prediction_low", "prediction_high") > 0.95 - error(SETS)
     assert all(abs(share - 0.95) < error(SETS) for share in shares.values()), shares
 
 
@@ -93,7 +93,7 @@ def test_properties_that_interact_make_the_interval_wider_and_never_false():
 
 def test_a_prediction_without_strata_is_students_and_keeps_its_word_exactly():
     sets = list(simulated(24, 0.05, 2, strata=(0.0, 0.0, 0.0)))
-    assert abs(covers(sets, lambda each: each[2], "expected_low", "expected_high") - 0.95) < error(SETS)
+    assert abs(covers(sets, lambda each: each[2], "prediction_low", "prediction_high") - 0.95) < error(SETS)
 
 
 def test_an_interval_from_tau_alone_would_not_hold_a_new_world():

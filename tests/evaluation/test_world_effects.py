@@ -33,7 +33,7 @@ def test_without_strata_it_is_students_interval_over_world_means():
     assert result.tau == pytest.approx(np.sqrt(14 / 3 - 0.5)) and result.df == 3
     assert result.error == pytest.approx(np.sqrt(14 / 12))
     expected = stats.t.ppf(0.975, 3) * np.sqrt(14 / 3 * (1 + 1 / 4))
-    assert result.expected_high - 3 == pytest.approx(expected) == pytest.approx(3 - result.expected_low)
+    assert result.prediction_high - 3 == pytest.approx(expected) == pytest.approx(3 - result.prediction_low)
     assert (result.n_worlds, result.n_positive, result.estimator) == (4, 4, "t over worlds")
 
 
@@ -43,7 +43,7 @@ def test_strata_take_their_part_of_the_spread_by_hand():
     assert (result.effect, result.df) == (pytest.approx(7), 2)
     assert result.error == pytest.approx(np.sqrt(2 / 4)) and result.tau == pytest.approx(np.sqrt(2))
     unknown = stats.t.ppf(0.975, 3) * np.sqrt(np.var([1, 3, 11, 13], ddof=1) * (1 + 1 / 4))
-    assert result.expected_high == pytest.approx(7 + unknown)  # a new world may be of either stratum
+    assert result.prediction_high == pytest.approx(7 + unknown)  # a new world may be of either stratum
 
 
 def test_a_stratum_with_more_worlds_weighs_no_more():
