@@ -36,12 +36,14 @@ def flip_chances(
         raise SpecError(f"halves need 2, 4, ... replicates and a seed, got {replicates} and {seeds}")
     require_columns(rows, ("kind", "margin", "effect", "error", "df", "n_worlds", "replicate_sd"))
     result = rows.assign(flip=np.nan, opposite=np.nan)
-    for kind, part in rows.groupby("kind"):
+    for kind in rows["kind"].unique():
+        here = (rows["kind"] == kind).to_numpy()
+        part = rows[here]
         halves = _halves(part, seeds * replicates, generator, draws)
         df, margin = (part[name].to_numpy(dtype=float) for name in ("df", "margin"))
         first, second = (decide(*half, df, kind=str(kind), margin=margin, level=level)[0] for half in halves)
-        result.loc[part.index, "flip"] = (first != second).mean(axis=0)
-        result.loc[part.index, "opposite"] = _opposite(first, second).mean(axis=0)
+        result.loc[here, "flip"] = (first != second).mean(axis=0)
+        result.loc[here, "opposite"] = _opposite(first, second).mean(axis=0)
     return result
 
 

@@ -155,10 +155,12 @@ def with_verdicts(rows: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """
     require_columns(rows, ("kind", "margin", "effect", "error", "df"))
     result = rows.assign(verdict=OPEN, p=np.nan)
-    for kind, part in rows.groupby("kind"):
+    for kind in rows["kind"].unique():
+        here = (rows["kind"] == kind).to_numpy()
+        part = rows[here]
         sides = (part[name].to_numpy(dtype=float) for name in ("effect", "error", "df"))
         outcome = decide(*sides, kind=str(kind), margin=part["margin"].to_numpy(dtype=float), level=level)
-        result.loc[part.index, "verdict"], result.loc[part.index, "p"] = outcome
+        result.loc[here, "verdict"], result.loc[here, "p"] = outcome
     if "applicable" in rows.columns:
         fails = ~rows["applicable"].to_numpy(dtype=bool)
         result.loc[fails, "verdict"], result.loc[fails, "p"] = NOT_APPLICABLE, np.nan

@@ -18,8 +18,9 @@ interact, and narrower where they do. A column that names the cell, as the only 
 
 **A new world** is predicted by Student's interval: where one more world of any stratum, measured as these
 were, will lie. The usual interval, from an estimated tau (Higgins, Thompson and Spiegelhalter, J. R. Stat.
-Soc. A 172, 137, 2009), covers 86 to 89 % where tau is half of the noise or so, since tau is then often
-estimated as 0. This one covers at least 95 % at every tau, of the world's own effect too.
+Soc. A 172, 137, 2009), covers 86 to 89 % where tau is as large as the noise in a world's mean (two seeds, 8
+and 24 worlds), since tau is then often estimated as 0. This one covers at least 95 % at every tau, of the
+world's own effect too.
 """
 
 from collections.abc import Sequence

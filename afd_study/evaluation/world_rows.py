@@ -41,12 +41,10 @@ def check_rows(rows: pd.DataFrame, strata: Sequence[str] = (), *, further: Seque
     if undefined.any():
         row = rows.loc[undefined, list(ROW)].iloc[0].to_dict()
         raise DataError(f"{' or '.join(numbers)} is undefined at {row}: compute it, or leave the row out")
-    for name in strata:
-        split = rows.groupby("world")[name].nunique(dropna=False) > 1
-        if split.any():
-            raise DataError(
-                f"world {split.index[split][0]} has several values of '{name}': worlds share a name"
-            )
+    places = rows[["world", *strata]].drop_duplicates()
+    if places["world"].duplicated().any():
+        world = places.loc[places["world"].duplicated(), "world"].iloc[0]
+        raise DataError(f"world {world} is in several strata of {list(strata)}: two worlds share its name")
 
 
 def effect_coding(
@@ -74,7 +72,15 @@ def pooled_variances(rows: pd.DataFrame) -> Pooled:
     them, 0 at least. In a balanced design these are the analysis of variance's estimators. With one replicate
     everywhere the seeds' variance holds the replicates'.
     """
-    seeds = rows.groupby(["world", "seed"])["effect"].agg(["mean", "size", "var"])
+    return _pooled(_seeds(rows))
+
+
+def _seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return mean, size and variance of the replicates of each seed, by world and seed."""
+    return rows.groupby(["world", "seed"])["effect"].agg(["mean", "size", "var"])
+
+
+def _pooled(seeds: pd.DataFrame) -> Pooled:
     df_replicate = int((seeds["size"] - 1).sum())
     replicate = np.nan
     if df_replicate:
@@ -98,10 +104,10 @@ def world_means(rows: pd.DataFrame, strata: Sequence[str] = STRATA) -> pd.DataFr
     undefined rows, and a world in two strata.
     """
     check_rows(rows, strata)
-    by_seed = rows.groupby(["world", "seed"])["effect"].agg(["mean", "size"])
-    pooled = pooled_variances(rows)
-    by_seed["variance"] = np.nan_to_num(pooled.seed) + np.nan_to_num(pooled.replicate) / by_seed["size"]
-    worlds = by_seed.groupby("world")
+    seeds = _seeds(rows)
+    pooled = _pooled(seeds)
+    seeds["variance"] = np.nan_to_num(pooled.seed) + np.nan_to_num(pooled.replicate) / seeds["size"]
+    worlds = seeds.groupby("world")
     n_seeds = worlds.size()
     means = pd.DataFrame(
         {
@@ -111,4 +117,9 @@ def world_means(rows: pd.DataFrame, strata: Sequence[str] = STRATA) -> pd.DataFr
             "n_replicates": worlds["size"].min(),
         }
     )
-    return rows.groupby("world")[list(strata)].first().join(means).reset_index()
+    return (
+        rows[["world", *strata]]
+        .drop_duplicates("world")
+        .merge(means, on="world")
+        .sort_values("world", ignore_index=True)
+    )

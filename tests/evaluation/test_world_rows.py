@@ -88,7 +88,7 @@ def test_effect_coding_of_three_values_of_one_and_at_one():
         (lambda t: pd.concat([t, t[:1]]), "repeats {'world': 'w00', 'seed': 0, 'replicate': 0}"),
         (lambda t: t.assign(effect=np.nan), "undefined at {'world': 'w00'"),
         (lambda t: t.assign(gap=np.inf), "effect or gap is undefined"),
-        (lambda t: t.assign(kinds=range(len(t))), "several values of 'kinds'"),
+        (lambda t: t.assign(kinds=range(len(t))), "several strata of"),
     ],
 )
 def test_rows_that_are_refused(change, words):
