@@ -2,7 +2,7 @@
 
 The law is linear in a few diagnostics (`DIAGNOSTICS`), fixed beforehand, and knows the range in which it was
 fitted: outside of it there is *no prediction*. It is a record that JSON holds (`model_dump_json`,
-`Law.model_validate_json`), and needs nothing but itself to predict. `when_fit` fits it and `when_trial` tries
+`read_law`), and needs nothing but itself to predict. `when_fit` fits it and `when_trial` tries
 it on other worlds. Beside it stands one rule in words, whose thresholds no data chose.
 
 A lead is Init-SFT's judge score less a rival's, as a share of the random-to-oracle gap.
@@ -14,9 +14,10 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 from scipy import stats
 
+from afd_study.errors import DataError
 from afd_study.evaluation.statistics import require_columns
 from afd_study.settings import Settings
 
@@ -132,6 +133,20 @@ class Law(Settings):
             table[f"chance_{rival}"] = stats.norm.cdf(lead / error)
             table[f"usual_{rival}"] = self.intercepts[rival]
         return table.assign(choice=np.where(inside, best_choice(leads), ""))
+
+
+def read_law(text: str, *, place: str = "the law of when") -> Law:
+    """Read a law from JSON, as `model_dump_json` writes it; `place` names the file in an error.
+
+    Raises DataError for what is no law: not JSON, a field that is missing or unknown, numbers that do not fit
+    together.
+    """
+    try:
+        return Law.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"])) or "the record"
+        raise DataError(f"{place} is no law: {where}: {fault['msg']}; write it again from its fit") from error
 
 
 def best_choice(leads: Mapping[str, Array]) -> NDArray[np.str_]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from afd_study.errors import DataError
+from afd_study.errors import DataError, unknown_name
 from afd_study.evaluation.statistics import require_columns, seed_interval
 from afd_study.evaluation.when import METHOD, RIVALS, RuleInWords, best_choice
 
@@ -76,6 +76,7 @@ def regrets(
     Choices are Init-SFT and `rivals`. Columns rule (the law, the rule in words, and `NAIVE`), regret (mean
     over worlds, share of the gap), low, high (t over worlds), best (share of cells in which it took the
     best), n_cells, n_worlds, n_no_prediction. All rules are compared on the cells that the law predicts.
+    Raises SpecError where a rule picks by a method that is not among them.
     """
     both, without = _inside(cells, predictions)
     leads = {name: both[f"lead_over_{name}"].to_numpy(dtype=float) for name in rivals}
@@ -89,6 +90,8 @@ def regrets(
     choices |= {label: np.full(len(both), name) for label, name in NAIVE.items()}
     rows = []
     for label, choice in choices.items():
+        for name in sorted(set(choice) - set(names)):
+            raise unknown_name(f"choice of {label} (add it to `rivals`)", name, names)
         pick = table[np.arange(len(both)), [names.index(name) for name in choice]]
         regret = pd.Series(table.max(axis=1) - pick, index=both.index)
         by_world = regret.groupby(both["world"]).mean()

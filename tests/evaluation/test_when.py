@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from afd_study.errors import DataError
-from afd_study.evaluation.when import DIAGNOSTICS, RIVALS, Law, Range, RuleInWords, best_choice
+from afd_study.evaluation.when import DIAGNOSTICS, RIVALS, Law, Range, RuleInWords, best_choice, read_law
 
 LAW = Law(
     diagnostics=("auc", "spread"),
@@ -63,7 +63,7 @@ def test_a_tenth_of_the_range_beyond_is_inside():
 
 def test_a_law_goes_through_json_and_predicts_the_same():
     text = LAW.model_dump_json()
-    again = Law.model_validate_json(text)
+    again = read_law(text)
     assert again == LAW and {"coefficients", "ranges"} <= set(json.loads(text))
     rows = cells((0.85, 0.25))
     pd.testing.assert_frame_equal(again.predict(rows), LAW.predict(rows))
@@ -84,6 +84,20 @@ def test_a_law_goes_through_json_and_predicts_the_same():
 def test_a_record_that_does_not_fit_together_is_refused(change):
     with pytest.raises(ValidationError):
         Law.model_validate(LAW.model_dump() | change)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "law.json is no law: the record: Invalid JSON"),
+        ("{}", "law.json is no law: diagnostics: Field required"),
+        (LAW.model_dump_json().replace('"radius":1.2', '"radius":"far"'), "radius"),
+        (LAW.model_copy(update={"centre": (0.8,)}).model_dump_json(), "needs 2 of each of its numbers"),
+    ],
+)
+def test_what_is_no_law_is_refused_with_its_place(text, words):
+    with pytest.raises(DataError, match=words):
+        read_law(text, place="law.json")
 
 
 def test_a_missing_diagnostic_is_named():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from world_tables import law_cells
 
-from afd_study.errors import DataError
+from afd_study.errors import DataError, SpecError
 from afd_study.evaluation.when import RuleInWords
 from afd_study.evaluation.when_fit import fit_law
 from afd_study.evaluation.when_trial import calibration, lead_errors, regrets
@@ -96,3 +96,5 @@ def test_cells_and_predictions_of_other_cells_are_refused():
         lead_errors(cells, predictions[:3])
     with pytest.raises(DataError, match="world"):
         regrets(cells.drop(columns="world"), predictions)
+    with pytest.raises(SpecError, match="always longest"):
+        regrets(cells, predictions, rivals=("random", "init_demo"))
