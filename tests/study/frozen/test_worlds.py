@@ -46,4 +46,4 @@ def test_variants_differ(table):
         assert rows["gap"].std() > 5 * rows["gap_error"].mean()
         assert rows["auc"].max() - rows["auc"].min() > 0.1
     for _, rows in table.groupby(["family", "kinds", "likely_good", "web_ends"]):
-        assert rows["good"].std() > 0.03 and rows["entropy"].std() > 0.05 and rows["n_words"].std() > 5
+        assert rows["good"].std() > 0.03 and rows["entropy"].std() > 0.05
