@@ -31,7 +31,7 @@ from afd_study.worlds.tasks import CONTROLLED
 from afd_study.worlds.variants import numbers
 from afd_study.worlds.world_summary import variant_table
 
-SUMMED_UP = 100  # variants for exploration of each family
+SUMMED_UP = 50  # variants for exploration of each family
 Tables = Mapping[str, pd.DataFrame]
 
 
