@@ -13,8 +13,8 @@ import pandas as pd
 
 from afd_study.methods import best_of_n, reward_data, reward_model, reward_pairs, sft
 from afd_study.models import decoding, policy, reward, specs, stop_strings, tokenizers
-from afd_study.study.steps.encoding import encoded_prompts, examples_from, paired_examples, split_examples
-from afd_study.worlds import corpus, own_data
+from afd_study.study.steps.encoding import TRAINED_ON, encoded_prompts, examples_from, paired_examples
+from afd_study.worlds import normalising, own_data
 
 
 def draw(lm: policy.PreTrainedModel, ids: Any, counts: "pd.Series[int]", **settings: Any) -> pd.DataFrame:
@@ -35,14 +35,16 @@ def run(args: argparse.Namespace, folder: Path) -> tuple[pd.DataFrame, pd.DataFr
     # 2. pi_init, the model as it is: one sample for each demonstration, to the same prompt.
     spec = specs.ModelSpec(name_or_path=args.model, allow_download=args.allow_download, dtype="float32")
     lm, tokenizer = policy.pretrained(spec)
-    context, stop = policy.context_length(lm), stop_strings.Stop(tokenizer, [corpus.HUMAN])
+    context, stop = policy.context_length(lm), stop_strings.Stop(tokenizer, [normalising.HUMAN])
     sampling = specs.SamplingSpec(max_new_tokens=args.length, max_prompt_tokens=context - args.length)
     settings: Any = {"eos_id": tokenizer.eos_token_id, "max_new_tokens": args.length, "stop": stop}
-    texts, ids = (prompts, tokenizer, sampling), encoded_prompts(prompts, tokenizer, sampling)
+    texts = (prompts.set_index("prompt_id"), tokenizer, sampling)
+    ids = encoded_prompts(prompts, tokenizer, sampling)
     samples = {"pi_init": draw(lm, ids, counts, seed=args.seed, **settings)}
 
     # 3. pi_SFT, the same model fine-tuned: again one sample for each demonstration, and N of each prompt.
-    train, validation = split_examples(examples_from(data.demonstrations, *texts, context=context))
+    rows = examples_from(data.demonstrations, *texts, context=context)
+    train, validation = (list(rows.loc[rows["split"] == name, "example"]) for name in TRAINED_ON)
     training = specs.TrainingSpec(steps=args.steps, batch_size=args.batch, learning_rate=args.rate)
     common: Any = {"training": training, "seed": args.seed}
     lm, _ = sft.fine_tune(lm, train, validation=validation, workspace=folder / "sft", **common)
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace, folder: Path) -> tuple[pd.DataFrame, pd.DataFr
     choice, common["workspace"] = reward_data.REWARD_DATA["init_sft"], folder / "reward"
     rows = reward_pairs.paired_responses(choice, samples, data.demonstrations)
     pairs, split = paired_examples(rows, ("high", "low"), *texts, context=context)
-    fit_on, held_out = ([pairs[i] for i in (split == name).nonzero()[0]] for name in ("train", "validation"))
+    fit_on, held_out = ([pairs[i] for i in (split == name).nonzero()[0]] for name in TRAINED_ON)
     model = reward.on_backbone(lm, tokenizer)
     model, _ = reward_model.fit(model, fit_on, validation=held_out, loss=choice.loss, **common)
 

@@ -10,6 +10,7 @@ from afd_study.worlds.corpus import counted
 from afd_study.worlds.text_files import MAX_BLANK, MAX_LINE, MAX_TEXT
 
 _NAMED = 4  # files
+_CUT = ("side", "n", "n_cut", "bound")
 _BOUNDS = {"prompt": "max_prompt_tokens", "response": "max_new_tokens"}
 
 
@@ -39,9 +40,9 @@ def cut(world: WorldSpec, table: pd.DataFrame) -> str:
     """Return how many of SFT's demonstrations were cut at which bound, by table `cut`; "" where none was."""
     ends = {"prompt": "prompts lost their beginning", "response": "responses lost their end"}
     parts = [
-        f"{row.n_cut:,} of {row.n:,} {ends[row.side]} (sampling.{_BOUNDS[row.side]}={row.bound})"
-        for row in table.itertuples()
-        if row.n_cut
+        f"{n_cut:,} of {n:,} {ends[side]} (sampling.{_BOUNDS[side]}={bound})"
+        for side, n, n_cut, bound in zip(*(table[name] for name in _CUT), strict=True)
+        if n_cut
     ]
     return f"{world.name}: {', '.join(parts)}" if parts else ""
 

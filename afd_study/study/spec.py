@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from afd_study.errors import SpecError, unknown_name
 from afd_study.methods.arms import ARMS
 from afd_study.methods.reward_data import REWARD_DATA
-from afd_study.methods.reward_pairs import RewardData
 from afd_study.methods.specs import ArmsSpec
-from afd_study.models.specs import ClassifierSpec, LoRASpec, ModelSpec, SamplingSpec, TrainingSpec
+from afd_study.models.specs import ClassifierSpec, ModelSpec, SamplingSpec, TrainingSpec
 from afd_study.settings import Settings
+from afd_study.study.reward_spec import BACKBONES, RewardSpec
 from afd_study.study.setting_texts import field_of, read_setting, refuse_endless_numbers
 from afd_study.worlds.controlled import ControlledSpec
 from afd_study.worlds.hh_rlhf import HHRLHFSpec
@@ -31,68 +31,7 @@ if TYPE_CHECKING:
     WorldSpec = ControlledSpec | HHRLHFSpec | OwnDataSpec
 else:  # whatever worlds there are
     WorldSpec = Annotated[Union[tuple(WORLDS.values())], Field(discriminator="name")]  # noqa: UP007
-BACKBONES = ("pi_sft", "pi_init", "scratch")
 SOURCES = ("pi_init", "pi_sft", "demonstrations", "preferred", "rejected")  # of responses to learn from
-
-
-class Recipe(Settings):
-    """How reward models of one choice of data are trained, where not as all others are."""
-
-    times: int | None = Field(
-        None, ge=1, description="samples of each policy a demonstration; None: as methods.reward_data says"
-    )
-    training: dict[str, Any] = Field(default_factory=dict, description="what differs from reward.training")
-
-    @model_validator(mode="after")
-    def _known_settings(self) -> "Recipe":
-        for key in set(self.training) - set(TrainingSpec.model_fields):
-            raise unknown_name("setting of a recipe's training", key, TrainingSpec.model_fields)
-        return self
-
-
-class RewardSpec(Settings):
-    """Which reward models are trained, and how: by default all alike, so that only their data differ."""
-
-    kinds: tuple[str, ...] = Field(("init_sft", "init_demo", "sft_demo", "preferences"), min_length=1)
-    backbone: str = Field("pi_sft", description=f"what a reward model starts from: {', '.join(BACKBONES)}")
-    config: dict[str, Any] = Field(
-        default_factory=dict, description="of a backbone from scratch: what differs from the policy's config"
-    )
-    training: TrainingSpec
-    recipes: dict[str, Recipe] = Field(
-        default_factory=dict, description="reward model -> its own recipe, where it has one"
-    )
-    replicates: int = Field(
-        1, ge=1, description="reward models of each kind: other heads, orders and samples, the same labels"
-    )
-    lora: LoRASpec | None = None
-    n_preferences: int | None = Field(
-        None, ge=1, description="labels to learn from; None: one for each demonstration (of a data set all)"
-    )
-
-    def recipe(self, kind: str) -> tuple[RewardData, TrainingSpec]:
-        """Return the data and the training of a kind, by its own recipe where it has one."""
-        data, recipe = REWARD_DATA[kind], self.recipes.get(kind, Recipe())
-        training = TrainingSpec(**self.training.model_dump(exclude_unset=True) | recipe.training)
-        return data._replace(times=recipe.times or data.times), training
-
-    @model_validator(mode="after")
-    def _recipes_fit(self) -> "RewardSpec":
-        for kind, recipe in self.recipes.items():
-            if kind not in REWARD_DATA:
-                raise unknown_name("reward model", kind, REWARD_DATA)
-            if recipe.times and REWARD_DATA[kind].high == "preferred":
-                raise ValueError(f"recipe of {kind}: only samples are free, and its labels are not: no times")
-            self.recipe(kind)
-        return self
-
-    @model_validator(mode="after")
-    def _own_config_from_scratch(self) -> "RewardSpec":
-        if self.config and self.backbone != "scratch":
-            raise ValueError(
-                f"reward.config is of a backbone from scratch, and reward.backbone is '{self.backbone}'"
-            )
-        return self
 
 
 class StudySpec(Settings):
@@ -116,7 +55,7 @@ class StudySpec(Settings):
         None, description="a published judge, by name or path, where the world has none"
     )
     judge_share: float = Field(
-        0.5, ge=0, lt=1, description="share of a data set's prompts that the judge learns from"
+        0.5, ge=0, lt=1, description="share of a data set's prompts that a fitted judge learns from"
     )
     sampling: SamplingSpec = SamplingSpec()
     matched_style: float | None = Field(
@@ -130,6 +69,11 @@ class StudySpec(Settings):
     settings: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="the named settings that a chapter compares: name -> overrides"
     )
+
+    @property
+    def share_of_judge(self) -> float:
+        """The share of a data set's prompts that is set aside: none where no judge learns from them."""
+        return self.judge_share if self.judge is not None else 0.0
 
     @model_validator(mode="after")
     def _known_names(self) -> "StudySpec":

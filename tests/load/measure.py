@@ -144,7 +144,10 @@ def artefacts(folder: Path, count: int) -> dict[str, float]:
     from afd_study.study.workflow.store import Store
 
     store = Store(folder / "store")
-    steps = [step("prompts", {"world": {"name": "harmless"}, "seed": seed}) for seed in range(count)]
+    steps = [
+        step("prompts", {"world": {"name": "harmless", "variant": None}, "seed": seed})
+        for seed in range(count)
+    ]
     for each in steps:
         out = folder / "out"
         out.mkdir()

@@ -148,7 +148,18 @@ def test_a_name_is_asked_for_with_leave_alone(what, leave, offline):
 
 @pytest.mark.parametrize("way", [[], ["--dry-run"]])
 def test_a_run_asks_for_no_name_without_leave(way, offline):
-    words = [*WORDS["run"], "--jobs", "1", "--set", "policy.name_or_path=no-such/model", *way]
+    words = [
+        "run",
+        "--profile",
+        "smoke",
+        "--task",
+        "harmless",
+        "--jobs",
+        "1",
+        "--model",
+        "no-such/model",
+        *way,
+    ]
     done, asked = offline("-m", "afd_study.study", *words, HF_HUB_OFFLINE="0")
     assert asked == [] and "Traceback" not in done.stderr
     if not way:

@@ -93,7 +93,7 @@ FAULTS = {
     "profile": ({"fixed": {"profile": "smok"}}, "unknown profile 'smok': did you mean 'smoke'"),
     "setting": ({"grid": {"world.heterogenity": [1]}}, "did you mean 'world.heterogeneity'"),
     "value": ({"grid": {"world.heterogeneity": [0, 2]}}, "less than or equal to 1"),
-    "infinite": ({"grid": {"world.heterogeneity": [float("inf")]}}, "'.inf' is no plain decimal number"),
+    "infinite": ({"grid": {"world.heterogeneity": [float("inf")]}}, "would read '.inf' as a number"),
     "empty": ({"grid": {"world.heterogeneity": []}}, "mine.yaml has no point"),
     "parameter": (
         {"notebooks": ["02_divergences"], "tasks": None, "fixed": None, "grid": {"polcy": [1]}},
@@ -110,7 +110,7 @@ def test_what_is_not_there_is_refused_before_anything_runs(fault, written):
     assert told in str(raised.value)
 
 
-@pytest.mark.parametrize("number", ["010", "1:30", "0x10", "1_000", "1e400"])
+@pytest.mark.parametrize("number", ["010", "1:30", "0x10", "1_000", "1.0e400"])
 def test_a_number_that_yaml_would_read_as_another_is_refused(number, tmp_path):
     path = tmp_path / "mine.yaml"
     text = "notebooks: [04_experiment]\ntasks: [harmless]\nseeds: [{}]\n"

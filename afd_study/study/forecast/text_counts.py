@@ -80,7 +80,7 @@ def _of_hub(spec: StudySpec, world: HHRLHFSpec) -> TextCounts:
     published = constants()["hh_rlhf"]
     rows = sum(published["rows"][subset] for subset in world.subsets)
     most = world.max_rows or rows
-    part = (1 - spec.judge_share) * min(1.0, most / rows)
+    part = (1 - spec.share_of_judge) * min(1.0, most / rows)
     learned, tested = part * rows, part * published["test_rows"] * len(world.subsets)
     tokens = [published[side] / constants()["characters_per_token"] for side in ("prompt", "response")]
     return TextCounts(
@@ -92,7 +92,7 @@ def _of_hub(spec: StudySpec, world: HHRLHFSpec) -> TextCounts:
         pretraining=learned,
         prompt=tokens[0],
         response=tokens[1],
-        judge=spec.judge_share * min(rows, most),
+        judge=spec.share_of_judge * min(rows, most),
     )
 
 
@@ -100,7 +100,7 @@ def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
     rows = corpus.rows
     by_split = rows.loc[rows["demonstrated"], "split"].value_counts()
     pairs = rows.loc[rows["compared"], "split"].value_counts()
-    part = 1 - spec.judge_share
+    part = 1 - spec.share_of_judge
     lengths = (_mean_length(corpus, name) for name in ("prompts", "demonstrations"))
     prompt, response = (length / constants()["characters_per_token"] for length in lengths)
     return TextCounts(
@@ -112,7 +112,7 @@ def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
         pretraining=part * by_split.sum(),
         prompt=min(prompt, spec.sampling.max_prompt_tokens or prompt),
         response=response,
-        judge=spec.judge_share * pairs.get("train", 0),
+        judge=spec.share_of_judge * pairs.get("train", 0),
     )
 
 

@@ -14,7 +14,8 @@ from afd_study.evaluation.recipes import agreement, held_out_loss
 from afd_study.methods.reward_data import REWARD_DATA, ensemble_name, replicate_name
 from afd_study.settings import Settings
 from afd_study.study.frozen.grids import PROFILE, Cell
-from afd_study.study.spec import Recipe, load_spec
+from afd_study.study.reward_spec import Recipe
+from afd_study.study.spec import load_spec
 from afd_study.study.workflow.store import Store
 
 

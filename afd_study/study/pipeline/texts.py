@@ -95,7 +95,7 @@ def corpus_texts(spec: StudySpec) -> Texts:
     settings = {
         "world": spec.world.model_dump(mode="json", exclude=set(files)),
         "digest": digest(CORPORA[spec.world.name].files(spec.world)),
-        "judge_share": spec.judge_share,
+        "judge_share": spec.share_of_judge,
     }
     # a data set is keyed by what it holds, wherever it lies
     places = {"files": {name: str(path.resolve()) for name, path in files.items()}}

@@ -85,9 +85,9 @@ def corpus(
     load, spec_class = CORPORA[world["name"]]
     tables = load(spec_class(**world, **files), context.workspace)
 
-    def dealt(prompts: pd.DataFrame) -> pd.DataFrame:
-        draw = np.array([unit_hash(opening(text), seed=0, use="judge") for text in prompts["text"]])
-        return prompts.assign(part=np.where(draw < judge_share, "judge", "policy").astype(object))
+    def dealt(piece: pd.DataFrame) -> pd.DataFrame:
+        draw = np.array([unit_hash(opening(text), seed=0, use="judge") for text in piece["text"]])
+        return piece.assign(part=np.where(draw < judge_share, "judge", "policy").astype(object))
 
     if distributed.is_main():
         print(f"{world['name']}: {tables.line()}", file=sys.stderr, flush=True)

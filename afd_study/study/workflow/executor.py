@@ -23,6 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from safetensors import SafetensorError
 
 from afd_study.errors import AfdError, StoreError
@@ -34,7 +35,7 @@ from afd_study.study.workflow.progress import ProgressBar
 from afd_study.study.workflow.step import Step, arguments, closure
 from afd_study.study.workflow.store import Store, unwritable
 
-_LARGE = 2**30  # bytes of a process
+_LARGE = 700 * 2**20  # bytes of a process; one with torch and a small model has 500 MiB
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -183,8 +184,11 @@ def _return_memory() -> None:
         held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return  # no Linux
-    if held > _LARGE and _libc() is not None:
-        _libc().malloc_trim(0)
+    if held > _LARGE:
+        gc.collect()
+        pa.default_memory_pool().release_unused()
+        if _libc() is not None:
+            _libc().malloc_trim(0)
 
 
 @cache

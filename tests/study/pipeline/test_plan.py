@@ -52,7 +52,7 @@ def test_a_step_that_does_not_fit_is_noticed():
 def test_every_table_lies_in_a_step_of_the_plan_or_is_not_to_be_had(profile, task, given):
     steps = steps_of(given[task], task=task, profile=profile)
     there = {name for name, (step, _) in TABLES.items() if step in steps}
-    common = {"prompts", "demonstrations", "held_out_demonstrations", "samples", "init_samples"}
+    common = {"prompts", "demonstrations", "held_out_demonstrations", "samples", "init_samples", "cut"}
     judged = {"scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination"}
     judged |= {"regression", "rank_correlations", "conditional_auc", "calibration", "calibration_curve"}
     judged |= {"edit_effects", "remedies"}

@@ -1,0 +1,73 @@
+"""Which reward models a study trains, by which recipes, and how often."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from afd_study.errors import unknown_name
+from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.reward_pairs import RewardData
+from afd_study.models.specs import LoRASpec, TrainingSpec
+from afd_study.settings import Settings
+
+BACKBONES = ("pi_sft", "pi_init", "scratch")
+
+
+class Recipe(Settings):
+    """How reward models of one choice of data are trained, where not as all others are."""
+
+    times: int | None = Field(
+        None, ge=1, description="samples of each policy a demonstration; None: as methods.reward_data says"
+    )
+    training: dict[str, Any] = Field(default_factory=dict, description="what differs from reward.training")
+
+    @model_validator(mode="after")
+    def _known_settings(self) -> "Recipe":
+        for key in set(self.training) - set(TrainingSpec.model_fields):
+            raise unknown_name("setting of a recipe's training", key, TrainingSpec.model_fields)
+        return self
+
+
+class RewardSpec(Settings):
+    """Which reward models are trained, and how: by default all alike, so that only their data differ."""
+
+    kinds: tuple[str, ...] = Field(("init_sft", "init_demo", "sft_demo", "preferences"), min_length=1)
+    backbone: str = Field("pi_sft", description=f"what a reward model starts from: {', '.join(BACKBONES)}")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="of a backbone from scratch: what differs from the policy's config"
+    )
+    training: TrainingSpec
+    recipes: dict[str, Recipe] = Field(
+        default_factory=dict, description="reward model -> its own recipe, where it has one"
+    )
+    replicates: int = Field(
+        1, ge=1, description="reward models of each kind: other heads, orders and samples, the same labels"
+    )
+    lora: LoRASpec | None = None
+    n_preferences: int | None = Field(
+        None, ge=1, description="labels to learn from; None: one for each demonstration (of a data set all)"
+    )
+
+    def recipe(self, kind: str) -> tuple[RewardData, TrainingSpec]:
+        """Return the data and the training of a kind, by its own recipe where it has one."""
+        data, recipe = REWARD_DATA[kind], self.recipes.get(kind, Recipe())
+        training = TrainingSpec(**self.training.model_dump(exclude_unset=True) | recipe.training)
+        return data._replace(times=recipe.times or data.times), training
+
+    @model_validator(mode="after")
+    def _recipes_fit(self) -> "RewardSpec":
+        for kind, recipe in self.recipes.items():
+            if kind not in REWARD_DATA:
+                raise unknown_name("reward model", kind, REWARD_DATA)
+            if recipe.times and REWARD_DATA[kind].high == "preferred":
+                raise ValueError(f"recipe of {kind}: only samples are free, and its labels are not: no times")
+            self.recipe(kind)
+        return self
+
+    @model_validator(mode="after")
+    def _own_config_from_scratch(self) -> "RewardSpec":
+        if self.config and self.backbone != "scratch":
+            raise ValueError(
+                f"reward.config is of a backbone from scratch, and reward.backbone is '{self.backbone}'"
+            )
+        return self
