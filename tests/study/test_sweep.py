@@ -110,7 +110,7 @@ def test_what_is_not_there_is_refused_before_anything_runs(fault, written):
     assert told in str(raised.value)
 
 
-@pytest.mark.parametrize("number", ["010", "1:30", "0x10", "1_000", "1.0e400"])
+@pytest.mark.parametrize("number", ["010", "1:30", "0x10", "1_000"])
 def test_a_number_that_yaml_would_read_as_another_is_refused(number, tmp_path):
     path = tmp_path / "mine.yaml"
     text = "notebooks: [04_experiment]\ntasks: [harmless]\nseeds: [{}]\n"
