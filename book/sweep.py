@@ -92,8 +92,8 @@ def load(file: Path) -> dict[str, Point]:
         if repeated := [value for value in values if values.count(value) > 1]:
             raise SpecError(f"{file.name} gives {name} = {str(repeated[0])[:60]!r} twice: give it once")
     points = []
-    for notebook, *values in itertools.product(sweep.notebooks, *axes.values()):
-        varied = dict(zip(axes, values, strict=True))
+    for notebook, *chosen in itertools.product(sweep.notebooks, *axes.values()):
+        varied = dict(zip(axes, chosen, strict=True))
         points.append(Point(notebook, varied, parameters(notebook, {**sweep.fixed, **varied})))
     if not points:
         raise SpecError(f"{file.name} has no point: a list of its grid is empty")

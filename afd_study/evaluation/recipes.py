@@ -12,7 +12,7 @@ import pandas as pd
 
 from afd_study.errors import DataError
 from afd_study.evaluation.ranking import rank_correlation
-from afd_study.evaluation.statistics import require_columns
+from afd_study.evaluation.statistics import require_columns, t_interval
 from afd_study.records import TABLES
 
 COLUMNS = ("recipe", "world", "kind", "held_out_loss", "agreement", "judge")
@@ -53,13 +53,13 @@ def agreement(scores: pd.DataFrame, scorers: Sequence[str], *, source: str = "pi
     return float(known.mean()) if len(known) else np.nan
 
 
-def choice(results: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Return each kind's best recipe by one criterion: kind, recipe, value, n_worlds, lead, low, high.
+def choice(results: pd.DataFrame, by: str, *, level: float = 0.95) -> pd.DataFrame:
+    """Return each kind's recipe by one criterion: kind, recipe, best, n_worlds, lead, low, high.
 
-    `results` has COLUMNS, a row for each recipe, world and kind. Recipes are compared by the mean over worlds
-    of their difference from the recipe that stands first, for worlds differ more than recipes. `lead` is by
-    how much the best is better than the first, with twice its standard error over worlds on either side: a
-    choice by less is a choice by chance.
+    `results` has COLUMNS, a row for each recipe, world, kind and seed. Recipes are compared by the mean over
+    worlds of their difference from the recipe that stands first, for worlds differ more than recipes. `lead`
+    is by how much the best is better than the first, with its t interval over worlds. Where that holds 0 the
+    first is kept: `recipe` is then not the `best`.
 
     Raises DataError where a recipe lacks a world.
     """
@@ -67,12 +67,12 @@ def choice(results: pd.DataFrame, by: str) -> pd.DataFrame:
     sign = -1.0 if by == "held_out_loss" else 1.0
     rows = []
     for kind, part in results.groupby("kind", sort=False):
-        wide = part.pivot(index="world", columns="recipe", values=by)[list(dict.fromkeys(part["recipe"]))]
+        order = list(dict.fromkeys(part["recipe"]))
+        wide = part.groupby(["world", "recipe"])[by].mean().unstack("recipe")[order]
         if wide.isna().any(axis=None):
             raise DataError(f"some recipe of {kind} lacks a world, or has no {by}: compute all of them")
         gains = sign * wide.sub(wide.iloc[:, 0], axis=0)
         best = str(gains.mean().idxmax())
-        error = 2 * gains[best].std(ddof=1) / np.sqrt(len(gains))
-        lead = float(gains[best].mean())
-        rows.append((kind, best, float(wide[best].mean()), len(wide), lead, lead - error, lead + error))
-    return pd.DataFrame(rows, columns=["kind", "recipe", "value", "n_worlds", "lead", "low", "high"])
+        lead, low, high = map(float, t_interval(gains[best].to_numpy(), level))
+        rows.append((kind, best if low > 0 else order[0], best, len(wide), lead, low, high))
+    return pd.DataFrame(rows, columns=["kind", "recipe", "best", "n_worlds", "lead", "low", "high"])

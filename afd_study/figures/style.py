@@ -7,7 +7,7 @@ controls are grey, so that a claim and its control are told apart at a glance.
 import io
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -113,9 +113,23 @@ RULE: dict[str, Any] = {"color": "#666666", "linewidth": 0.8, "zorder": 0}
 
 def look(method: str) -> Look:
     """Return the look of `method`; SpecError with the nearest known name for one that has none."""
-    if method not in METHODS:
+    kind, replicate, together = base_of(method)
+    if kind not in METHODS:
         raise unknown_name("method (a new one needs a line in figures.style.METHODS)", method, METHODS)
-    return METHODS[method]
+    own, number = METHODS[kind], f", replicate {int(replicate) + 1}" if replicate else ""
+    return replace(
+        own, label=f"{own.label}{', ensemble' * together}{number}", line=":" if together else own.line
+    )
+
+
+def base_of(method: str) -> tuple[str, str, bool]:
+    """Return the kind of a scorer's name, its replicate ("" for the first), and whether it is an ensemble."""
+    if method in METHODS:
+        return method, "", False
+    kind, _, replicate = method.partition("#")
+    if replicate.isdigit():
+        return kind, replicate, False
+    return method.removesuffix("_ensemble"), "", method.endswith("_ensemble")
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
@@ -123,7 +137,8 @@ def in_order(methods: Iterable[str]) -> list[str]:
     given = {str(method) for method in methods}
     for method in given:
         look(method)
-    return [method for method in METHODS if method in given]
+    places = {name: place for place, name in enumerate(METHODS)}
+    return sorted(given, key=lambda method: (places[base_of(method)[0]], *base_of(method)[1:]))
 
 
 class Plate(Figure):

@@ -7,6 +7,7 @@ the models share. Each is standardised first, for a logit's scale is noise of tr
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from afd_study.errors import unknown_name
@@ -20,8 +21,9 @@ def with_ensembles(
 ) -> pd.DataFrame:
     """Return table `scores` with a further scorer for each of `ensembles`, name -> scorers that make it.
 
-    A member's rewards, of all sources, are standardised by their mean and standard deviation over the
-    responses of `source`; a member that scores all of these alike counts for nothing.
+    A member's rewards, of all sources, are less their mean over the responses of `source`, and over their
+    standard deviation within its prompts: picks are made within a prompt, and what lies between prompts may
+    be anything (Bradley-Terry leaves it free). A member that scores each prompt's alike counts for nothing.
 
     Raises SpecError for a member that the table does not hold.
     """
@@ -32,9 +34,11 @@ def with_ensembles(
             rows = scores[scores["scorer"] == member]
             if rows.empty:
                 raise unknown_name(f"member of {name}", member, set(scores["scorer"]))
-            own = rows.loc[rows["source"] == source, "reward"]
-            spread = own.std(ddof=0)
-            standard = (rows["reward"] - own.mean()) / spread if spread > 0 else rows["reward"] * 0.0
+            own = rows[rows["source"] == source]
+            within = own["reward"] - own.groupby("prompt_id")["reward"].transform("mean")
+            spread = np.sqrt((within**2).mean())
+            centred = rows["reward"] - own["reward"].mean()
+            standard = centred / spread if spread > 0 else centred * 0.0
             parts.append(rows[_ROW].assign(reward=standard))
         mean = pd.concat(parts).groupby(_ROW, sort=False)["reward"].mean().reset_index()
         frames.append(mean.assign(scorer=name)[list(TABLES["scores"].columns)])

@@ -75,17 +75,22 @@ class Forks(NamedTuple):
 
 
 def join(
-    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], *, eos_id: int | None, context: int
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    *,
+    eos_id: int | None,
+    context: int,
+    first_row: int = 0,
 ) -> list[Example]:
     """Join prompts and responses as ids; `eos_id` ends each response (None: it already ends as it should).
 
     The ids are joined, never the strings: a tokenizer would merge across the boundary. An example longer than
     `context` tokens is refused, not cut in silence.
 
-    Raises DataError naming the row and its length.
+    Raises DataError naming the row, counted from `first_row`, and its length.
     """
     examples = []
-    for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+    for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True), first_row):
         ids = (*prompt, *response) if eos_id is None else (*prompt, *response, eos_id)
         if not prompt:
             raise DataError(f"row {row} has an empty prompt: a response needs at least one token before it")

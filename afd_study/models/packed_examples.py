@@ -10,7 +10,6 @@ from typing import overload
 
 import numpy as np
 
-from afd_study.errors import StoreError
 from afd_study.models.batches import Example
 
 
@@ -52,19 +51,16 @@ class PackedExamples(Sequence[Example]):
 def pack(examples: Iterable[Example], path: Path, *, n_ids: int) -> PackedExamples:
     """Write examples, whose ids are below `n_ids`, to a file and return them as they lie there.
 
-    Raises StoreError where the disk takes no more.
+    Raises OSError where the disk takes no more, and whatever `examples` raises.
     """
     kind = np.uint16 if n_ids <= 2**16 else np.int32
     lengths, starts = [], []
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
-            for example in examples:
-                file.write(np.array(example.ids, dtype=kind).tobytes())
-                lengths.append(len(example.ids))
-                starts.append(example.start)
-    except OSError as fault:
-        raise StoreError(f"{path} can't be written: {fault.strerror or fault}") from fault
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
+        for example in examples:
+            file.write(np.array(example.ids, dtype=kind).tobytes())
+            lengths.append(len(example.ids))
+            starts.append(example.start)
     sizes = np.array(lengths, dtype=np.int64)
     ids = np.memmap(path, dtype=kind, mode="r") if sizes.sum() else np.zeros(0, dtype=kind)
     return PackedExamples(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from afd_study.errors import unknown_name
 from afd_study.methods.reward_data import REWARD_DATA
@@ -61,7 +61,12 @@ class RewardSpec(Settings):
                 raise unknown_name("reward model", kind, REWARD_DATA)
             if recipe.times and REWARD_DATA[kind].high == "preferred":
                 raise ValueError(f"recipe of {kind}: only samples are free, and its labels are not: no times")
-            self.recipe(kind)
+            try:
+                self.recipe(kind)
+            except ValidationError as fault:
+                first = fault.errors()[0]
+                where = ".".join(map(str, (f"recipes.{kind}.training", *first["loc"])))
+                raise ValueError(f"{where}: {first['msg']}") from None
         return self
 
     @model_validator(mode="after")

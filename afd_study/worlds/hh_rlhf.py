@@ -81,16 +81,17 @@ class HHRLHFSpec(CorpusSpec):
         return self
 
 
-def load(spec: HHRLHFSpec, spool_in: Path | None = None) -> Corpus:
+def load(spec: HHRLHFSpec, spool_in: Path | None = None, *, keep_texts: bool = True) -> Corpus:
     """Read the subsets of `spec` and return what can be used, with a report of every line.
 
     The texts wait on disk, below `spool_in` (None: where temporary files go), until they are asked for.
+    Without `keep_texts` the corpus has no tables of texts, only `rows`.
 
     Raises DataError for a missing folder, a damaged file or no usable pair; HubError where
     the hub gives no data.
     """
     source = str(spec.folder or spec.hub)
-    spool = Spool(spool_in, split_seed=spec.split_seed)
+    spool = Spool(spool_in, split_seed=spec.split_seed, keep_texts=keep_texts)
     entries = _from_folder(spec) if spec.hub is None else _from_hub(spec)
     if spec.demonstrations is not None:
         entries = (replace(entry, demonstration="") for entry in entries)

@@ -34,17 +34,18 @@ class OwnDataSpec(CorpusSpec):
     rejected_column: str = Field("rejected", min_length=1)
 
 
-def load(spec: OwnDataSpec, spool_in: Path | None = None) -> Corpus:
+def load(spec: OwnDataSpec, spool_in: Path | None = None, *, keep_texts: bool = True) -> Corpus:
     """Read the files of `spec` and return what can be used, with a report of every line.
 
     The texts wait on disk, below `spool_in` (None: where temporary files go), until they are asked for.
+    Without `keep_texts` the corpus has no tables of texts, only `rows`.
 
     Prompts of all files are pooled. Equal responses to a prompt are kept: how often a thing is said is
     part of the demonstrators' law.
 
     Raises DataError where a file is missing or damaged, nothing of it is usable, or a split stays empty.
     """
-    spool = Spool(spool_in, split_seed=spec.split_seed)
+    spool = Spool(spool_in, split_seed=spec.split_seed, keep_texts=keep_texts)
     spool.add(_entries(spec))
     corpus = assemble(spool, spec, source=str(spec.demonstrations))
     if spec.preferences is not None:

@@ -55,10 +55,16 @@ def test_recipes_are_compared_within_worlds():
     table = results(today=[0.1, 0.5, 0.9], better=[0.08, 0.47, 0.88], worse=[0.2, 0.6, 1.0])
     for by in ("held_out_loss", "judge"):
         best = choice(table, by).iloc[0]
-        assert best["recipe"] == "better" and best["n_worlds"] == 3
+        assert best["recipe"] == best["best"] == "better" and best["n_worlds"] == 3
         assert best["lead"] == pytest.approx(0.07 / 3) and best["low"] > 0
     same = choice(results(today=[0.1, 0.5], other=[0.2, 0.6]), "held_out_loss").iloc[0]
-    assert same["recipe"] == "today" and same["lead"] == same["low"] == same["high"] == 0
+    assert same["recipe"] == same["best"] == "today" and same["lead"] == same["low"] == same["high"] == 0
+
+
+def test_a_lead_that_may_be_chance_changes_nothing_and_seeds_are_of_one_world():
+    table = results(today=[0.1, 0.5, 0.9], other=[0.0, 0.7, 0.6])
+    unsure = choice(pd.concat([table, table]), "held_out_loss").iloc[0]
+    assert unsure["best"] == "other" and unsure["recipe"] == "today" and unsure["n_worlds"] == 3
 
 
 def test_a_recipe_that_lacks_a_world_is_refused():

@@ -3,6 +3,7 @@
 import matplotlib as mpl
 import pytest
 
+from afd_study.errors import SpecError
 from afd_study.figures import experiment, style
 
 
@@ -29,3 +30,14 @@ def test_a_plate_shows_itself_as_a_white_png(levels):
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert mpl.colors.to_hex(figure.get_facecolor()) == "#ffffff"
     assert figure.get_size_inches()[0] == 7.5
+
+
+def test_replicates_and_ensembles_look_like_their_kind():
+    own = style.look("init_sft")
+    assert style.look("init_sft#1").colour == style.look("init_sft_ensemble").colour == own.colour
+    assert style.look("init_sft#1").label == f"{own.label}, replicate 2"
+    ordered = style.in_order(["init_demo", "init_sft_ensemble", "init_sft", "init_sft#2", "init_sft#1"])
+    of_kind = ["init_sft", "init_sft_ensemble", "init_sft#1", "init_sft#2"]
+    assert [name for name in ordered if "sft" in name] == of_kind and "init_demo" in ordered
+    with pytest.raises(SpecError, match="init_sft"):
+        style.look("init_sftt#1")

@@ -31,15 +31,24 @@ def test_scale_and_offset_of_a_member_have_no_say():
     np.testing.assert_allclose(ensemble(a=A, b=B), ensemble(a=1000 * A - 7, b=0.01 * B + 3), atol=1e-12)
 
 
-def test_it_is_the_mean_of_what_is_standard_over_the_policys_own_responses():
-    own = slice(0, 24)  # pi_sft stands first
-    standard = [(each - each[own].mean()) / each[own].std() for each in (A, B)]
-    np.testing.assert_allclose(ensemble(a=A, b=B), np.mean(standard, axis=0), atol=1e-12)
-    assert abs(ensemble(a=A, b=B)[own].mean()) < 1e-12
+def standard(rewards):
+    own = rewards[:24].reshape(4, 6)  # pi_sft stands first: four prompts of six draws
+    return (rewards - own.mean()) / np.sqrt(((own - own.mean(1, keepdims=True)) ** 2).mean())
+
+
+def test_it_is_the_mean_of_what_is_standard_within_the_policys_prompts():
+    np.testing.assert_allclose(ensemble(a=A, b=B), (standard(A) + standard(B)) / 2, atol=1e-12)
+
+
+def test_what_lies_between_prompts_sets_no_weights():
+    """A reward's offset of a prompt is free in Bradley-Terry: it must not make the member count for less."""
+    shifted = A + np.repeat([0.0, 30.0, -9.0, 4.0, 0.0, 30.0, -9.0, 4.0], 6)
+    first, other = (ensemble(a=a, b=B)[:24].reshape(4, 6) for a in (A, shifted))
+    assert (first.argsort(1) == other.argsort(1)).all()
 
 
 def test_a_member_twice_is_no_other_ensemble_and_a_constant_one_counts_for_nothing():
-    np.testing.assert_allclose(ensemble(a=A, b=A), (A - A[:24].mean()) / A[:24].std(), atol=1e-12)
+    np.testing.assert_allclose(ensemble(a=A, b=A), standard(A), atol=1e-12)
     order = np.argsort(ensemble(a=A, b=np.full(48, 3.0)))
     assert (order == np.argsort(A)).all()
 

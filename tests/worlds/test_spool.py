@@ -5,7 +5,10 @@ import json
 import pandas as pd
 import pytest
 
-from afd_study.errors import DataError
+from afd_study.errors import DataError, StoreError
+from afd_study.study.steps.texts import corpus
+from afd_study.study.workflow.context import Context
+from afd_study.study.workflow.tables import read_table
 from afd_study.worlds import entries, spool
 from afd_study.worlds.own_data import OwnDataSpec, load
 
@@ -47,6 +50,33 @@ def test_the_texts_are_gone_when_nobody_needs_them(spec, tmp_path):
     assert any(place.iterdir())
     del corpus
     assert not place.exists()
+
+
+def test_a_dry_run_writes_no_text_and_knows_their_lengths(spec, tmp_path):
+    folder = tmp_path / "nothing"
+    folder.mkdir()
+    rows, whole = load(spec, folder, keep_texts=False).rows, load(spec)
+    assert not any(folder.iterdir())
+    assert rows.loc[rows["first"], "prompt_length"].sum() == whole.prompts["text"].str.len().sum()
+    assert (
+        rows.loc[rows["demonstrated"], "answer_length"].sum() == whole.demonstrations["text"].str.len().sum()
+    )
+
+
+def test_a_folder_that_takes_nothing_is_named(spec, tmp_path):
+    with pytest.raises(StoreError, match="nowhere can't be written: No such file.*free as much space"):
+        load(spec, tmp_path / "nowhere")
+
+
+def test_a_first_piece_without_a_prompt_is_a_piece(tmp_path, monkeypatch):
+    """Through the step too: its table must have the same types in every piece."""
+    monkeypatch.setattr(spool, "BATCH", 1)
+    path = tmp_path / "d.jsonl"
+    rows = [{"prompt": "q", "response": ""}] + [{"prompt": f"q {n}", "response": "a"} for n in range(60)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    world, files = {"name": "own_data", "validation": 0.2, "test": 0.2}, {"demonstrations": str(path)}
+    corpus(tmp_path, Context(tmp_path), world=world, digest="", judge_share=0.0, files=files)
+    assert len(read_table(tmp_path, "prompts")) == 60
 
 
 def test_two_prompts_that_share_an_id_are_refused(spec, monkeypatch):

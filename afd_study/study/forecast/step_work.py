@@ -20,7 +20,6 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from afd_study.errors import unknown_name
 from afd_study.evaluation.counterfactual_edits import EDITS
-from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.models.kernels.shared_prompt_scoring import FEWEST
 from afd_study.models.model_files import JUDGE
 from afd_study.models.specs import LoRASpec, TrainingSpec
@@ -258,7 +257,7 @@ def _items(step: Step, sizes: Sizes) -> tuple[float, float, float]:
         return texts.demonstrations, texts.validation, sizes.written
     if step.name == "fitted_judge":
         return texts.judge, texts.judge * texts.validation / max(1.0, texts.demonstrations), 2 * sizes.written
-    data = REWARD_DATA.get(step.settings.get("kind", ""))
+    data = step.settings.get("data")  # of a reward model, its recipe's times included
     if data is None:
         return texts.demonstrations, texts.validation, 2 * sizes.sampled
     if data.high == "preferred":

@@ -3,8 +3,6 @@
 from statistics import mean
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from afd_study.study.forecast.model_shapes import constants
 from afd_study.study.pipeline.texts import CORPORA
 from afd_study.study.spec import StudySpec
@@ -41,7 +39,7 @@ def count_texts(spec: StudySpec) -> TextCounts:
     if isinstance(spec.world, HHRLHFSpec) and spec.world.hub is not None:
         return _of_hub(spec, spec.world)
     module: Any = CORPORA[spec.world.name]
-    return _of_corpus(spec, module.load(spec.world))
+    return _of_corpus(spec, module.load(spec.world, keep_texts=False))
 
 
 def vocabulary_size(spec: StudySpec) -> int:
@@ -101,8 +99,11 @@ def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
     by_split = rows.loc[rows["demonstrated"], "split"].value_counts()
     pairs = rows.loc[rows["compared"], "split"].value_counts()
     part = 1 - spec.share_of_judge
-    lengths = (_mean_length(corpus, name) for name in ("prompts", "demonstrations"))
-    prompt, response = (length / constants()["characters_per_token"] for length in lengths)
+    lengths = (
+        rows.loc[rows["first"], "prompt_length"].mean(),
+        rows.loc[rows["demonstrated"], "answer_length"].mean(),
+    )
+    prompt, response = (float(length) / constants()["characters_per_token"] for length in lengths)
     return TextCounts(
         demonstrations=part * by_split.get("train", 0),
         validation=part * by_split.get("validation", 0),
@@ -114,9 +115,3 @@ def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
         response=response,
         judge=spec.share_of_judge * pairs.get("train", 0),
     )
-
-
-def _mean_length(corpus: Corpus, name: str) -> float:
-    """Return the mean characters of a table's texts."""
-    lengths = [piece["text"].str.len() for piece in corpus.batches(name)]
-    return float(pd.concat(lengths).mean())

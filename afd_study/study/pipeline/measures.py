@@ -52,6 +52,12 @@ def _scores_of(builder: Builder, role: str, name: str, model: Step, texts: Mappi
     return builder.once(role, lambda: scores(builder, name, model, texts))
 
 
+def ensembles(builder: Builder) -> dict[str, tuple[str, ...]]:
+    """Return the scorers that replicates make together: name -> its members; none where each kind has one."""
+    models = replicates(builder).items()
+    return {ensemble_name(kind): tuple(names) for kind, names in models if len(names) > 1}
+
+
 def outcomes(builder: Builder, judged: Step) -> Step:
     """Return the step that judges every selection rule at every n."""
     spec, models = builder.spec, replicates(builder)
@@ -60,7 +66,7 @@ def outcomes(builder: Builder, judged: Step) -> Step:
         "seed": builder.seed,
         "sampling": spec.sampling,
         "scorers": {name: REWARD_DATA[kind] for kind, names in models.items() for name in names},
-        "ensembles": {ensemble_name(kind): tuple(names) for kind, names in models.items() if len(names) > 1},
+        "ensembles": ensembles(builder),
     }
     inputs = {"pool": pool(builder), "init_logprobs": init_logprobs(builder), "judged": judged}
     return builder.once("outcomes", lambda: step("outcomes", settings, inputs | reward_scores(builder)))

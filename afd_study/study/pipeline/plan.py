@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.arms import arms
 from afd_study.study.pipeline.builder import Builder
-from afd_study.study.pipeline.measures import coverage, outcomes, probes, reward_scores, verdicts
+from afd_study.study.pipeline.measures import coverage, ensembles, outcomes, probes, reward_scores, verdicts
 from afd_study.study.pipeline.policies import init_logprobs, pi_init, pi_sft, policy, pool, training_samples
 from afd_study.study.pipeline.rewards import preferences
 from afd_study.study.pipeline.texts import texts
@@ -58,7 +58,8 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
     judged = verdicts(builder)
     if judged is None:
         inputs = {"pool": pool(builder), "init_logprobs": init_logprobs(builder), **reward_scores(builder)}
-        builder.once("scored", lambda: step("all_scores", {}, inputs))
+        settings = {"ensembles": ensembles(builder)}
+        builder.once("scored", lambda: step("all_scores", settings, inputs))
         return Plan(builder.steps)
     outcomes(builder, judged)
     if (

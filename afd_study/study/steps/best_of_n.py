@@ -73,9 +73,17 @@ def answered(scores: pd.DataFrame, *sources: str) -> pd.DataFrame:
     return scores
 
 
-def all_scores(out: Path, context: Context, *, pool: Path, init_logprobs: Path, **scored: Path) -> None:
+def all_scores(
+    out: Path,
+    context: Context,
+    *,
+    ensembles: Mapping[str, Sequence[str]],
+    pool: Path,
+    init_logprobs: Path,
+    **scored: Path,
+) -> None:
     """Gather the scores of every rule where there is no judge: what a person may pick by."""
-    write_table(out, "scores", _every_score(pool, init_logprobs, None, scored))
+    write_table(out, "scores", with_ensembles(_every_score(pool, init_logprobs, None, scored), ensembles))
 
 
 def _every_score(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -70,12 +70,10 @@ class CommonInputs(Bundle):
         return encoded_prompts(prompts, self.policy_tokenizer, self.sampling)
 
     def examples(
-        self, table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, *, context: int, whole: bool = False
+        self, table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, *, context: int, **how: Any
     ) -> pd.DataFrame:
-        """Return `examples_from` a table of texts or samples."""
-        return examples_from(
-            table, self.prompts_by_id, tokenizer, self.sampling, context=context, whole=whole
-        )
+        """Return `examples_from` a table of texts or samples; `how` goes there too."""
+        return examples_from(table, self.prompts_by_id, tokenizer, self.sampling, context=context, **how)
 
     def training_examples(
         self, texts: Path, workspace: Path, *, context: int, whole: bool = False
@@ -89,7 +87,9 @@ class CommonInputs(Bundle):
 
         def encoded() -> Iterator[Example]:
             for piece in read_batches(texts, "demonstrations"):
-                rows = self.examples(piece, self.policy_tokenizer, context=context, whole=whole)
+                done = sum(map(len, facts))
+                how: dict[str, Any] = {"context": context, "whole": whole, "first_row": done}
+                rows = self.examples(piece, self.policy_tokenizer, **how)
                 facts.append(rows.drop(columns=["prompt_id", "draw", "example"]))
                 yield from rows["example"]
 
@@ -167,6 +167,7 @@ def examples_from(
     *,
     context: int,
     whole: bool = False,
+    first_row: int = 0,
 ) -> pd.DataFrame:
     """Return a row for each text or sample of a table, in its order, with its `example`.
 
@@ -174,7 +175,7 @@ def examples_from(
     whether the response has no end mark (`response_cut`). Samples keep the ids that were drawn; texts are
     encoded. With `whole` the loss falls on the prompt too (all but its first token), as in pretraining.
 
-    Raises DataError where an example exceeds the context.
+    Raises DataError where an example exceeds the context; rows are counted from `first_row`.
     """
     prompts = prompts_by_id.loc[table["prompt_id"].unique()]
     encoded = encode(tokenizer, prompts["text"].tolist())
@@ -183,7 +184,8 @@ def examples_from(
         responses = [tuple(map(int, row)) for row in table["token_ids"]]
     else:
         responses = response_ids(table["text"].tolist(), tokenizer, sampling)
-    examples = join([ids[name] for name in table["prompt_id"]], responses, eos_id=None, context=context)
+    asked = [ids[name] for name in table["prompt_id"]]
+    examples = join(asked, responses, eos_id=None, context=context, first_row=first_row)
     if whole:
         examples = [Example(example.ids, 1) for example in examples]
     frame = table[["prompt_id", "draw"]].reset_index(drop=True)

@@ -114,7 +114,8 @@ def samples(
     """
     lm, prompts = load_policy(policy), common.prompt_table.set_index("prompt_id")
     if demonstrations is not None:
-        counts = read_table(demonstrations, "demonstrations").groupby("prompt_id").size() * draws
+        asked = read_table(demonstrations, "demonstrations", ["prompt_id"])
+        counts = asked.groupby("prompt_id").size() * draws
     else:
         tested = (prompts["split"] == "test") & (prompts.get("part", "policy") == "policy")
         counts = pd.Series(draws, index=prompts.index[tested])

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from afd_study.methods.reward_model import accuracy, both_sides, fit
-from afd_study.methods.reward_pairs import RewardData, paired_responses
+from afd_study.methods.reward_pairs import PAIR, RewardData, paired_responses
 from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, device, from_scratch, load_policy
 from afd_study.models.reward import RewardModel, load_reward_model, on_backbone, save_reward_model
@@ -39,12 +39,14 @@ def reward_model(
     `demonstrations` says how many pairs a prompt gets; the responses are those of the `sources`.
     """
     if backbone == "scratch":
-        lm = from_scratch(model, common.policy_tokenizer, common.derived_seed("scratch"))
+        replicate = kind.partition("#")[2]  # "" for the first: see reward_data.replicate_name
+        start = common.derived_seed("scratch", *[replicate] * bool(replicate))
+        lm = from_scratch(model, common.policy_tokenizer, start)
     else:
         assert policy is not None  # the pipeline passes the policy that `backbone` names
         lm = load_policy(policy)
     reader = common.reader_tokenizer
-    rows = paired_responses(data, responses_of(sources), read_table(demonstrations, "demonstrations"))
+    rows = paired_responses(data, responses_of(sources), read_table(demonstrations, "demonstrations", PAIR))
     train, validation = split_pairs(*common.pairs(rows, ("high", "low"), reader, context=context_length(lm)))
     seed = common.derived_seed("reward", kind)
     how: dict[str, Any] = {"loss": data.loss, "training": training, "seed": seed, "lora": lora}

@@ -87,7 +87,8 @@ def corpus(
 
     def dealt(piece: pd.DataFrame) -> pd.DataFrame:
         draw = np.array([unit_hash(opening(text), seed=0, use="judge") for text in piece["text"]])
-        return piece.assign(part=np.where(draw < judge_share, "judge", "policy").astype(object))
+        part = np.where(draw < judge_share, "judge", "policy")
+        return piece.assign(part=pd.Series(part, index=piece.index, dtype="str"))
 
     if distributed.is_main():
         print(f"{world['name']}: {tables.line()}", file=sys.stderr, flush=True)
@@ -119,8 +120,8 @@ def _refuse_small_parts(prompt_table: pd.DataFrame, tables: Corpus, judge_share:
                 counts = ", ".join(f"{split} {size}" for split, size in sizes.items())
                 raise DataError(
                     f"the {part}'s part of the prompts (judge_share={judge_share:g} is the judge's) has too "
-                    f"few with {name}: {counts}. Give more, or change judge_share, world.validation, "
-                    "world.test or world.split_seed"
+                    f"few with {name}: {counts}. Give more, or change {'judge_share, ' * (judge_share > 0)}"
+                    "world.validation, world.test or world.split_seed"
                 )
 
 

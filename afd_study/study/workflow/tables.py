@@ -25,14 +25,13 @@ def write_batches(out: Path, name: str, frames: Iterable[pd.DataFrame]) -> None:
 
     Raises as `write_table`, for each piece by itself.
     """
-    writer = None
-    for frame in frames:
-        piece = checked(name, frame)
-        table = pa.Table.from_pandas(piece, preserve_index=False, schema=writer and writer.schema)
-        writer = writer or pq.ParquetWriter(out / f"{name}.parquet", table.schema)
-        writer.write_table(table)
-    assert writer is not None, f"table {name} has no piece"
-    writer.close()
+    tables = iter(frames)
+    first = pa.Table.from_pandas(checked(name, next(tables)), preserve_index=False)
+    with pq.ParquetWriter(out / f"{name}.parquet", first.schema) as writer:
+        writer.write_table(first)
+        for frame in tables:
+            piece = checked(name, frame)
+            writer.write_table(pa.Table.from_pandas(piece, preserve_index=False, schema=first.schema))
 
 
 def read_table(folder: Path, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
