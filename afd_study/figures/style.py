@@ -116,10 +116,8 @@ def look(method: str) -> Look:
     kind, replicate, together = base_of(method)
     if kind not in METHODS:
         raise unknown_name("method (a new one needs a line in figures.style.METHODS)", method, METHODS)
-    own, number = METHODS[kind], f", replicate {int(replicate) + 1}" if replicate else ""
-    return replace(
-        own, label=f"{own.label}{', ensemble' * together}{number}", line=":" if together else own.line
-    )
+    number = f", replicate {int(replicate) + 1}" if replicate else ", ensemble" * together
+    return replace(METHODS[kind], label=METHODS[kind].label + number)
 
 
 def base_of(method: str) -> tuple[str, str, bool]:
@@ -134,11 +132,10 @@ def base_of(method: str) -> tuple[str, str, bool]:
 
 def in_order(methods: Iterable[str]) -> list[str]:
     """Return the distinct `methods` in the order of METHODS; SpecError for an unknown one."""
-    given = {str(method) for method in methods}
+    given, places = {str(method) for method in methods}, list(METHODS)
     for method in given:
         look(method)
-    places = {name: place for place, name in enumerate(METHODS)}
-    return sorted(given, key=lambda method: (places[base_of(method)[0]], *base_of(method)[1:]))
+    return sorted(given, key=lambda method: (places.index(base_of(method)[0]), *base_of(method)[1:]))
 
 
 class Plate(Figure):
