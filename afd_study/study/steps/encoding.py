@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,10 @@ from transformers import PreTrainedTokenizerBase
 
 from afd_study.models import distributed
 from afd_study.models.batches import Example, Pair, join
-from afd_study.models.packed_examples import PackedExamples, pack
+from afd_study.models.packed_examples import pack
 from afd_study.models.specs import SamplingSpec
 from afd_study.models.tokenizers import encode, load_tokenizer, opening_ids
+from afd_study.study.steps.training_texts import Asked, PackedPrompts, TrainingExamples
 from afd_study.study.workflow.context import derived_seed
 from afd_study.study.workflow.step import Bundle
 from afd_study.study.workflow.tables import read_batches, read_table
@@ -22,14 +23,6 @@ from afd_study.worlds.grammar import EOS
 
 ROW = ["prompt_id", "source", "draw"]
 TRAINED_ON = ("train", "validation")  # the splits that training reads
-
-
-class TrainingExamples(NamedTuple):
-    """What a policy is trained on and stopped by, and table `cut`: how many texts were cut, and where."""
-
-    train: PackedExamples
-    validation: PackedExamples
-    cut: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -83,18 +76,18 @@ class CommonInputs(Bundle):
         They may be more than the memory holds: their ids lie in a file in the workspace. Arguments and errors
         as `examples_from`.
         """
-        facts: list[pd.DataFrame] = []
+        prompts, facts = self._packed_prompts(workspace), list[pd.DataFrame]()
+        n_ids = max(self.policy_tokenizer.get_vocab().values()) + 1
 
         def encoded() -> Iterator[Example]:
             for piece in read_batches(texts, "demonstrations"):
-                done = sum(map(len, facts))
-                how: dict[str, Any] = {"context": context, "whole": whole, "first_row": done}
-                rows = self.examples(piece, self.policy_tokenizer, **how)
+                how: dict[str, Any] = {"context": context, "whole": whole, "first_row": sum(map(len, facts))}
+                asked = prompts.to(piece["prompt_id"])
+                rows = _joined(piece, asked, self.policy_tokenizer, self.sampling, **how)
                 facts.append(rows.drop(columns=["prompt_id", "draw", "example"]))
                 yield from rows["example"]
 
-        path = workspace / f"examples-{distributed.index()}.ids"
-        examples = pack(encoded(), path, n_ids=max(self.policy_tokenizer.get_vocab().values()) + 1)
+        examples = pack(encoded(), workspace / f"examples-{distributed.index()}.ids", n_ids=n_ids)
         rows = pd.concat(facts, ignore_index=True)
         train, validation = (examples.rows(np.flatnonzero(rows["split"] == name)) for name in TRAINED_ON)
         bounds = (self.sampling.max_prompt_tokens or context, self.sampling.max_new_tokens)
@@ -102,6 +95,24 @@ class CommonInputs(Bundle):
         n_cut = [int(rows[f"{side}_cut"].sum()) for side in sides]
         cut = pd.DataFrame({"side": sides, "n": len(rows), "n_cut": n_cut, "bound": bounds})
         return TrainingExamples(train, validation, cut)
+
+    def _packed_prompts(self, workspace: Path) -> PackedPrompts:
+        """Return all prompts as the policy reads them, their ids in a file in the workspace."""
+        names, splits, cuts = list[pd.Series](), list[pd.Series](), list[str]()
+        n_ids = max(self.policy_tokenizer.get_vocab().values()) + 1
+
+        def encoded() -> Iterator[Example]:
+            for piece in read_batches(self.prompts, "prompts"):
+                whole = encode(self.policy_tokenizer, piece["text"].tolist())
+                ids, cut = _bounded_prompts(piece["prompt_id"], whole, self.policy_tokenizer, self.sampling)
+                names.append(piece["prompt_id"])
+                splits.append(piece["split"])
+                cuts.extend(cut)
+                yield from (Example(each, 0) for each in ids.values())
+
+        ids = pack(encoded(), workspace / f"prompts-{distributed.index()}.ids", n_ids=n_ids)
+        index = pd.Index(pd.concat(names, ignore_index=True))
+        return PackedPrompts(index, ids, pd.concat(splits, ignore_index=True).to_numpy(), index.isin(cuts))
 
     def pairs(
         self,
@@ -180,18 +191,33 @@ def examples_from(
     prompts = prompts_by_id.loc[table["prompt_id"].unique()]
     encoded = encode(tokenizer, prompts["text"].tolist())
     ids, cut = _bounded_prompts(prompts.index, encoded, tokenizer, sampling)
+    names = table["prompt_id"].tolist()
+    split = prompts["split"].loc[names].to_numpy()
+    asked = Asked([ids[name] for name in names], np.array([name in cut for name in names], dtype=bool), split)
+    return _joined(table, asked, tokenizer, sampling, context=context, whole=whole, first_row=first_row)
+
+
+def _joined(
+    table: pd.DataFrame,
+    asked: Asked,
+    tokenizer: PreTrainedTokenizerBase,
+    sampling: SamplingSpec,
+    *,
+    context: int,
+    whole: bool,
+    first_row: int,
+) -> pd.DataFrame:
+    """Return what `examples_from` returns, the prompts of the rows given."""
     if "token_ids" in table.columns:
         responses = [tuple(map(int, row)) for row in table["token_ids"]]
     else:
         responses = response_ids(table["text"].tolist(), tokenizer, sampling)
-    asked = [ids[name] for name in table["prompt_id"]]
-    examples = join(asked, responses, eos_id=None, context=context, first_row=first_row)
+    examples = join(asked.ids, responses, eos_id=None, context=context, first_row=first_row)
     if whole:
         examples = [Example(example.ids, 1) for example in examples]
     frame = table[["prompt_id", "draw"]].reset_index(drop=True)
-    frame["split"] = prompts["split"].loc[frame["prompt_id"]].to_numpy()
+    frame["split"], frame["prompt_cut"] = asked.split, asked.cut
     frame["example"] = pd.Series(examples, dtype=object)
-    frame["prompt_cut"] = [name in cut for name in frame["prompt_id"]]
     frame["response_cut"] = [response[-1:] != (tokenizer.eos_token_id,) for response in responses]
     return frame
 

@@ -103,6 +103,12 @@ def test_training_examples_are_split_by_prompt_and_those_cut_are_counted(common,
     assert cut.to_numpy().tolist() == [["prompt", 4, 2, 2], ["response", 4, 1, 4]]
 
 
+def test_a_text_that_answers_no_prompt_is_named(common, tmp_path):
+    write_table(tmp_path, "demonstrations", texts(("p1", 0, "w7"), ("p9", 0, "w8")))
+    with pytest.raises(DataError, match="there is no prompt 'p9' that a text answers"):
+        common.training_examples(tmp_path, tmp_path / "work", context=64)
+
+
 def test_training_examples_are_the_same_in_pieces_of_any_size(common, tmp_path, monkeypatch):
     rows = texts(*((f"p{number % 3 + 1}", number // 3, f"w{number}") for number in range(9)))
     write_table(tmp_path, "demonstrations", rows)
