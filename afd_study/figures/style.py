@@ -22,6 +22,7 @@ from afd_study.figures.figure_data import CSV_MIME, drawn, to_csv
 from afd_study.figures.inks import ink_cells
 from afd_study.figures.words import set_plainly
 from afd_study.methods.arms import ARMS
+from afd_study.methods.ensembles import parts_of
 
 
 @dataclass(frozen=True)
@@ -113,21 +114,11 @@ RULE: dict[str, Any] = {"color": "#666666", "linewidth": 0.8, "zorder": 0}
 
 def look(method: str) -> Look:
     """Return the look of `method`; SpecError with the nearest known name for one that has none."""
-    kind, replicate, together = base_of(method)
+    kind, replicate, together = parts_of(method)
     if kind not in METHODS:
         raise unknown_name("method (a new one needs a line in figures.style.METHODS)", method, METHODS)
     number = f", replicate {int(replicate) + 1}" if replicate else ", ensemble" * together
     return replace(METHODS[kind], label=METHODS[kind].label + number)
-
-
-def base_of(method: str) -> tuple[str, str, bool]:
-    """Return the kind of a scorer's name, its replicate ("" for the first), and whether it is an ensemble."""
-    if method in METHODS:
-        return method, "", False
-    kind, _, replicate = method.partition("#")
-    if replicate.isdigit():
-        return kind, replicate, False
-    return method.removesuffix("_ensemble"), "", method.endswith("_ensemble")
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
@@ -135,7 +126,7 @@ def in_order(methods: Iterable[str]) -> list[str]:
     given, places = {str(method) for method in methods}, list(METHODS)
     for method in given:
         look(method)
-    return sorted(given, key=lambda method: (places.index(base_of(method)[0]), *base_of(method)[1:]))
+    return sorted(given, key=lambda method: (places.index(parts_of(method)[0]), *parts_of(method)[1:]))
 
 
 class Plate(Figure):

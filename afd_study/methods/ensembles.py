@@ -16,6 +16,24 @@ from afd_study.records import TABLES
 _ROW = list(TABLES["samples"].key)
 
 
+def replicate_name(kind: str, replicate: int) -> str:
+    """Return the name of a reward model among those of its kind: the first has the kind's own."""
+    return kind if replicate == 0 else f"{kind}#{replicate}"
+
+
+def ensemble_name(kind: str) -> str:
+    """Return the name of the scorer that all replicates of a kind make together."""
+    return f"{kind}_ensemble"
+
+
+def parts_of(name: str) -> tuple[str, str, bool]:
+    """Undo both: return the kind, the replicate ("" for the first), and whether it is an ensemble."""
+    kind, _, replicate = name.partition("#")
+    if replicate.isdigit():
+        return kind, replicate, False
+    return name.removesuffix("_ensemble"), "", name.endswith("_ensemble")
+
+
 def with_ensembles(
     scores: pd.DataFrame, ensembles: Mapping[str, Sequence[str]], *, source: str = "pi_sft"
 ) -> pd.DataFrame:

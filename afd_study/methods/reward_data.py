@@ -24,13 +24,3 @@ REWARD_DATA: dict[str, RewardData] = {
     "init_sft_bt": RewardData(high="pi_sft", low="pi_init", loss="bradley_terry"),
     "preferences_bce": RewardData(high="preferred", low="rejected"),
 }
-
-
-def replicate_name(kind: str, replicate: int) -> str:
-    """Return the name of a reward model among those of its kind: the first has the kind's own."""
-    return kind if replicate == 0 else f"{kind}#{replicate}"
-
-
-def ensemble_name(kind: str) -> str:
-    """Return the name of the scorer that all replicates of a kind make together."""
-    return f"{kind}_ensemble"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.methods.arms import ARMS
-from afd_study.methods.reward_data import replicate_name
+from afd_study.methods.ensembles import replicate_name
 from afd_study.models import distributed
 from afd_study.study import data_lines
 from afd_study.study.pipeline.plan import TABLES, Plan, plan

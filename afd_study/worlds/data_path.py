@@ -1,10 +1,6 @@
-"""A path in a data set's settings: what stands for a home is put in once, for the key and for the reader."""
+"""How a data set's path is named in its report."""
 
 from pathlib import Path
-
-from afd_study.settings import HomePath as DataPath
-
-__all__ = ["DataPath", "shown"]
 
 
 def shown(path: Path) -> str:

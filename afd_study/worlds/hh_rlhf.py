@@ -21,8 +21,9 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from afd_study.errors import DataError, HubError, network_hint
+from afd_study.settings import HomePath
 from afd_study.worlds.corpus import Corpus, CorpusSpec, assemble, refuse_no_preference
-from afd_study.worlds.data_path import DataPath, shown
+from afd_study.worlds.data_path import shown
 from afd_study.worlds.entries import (
     BEYOND_MAX_ROWS,
     BLANK,
@@ -49,7 +50,7 @@ class HHRLHFSpec(CorpusSpec):
     """Which part of HH-RLHF to read, from where, and how to split it."""
 
     name: Literal["hh_rlhf"] = "hh_rlhf"
-    folder: DataPath | None = Field(None, description="local folder that holds a folder for each subset")
+    folder: HomePath | None = Field(None, description="local folder that holds a folder for each subset")
     hub: str | None = Field(
         None,
         pattern=r"^[\w.-]+/[\w.-]+$",
@@ -58,7 +59,7 @@ class HHRLHFSpec(CorpusSpec):
     revision: str | None = Field(
         None, description="commit of the data set on the hub; the newest if not given"
     )
-    demonstrations: DataPath | None = Field(
+    demonstrations: HomePath | None = Field(
         None, description="JSONL or CSV with other responses to the same prompts, in place of the chosen ones"
     )
     prompt_column: str = Field("prompt", min_length=1, description="of demonstrations")

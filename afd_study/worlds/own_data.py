@@ -11,8 +11,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from afd_study.settings import HomePath
 from afd_study.worlds.corpus import Corpus, CorpusSpec, assemble, refuse_no_preference
-from afd_study.worlds.data_path import DataPath, shown
+from afd_study.worlds.data_path import shown
 from afd_study.worlds.entries import BLANK, EMPTY_PROMPT, NO_PREFERENCE, Entry, content_fault
 from afd_study.worlds.normalising import ASSISTANT, HUMAN, holds_turn, visible
 from afd_study.worlds.reading import read_rows
@@ -25,9 +26,9 @@ class OwnDataSpec(CorpusSpec):
     """Where your data lie, what the columns are called, and how to split by prompt."""
 
     name: Literal["own_data"] = "own_data"
-    demonstrations: DataPath = Field(description="columns: prompt, response")
-    prompts: DataPath | None = Field(None, description="further prompts without a response; column: prompt")
-    preferences: DataPath | None = Field(None, description="columns: prompt, preferred, rejected")
+    demonstrations: HomePath = Field(description="columns: prompt, response")
+    prompts: HomePath | None = Field(None, description="further prompts without a response; column: prompt")
+    preferences: HomePath | None = Field(None, description="columns: prompt, preferred, rejected")
     prompt_column: str = Field("prompt", min_length=1)
     response_column: str = Field("response", min_length=1)
     preferred_column: str = Field("preferred", min_length=1)

@@ -45,8 +45,8 @@ class Spool:
         """
         stream = iter(entries)
         while batch := list(islice(stream, BATCH)):
-            texts = {name: [getattr(entry, name) for entry in batch] for name in _TEXTS.names}
             if self._writer is not None:
+                texts = {name: [getattr(entry, name) for entry in batch] for name in _TEXTS.names}
                 with _writing(self._path):
                     self._writer.write_table(pa.table(texts, schema=_TEXTS))
             self._facts.append(_facts(batch, self._seed))

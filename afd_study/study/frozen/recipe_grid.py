@@ -11,7 +11,8 @@ import yaml
 from pydantic import Field, model_validator
 
 from afd_study.evaluation.recipes import agreement, held_out_loss
-from afd_study.methods.reward_data import REWARD_DATA, ensemble_name, replicate_name
+from afd_study.methods.ensembles import ensemble_name, replicate_name
+from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.settings import Settings
 from afd_study.study.frozen.grids import PROFILE, Cell
 from afd_study.study.reward_spec import Recipe

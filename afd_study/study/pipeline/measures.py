@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from afd_study.methods.reward_data import REWARD_DATA, ensemble_name
+from afd_study.methods.ensembles import ensemble_name
+from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.builder import Builder
 from afd_study.study.pipeline.policies import init_logprobs, policy, pool, pool_init
 from afd_study.study.pipeline.rewards import fitted_judge, replicates, reward_model, scores

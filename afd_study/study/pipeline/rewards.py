@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from afd_study.methods.reward_data import replicate_name
+from afd_study.methods.ensembles import replicate_name
 from afd_study.models.specs import ModelSpec
 from afd_study.study.pipeline.builder import Builder
 from afd_study.study.pipeline.policies import pi_init, policy, pretrained, training_samples

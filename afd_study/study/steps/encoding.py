@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from afd_study.models import distributed
 from afd_study.models.batches import Example, Pair, join
-from afd_study.models.packed_examples import pack
+from afd_study.models.packed_examples import PackedExamples, pack
 from afd_study.models.specs import SamplingSpec
 from afd_study.models.tokenizers import encode, load_tokenizer, opening_ids
 from afd_study.study.steps.training_texts import Asked, PackedPrompts, TrainingExamples
@@ -63,10 +63,10 @@ class CommonInputs(Bundle):
         return encoded_prompts(prompts, self.policy_tokenizer, self.sampling)
 
     def examples(
-        self, table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, *, context: int, **how: Any
+        self, table: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, *, context: int
     ) -> pd.DataFrame:
-        """Return `examples_from` a table of texts or samples; `how` goes there too."""
-        return examples_from(table, self.prompts_by_id, tokenizer, self.sampling, context=context, **how)
+        """Return `examples_from` a table of texts or samples."""
+        return examples_from(table, self.prompts_by_id, tokenizer, self.sampling, context=context)
 
     def training_examples(
         self, texts: Path, workspace: Path, *, context: int, whole: bool = False
@@ -77,7 +77,6 @@ class CommonInputs(Bundle):
         as `examples_from`.
         """
         prompts, facts = self._packed_prompts(workspace), list[pd.DataFrame]()
-        n_ids = max(self.policy_tokenizer.get_vocab().values()) + 1
 
         def encoded() -> Iterator[Example]:
             for piece in read_batches(texts, "demonstrations"):
@@ -87,7 +86,7 @@ class CommonInputs(Bundle):
                 facts.append(rows.drop(columns=["prompt_id", "draw", "example"]))
                 yield from rows["example"]
 
-        examples = pack(encoded(), workspace / f"examples-{distributed.index()}.ids", n_ids=n_ids)
+        examples = self._packed(encoded(), workspace, "examples")
         rows = pd.concat(facts, ignore_index=True)
         train, validation = (examples.rows(np.flatnonzero(rows["split"] == name)) for name in TRAINED_ON)
         bounds = (self.sampling.max_prompt_tokens or context, self.sampling.max_new_tokens)
@@ -99,7 +98,6 @@ class CommonInputs(Bundle):
     def _packed_prompts(self, workspace: Path) -> PackedPrompts:
         """Return all prompts as the policy reads them, their ids in a file in the workspace."""
         names, splits, cuts = list[pd.Series](), list[pd.Series](), list[str]()
-        n_ids = max(self.policy_tokenizer.get_vocab().values()) + 1
 
         def encoded() -> Iterator[Example]:
             for piece in read_batches(self.prompts, "prompts"):
@@ -110,9 +108,14 @@ class CommonInputs(Bundle):
                 cuts.extend(cut)
                 yield from (Example(each, 0) for each in ids.values())
 
-        ids = pack(encoded(), workspace / f"prompts-{distributed.index()}.ids", n_ids=n_ids)
+        ids = self._packed(encoded(), workspace, "prompts")
         index = pd.Index(pd.concat(names, ignore_index=True))
         return PackedPrompts(index, ids, pd.concat(splits, ignore_index=True).to_numpy(), index.isin(cuts))
+
+    def _packed(self, examples: Iterable[Example], workspace: Path, name: str) -> PackedExamples:
+        """Put examples into a file of this process's own."""
+        n_ids = max(self.policy_tokenizer.get_vocab().values()) + 1
+        return pack(examples, workspace / f"{name}-{distributed.index()}.ids", n_ids=n_ids)
 
     def pairs(
         self,
@@ -178,7 +181,6 @@ def examples_from(
     *,
     context: int,
     whole: bool = False,
-    first_row: int = 0,
 ) -> pd.DataFrame:
     """Return a row for each text or sample of a table, in its order, with its `example`.
 
@@ -186,7 +188,7 @@ def examples_from(
     whether the response has no end mark (`response_cut`). Samples keep the ids that were drawn; texts are
     encoded. With `whole` the loss falls on the prompt too (all but its first token), as in pretraining.
 
-    Raises DataError where an example exceeds the context; rows are counted from `first_row`.
+    Raises DataError where an example exceeds the context.
     """
     prompts = prompts_by_id.loc[table["prompt_id"].unique()]
     encoded = encode(tokenizer, prompts["text"].tolist())
@@ -194,7 +196,7 @@ def examples_from(
     names = table["prompt_id"].tolist()
     split = prompts["split"].loc[names].to_numpy()
     asked = Asked([ids[name] for name in names], np.array([name in cut for name in names], dtype=bool), split)
-    return _joined(table, asked, tokenizer, sampling, context=context, whole=whole, first_row=first_row)
+    return _joined(table, asked, tokenizer, sampling, context=context, whole=whole)
 
 
 def _joined(
@@ -205,9 +207,9 @@ def _joined(
     *,
     context: int,
     whole: bool,
-    first_row: int,
+    first_row: int = 0,
 ) -> pd.DataFrame:
-    """Return what `examples_from` returns, the prompts of the rows given."""
+    """Return what `examples_from` returns, the prompts of the rows known; errors count from `first_row`."""
     if "token_ids" in table.columns:
         responses = [tuple(map(int, row)) for row in table["token_ids"]]
     else:
@@ -224,9 +226,7 @@ def _joined(
 
 def split_pairs(pairs: list[Pair], split: np.ndarray) -> tuple[list[Pair], list[Pair]]:
     """Return the pairs of training and of validation prompts; `split` (pairs,) says which is which."""
-    train, validation = (
-        [pairs[i] for i in np.flatnonzero(split == name)] for name in ("train", "validation")
-    )
+    train, validation = ([pairs[i] for i in np.flatnonzero(split == name)] for name in TRAINED_ON)
     return train, validation
 
 

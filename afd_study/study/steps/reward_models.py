@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from afd_study.methods.ensembles import parts_of
 from afd_study.methods.reward_model import accuracy, both_sides, fit
 from afd_study.methods.reward_pairs import PAIR, RewardData, paired_responses
 from afd_study.models.batches import Pair
@@ -39,7 +40,7 @@ def reward_model(
     `demonstrations` says how many pairs a prompt gets; the responses are those of the `sources`.
     """
     if backbone == "scratch":
-        replicate = kind.partition("#")[2]  # "" for the first: see reward_data.replicate_name
+        _, replicate, _ = parts_of(kind)
         start = common.derived_seed("scratch", *[replicate] * bool(replicate))
         lm = from_scratch(model, common.policy_tokenizer, start)
     else:
