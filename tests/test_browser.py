@@ -11,8 +11,8 @@ import re
 import threading
 
 import pytest
-from book_pages import OWN, PAGES, SITE, figures, state
-from browsers import CHROMIUM, FLAGS, playwright, scroll_through
+from book_pages import OWN, PAGES, SITE, changes, figures, state
+from browsers import CHROMIUM, FLAGS, bring_into_view, playwright, scroll_through
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -108,14 +108,13 @@ def test_a_control_changes_the_figure(opened, address, name, position):
     opened.goto(address + name, wait_until="load")
     scroll_through(opened)
     box = opened.locator(".afd-figure").nth(position)
-    box.scroll_into_view_if_needed()
+    bring_into_view(box)
     present = [control for control in CONTROLS if box.locator(control).count()]
     if not present:
         pytest.skip(f"figure {position + 1} of {name} has no control")
     before = state(box)
     use(opened, box, present[0])
-    opened.wait_for_timeout(900)  # a legend waits for a second click, a slider has a transition
-    assert state(box) != before, f"{present[0]} of figure {position + 1} on {name} changes nothing"
+    assert changes(opened, box, before), f"{present[0]} of figure {position + 1} on {name} changes nothing"
     assert opened.faults == []
 
 

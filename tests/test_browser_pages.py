@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from book_pages import OWN, SITE, figures, state
-from browsers import CHROMIUM, FLAGS, OWN_SCHEMES, playwright, scroll_through
+from book_pages import OWN, SITE, changes, figures, state
+from browsers import CHROMIUM, FLAGS, OWN_SCHEMES, bring_into_view, playwright, scroll_through
 
 WIDTHS = (390, 1440)
 MODES = ("light", "dark")
@@ -204,7 +204,7 @@ def test_what_became_markup_by_mistake_does_nothing(reader):
 def test_every_setting_of_the_main_figure_can_be_tapped(reader):
     visit(reader, "chapters/04_harmless.html")
     box = reader.locator(".afd-figure").first
-    box.scroll_into_view_if_needed()
+    bring_into_view(box)
     reader.mouse.move(*[box.bounding_box()[side] + 20 for side in "xy"])  # a bar appears under the mouse
     before = state(box)
     place = box.locator(".updatemenu-button").last.bounding_box()
@@ -214,8 +214,8 @@ def test_every_setting_of_the_main_figure_can_be_tapped(reader):
     )
     assert reader.evaluate(under, centre) == "updatemenu-button"
     (reader.touchscreen.tap if reader.viewport_size["width"] < 600 else reader.mouse.click)(*centre)
-    reader.wait_for_timeout(900)
-    assert state(box) != before
+    assert changes(reader, box, before)
+    reader.wait_for_timeout(900)  # the transition is over, and the axis has its last width
     width = box.evaluate("node => node._fullLayout.xaxis._length")
     assert width > 0.6 * box.bounding_box()["width"]
 

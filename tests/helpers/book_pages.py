@@ -31,3 +31,12 @@ SHOWN = """node => {
 def state(box):
     """Return what a figure shows, as text: all that is drawn, and where its sliders stand."""
     return box.evaluate(SHOWN)
+
+
+def changes(page, box, before, *, seconds=10):
+    """Return whether a figure shows something else within some seconds."""
+    for _ in range(10 * seconds):
+        if state(box) != before:
+            return True
+        page.wait_for_timeout(100)
+    return False
