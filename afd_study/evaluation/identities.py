@@ -74,9 +74,29 @@ def _best_discriminator_is_closed_form() -> float:
     return worst(logits, high.log() - low.log())
 
 
+def _endogenous_reward_is_likelihood() -> float:
+    """Rewards that an inverse soft Bellman operator reads out of logits, summed over a response.
+
+    The reward of a token is Q(s, a) - V(s'), with Q the logits and V their log-sum-exp, 0 after the end (Li
+    et al. 2025, arXiv 2506.23235). Its sum telescopes to log policy of the response plus V of the first
+    state. A response that is cut has no end: V of the state it was cut in is taken as 0 too.
+    """
+    world, draw = TokenMDP(4, 3), torch.Generator().manual_seed(12)
+    logits = torch.randn(world.n_states, world.vocab_size, generator=draw, dtype=torch.float64)
+    value = logits.logsumexp(-1)
+    tokens, states = world.responses(), world.states()
+    spoken = tokens >= 0
+    action = logits[states.clamp(min=0), tokens.clamp(min=0)]
+    following = torch.nn.functional.pad(states[:, 1:], (0, 1), value=-1)
+    ahead = value[following.clamp(min=0)] * (following >= 0)
+    reward = ((action - ahead) * spoken).sum(-1)
+    return worst(reward, world.token_logprobs(logits.softmax(-1)).sum(-1) + value[0])
+
+
 IDENTITIES: dict[str, Callable[[], float]] = {
     "sft_is_forward_kl": _sft_is_forward_kl,
     "logit_descends_reverse_kl": _logit_descends_reverse_kl,
     "prefix_matching_is_weighted_sft": _prefix_matching_is_weighted_sft,
     "best_init_sft_discriminator_is_closed_form": _best_discriminator_is_closed_form,
+    "endogenous_reward_is_likelihood": _endogenous_reward_is_likelihood,
 }

@@ -39,6 +39,7 @@ from afd_study.evaluation.world_rows import STRATA, check_rows, effect_coding, w
 Array = NDArray[np.float64]
 UNITS = ("judge points", "share of the gap")
 T_OVER_WORLDS, HARTUNG_KNAPP, NONE = "t over worlds", "Hartung-Knapp", "none"
+BETWEEN_GROUPS = "t between groups of worlds"
 
 
 class WorldEffect(NamedTuple):
@@ -203,6 +204,34 @@ def effects_by_stratum(
             rows.append((name, value, effect, error, fit.df, effect - half, effect + half, *counts))
     bounds = ["effect", "error", "df", "low", "high", "n_worlds", "n_positive"]
     return pd.DataFrame(rows, columns=["property", "value", *bounds])
+
+
+def effect_of_stratum(
+    means: pd.DataFrame, stratum: str, strata: Sequence[str] = STRATA, *, level: float = 0.95
+) -> WorldEffect:
+    """Return the mean where a property has the larger of its two values, less that where it has the other.
+
+    A contrast between groups of worlds: no one world has it, so that tau, a prediction and the number of
+    worlds above 0 are undefined. Raises DataError unless the worlds have two values of the property.
+    """
+    check_level(level)
+    values = sorted(set(means[stratum]))
+    if len(values) != 2:
+        raise DataError(f"the worlds have {len(values)} value(s) of {stratum}: two are compared")
+    design = _estimable(effect_coding(means, strata))
+    outcome, variance = (means[name].to_numpy(dtype=float) for name in ("effect", "variance"))
+    fit = hartung_knapp(outcome, variance, design)
+    high, low = (effect_coding(means, strata, at=(stratum, value)) for value in values[::-1])
+    point = high - low
+    effect, error = float(point @ fit.coefficients), float(np.sqrt(point @ fit.covariance @ point))
+    return between_groups(effect, error, float(fit.df), n_worlds=len(means), level=level)
+
+
+def between_groups(effect: float, error: float, df: float, *, n_worlds: int, level: float) -> WorldEffect:
+    """Return the record of a contrast between groups of worlds, from its error and degrees of freedom."""
+    half = float(stats.t.ppf(0.5 + level / 2, df)) * error if df > 0 else _NAN
+    known = NOTHING._replace(effect=effect, error=error, df=df, low=effect - half, high=effect + half)
+    return known._replace(n_worlds=n_worlds, estimator=BETWEEN_GROUPS)
 
 
 def effects_in_both_units(

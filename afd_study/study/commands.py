@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -17,7 +17,10 @@ from afd_study.models.library_variables import refuse_variables
 from afd_study.settings import at_home
 from afd_study.study import freeze
 from afd_study.study.chapters import claims as ledger
+from afd_study.study.frozen.basis import accept as keep_stale
+from afd_study.study.frozen.files import is_frozen
 from afd_study.study.frozen.grids import map_cells
+from afd_study.study.frozen.parts import outlooks, parts
 from afd_study.study.published_models import refuse_models
 from afd_study.study.spec import task_names
 from afd_study.study.store_commands import app as store_app
@@ -134,19 +137,49 @@ def claims(
 
 @app.command()
 def results(
-    what: Annotated[
-        str, typer.Option(help="all, worlds, chapters, map, ledger, arms, ablations or gpu.")
-    ] = "all",
-    only: Annotated[str | None, typer.Option(help="Of the ablations this one (ablation_grids.yaml).")] = None,
+    what: Annotated[str, typer.Option(help=f"Which: {', '.join(freeze.FREEZERS)}.")] = "all",
+    only: Annotated[
+        str | None, typer.Option(help="Of ablations or judging this one (ablation_grids.yaml, --dry-run).")
+    ] = None,
     jobs: Jobs = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is left of each part; run nothing.")
+    ] = False,
+    accept: Annotated[
+        str | None, typer.Option(help="Keep the frozen tables of WHAT although their code changed: why.")
+    ] = None,
 ) -> None:
     """Compute the results that are frozen beside the book, and freeze them; goes on where it was stopped."""
     if what not in freeze.FREEZERS:
         raise unknown_name("frozen result", what, freeze.FREEZERS)
-    if only is not None and what != "ablations":
-        raise SpecError(f"--only {only} names an ablation: use it with --what ablations")
+    if only is not None and what not in ("ablations", "judging"):
+        raise SpecError(f"--only {only} names an ablation or a judging part: use it with --what")
+    names = [
+        name for name in parts() if freeze.belongs(name, what) and only in (None, name.rpartition("/")[2])
+    ]
+    if only is not None and not names:
+        raise unknown_name(
+            f"part of {what}", only, [n.rpartition("/")[2] for n in parts() if freeze.belongs(n, what)]
+        )
+    if accept is not None:
+        for name in filter(is_frozen, names):
+            keep_stale(name, parts()[name](), accept)
+        return
+    if dry_run:
+        say("\n".join(_outlook_lines(names, _processes(jobs))))
+        return
     options = {} if only is None else {"only": only}
     freeze.FREEZERS[what](jobs=_processes(jobs), **options)
+
+
+def _outlook_lines(names: Sequence[str], jobs: int) -> Iterator[str]:
+    """Yield what is left of each part, and of all."""
+    table = outlooks(names)
+    for part in table:
+        hours = part.core_seconds / 3600
+        yield f"{part.name}: {part.to_run} steps to run for {part.steps}, about {hours:.1f} core hours"
+    whole = sum(part.core_seconds for part in table) / 3600
+    yield f"in all about {whole:.1f} core hours, {whole / jobs:.1f} hours on {jobs} core(s)"
 
 
 def read_overrides(settings: Sequence[str]) -> dict[str, Any]:

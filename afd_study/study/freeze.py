@@ -8,21 +8,22 @@ from typing import Any
 
 import pandas as pd
 
-from afd_study.errors import SpecError, StoreError
+from afd_study.errors import SpecError, StoreError, unknown_name
 from afd_study.evaluation.claims import check_methods, load_ledger
 from afd_study.evaluation.heterogeneity_map import map_intervals
 from afd_study.evaluation.recipes import choice
 from afd_study.models import distributed
 from afd_study.study.chapters.ablations import effects_of
-from afd_study.study.chapters.chapter import freeze_chapter
+from afd_study.study.chapters.chapter import KINDS, freeze_chapter
 from afd_study.study.chapters.claims import METHODS, judged
-from afd_study.study.frozen import ablation_grids as grids
+from afd_study.study.frozen import ablation_grids as grids, judging
+from afd_study.study.frozen.basis import basis_of
 from afd_study.study.frozen.files import freeze
 from afd_study.study.frozen.grids import ARMS_SETTING, PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.frozen.method_costs import cost_table
+from afd_study.study.frozen.parts import cell_steps, chapter_tasks
 from afd_study.study.frozen.recipe_grid import recipe_cells, recipe_grid, recipe_results
 from afd_study.study.frozen.seed_means import gather, histories, wide
-from afd_study.study.spec import task_names
 from afd_study.study.study import open_settings
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.step import Step, closure
@@ -35,10 +36,13 @@ SUMMED_UP = 50  # variants for exploration of each family
 Tables = Mapping[str, pd.DataFrame]
 
 
+IN_ALL = (*KINDS, "map", "ledger", "arms", grids.FOLDER, "recipes", judging.FOLDER)
+
+
 def freeze_all(*, jobs: int) -> None:
     """Compute everything that is frozen, except what needs a GPU."""
-    parts = (freeze_worlds, freeze_chapters, freeze_map, freeze_ledger, freeze_arms, freeze_ablations)
-    for freeze_one in parts:
+    first = (freeze_worlds, freeze_chapters, freeze_map, freeze_ledger, freeze_arms, freeze_ablations)
+    for freeze_one in (*first, freeze_recipes, freeze_judging):
         freeze_one(jobs=jobs)
 
 
@@ -92,13 +96,34 @@ def _ablation_tables(name: str, values: pd.DataFrame) -> Tables:
 def freeze_recipes(*, jobs: int) -> None:
     """Compute the grid of recipes, world by world; freeze each one's results, and the choice by them."""
     started, store, cells = time.perf_counter(), default_store(), recipe_cells()
-    steps = [step for _, _, cell in cells for step in cell.steps(cell.study(store))]
+    steps = cell_steps((cell for _, _, cell in cells), store)
     execute(steps, store, jobs=jobs, threads=1, lines=True)
     results = recipe_results(cells, store)
     by = {f"by_{name}": choice(results, name) for name in ("held_out_loss", "judge")}
     about = {"wall_seconds": round(time.perf_counter() - started, 1), "seeds": list(recipe_grid().seeds)}
+    about["basis"] = basis_of(steps).model_dump()
     freeze("recipes", {"results": results, **by}, profile=PROFILE, threads=1, jobs=jobs, **about)
     print(f"recipes: {len(results)} rows frozen")
+
+
+def freeze_judging(*, jobs: int, only: str | None = None) -> None:
+    """Compute the second ledger's judging runs, part by part, and freeze each as soon as it is done.
+
+    `only` is a part, such as scorers-harmless-1. Raises SpecError, before anything is computed, for a part
+    that there is not.
+    """
+    every = {part.name.rpartition("/")[2]: part for part in judging.parts()}
+    if only is not None and only not in every:
+        raise unknown_name("part of the judging runs", only, every)
+    for part in [every[only]] if only else every.values():
+        started, store = time.perf_counter(), default_store()
+        steps = part.steps(store)
+        execute(steps, store, jobs=jobs, threads=1, lines=True)
+        tables = {"values": judging.wide(judging.world_values(part.cells(), store))}
+        about = {"wall_seconds": round(time.perf_counter() - started, 1), "worlds": list(part.worlds)}
+        about |= {"step_seconds": round(seconds_of(steps, store), 1), "basis": basis_of(steps).model_dump()}
+        freeze(part.name, tables, profile=PROFILE, threads=1, jobs=jobs, **about)
+        print(f"{part.name}: {len(tables['values'])} rows frozen")
 
 
 def _freeze_values(
@@ -106,27 +131,22 @@ def _freeze_values(
 ) -> None:
     """Compute and freeze table `values` of some cells, and the tables that `more` makes of it."""
     started, store = time.perf_counter(), default_store()
-    values = gather(cells, store=store, jobs=jobs, lines=True)
+    values, steps = gather(cells, store=store, jobs=jobs, lines=True), cell_steps(cells, store)
     tables = {"values": wide(values), **more(values)}
     seconds = {
         "wall_seconds": round(time.perf_counter() - started, 1),
-        "step_seconds": round(step_seconds(cells, store), 1),
+        "step_seconds": round(seconds_of(steps, store), 1),
     }
     seeds = sorted({seed for cell in cells for seed in cell.seeds})
-    freeze(name, tables, profile=PROFILE, threads=1, jobs=jobs, seeds=seeds, **seconds)
+    basis = basis_of(steps).model_dump()
+    freeze(name, tables, profile=PROFILE, threads=1, jobs=jobs, seeds=seeds, basis=basis, **seconds)
     print(f"{name}: {len(values)} values frozen")
 
 
-def step_seconds(cells: Sequence[Cell], store: Store) -> float:
-    """Return the seconds that all steps of the cells took when they were computed, each counted once."""
-    steps = closure(step for cell in cells for step in cell.steps(cell.study(store)))
-    manifests = (store.manifest(step) for step in steps.values())
+def seconds_of(steps: Sequence[Step], store: Store) -> float:
+    """Return the seconds that some steps, and all that they need, took when they were computed."""
+    manifests = (store.manifest(step) for step in closure(steps).values())
     return sum(float(manifest["seconds"]) for manifest in manifests if manifest is not None)
-
-
-def chapter_tasks(profile: str) -> list[str]:
-    """Return the tasks with chapters of their own: the controlled worlds that a profile has settings for."""
-    return [task for task in CONTROLLED if task in task_names(profile)]
 
 
 def freeze_chapters(*, jobs: int) -> None:
@@ -180,6 +200,13 @@ FREEZERS: dict[str, Callable[..., Any]] = {
     "arms": freeze_arms,
     "ablations": freeze_ablations,
     "recipes": freeze_recipes,
+    "judging": freeze_judging,
     "gpu": freeze_gpu,
 }
 """What `afd results --what` can freeze."""
+
+
+def belongs(name: str, what: str) -> bool:
+    """Tell whether a part, by the name of its frozen results, is one of those that WHAT computes."""
+    folder = name.split("/")[0]
+    return folder == what or (what == "chapters" and folder in KINDS) or (what == "all" and folder in IN_ALL)

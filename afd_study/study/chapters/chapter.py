@@ -15,6 +15,7 @@ import pandas as pd
 from afd_study.errors import SpecError, unknown_name
 from afd_study.study.chapters import experiment, probes
 from afd_study.study.chapters.experiment import Maker, Studies
+from afd_study.study.frozen.basis import basis_of
 from afd_study.study.frozen.files import freeze, read_frozen, read_manifest
 from afd_study.study.study import open_settings
 
@@ -94,6 +95,7 @@ def freeze_chapter(kind: str, task: str, *, profile: str, jobs: int, under: str 
     chapter = Chapter(f"{kind}/{task}", KINDS[kind], studies)
     tables = {name: chapter.table(name) for name in chapter.makers}
     first = next(iter(studies.values()))
+    basis = basis_of(step for study in studies.values() for step in study.steps())
     freeze(
         f"{under}{chapter.name}",
         tables,
@@ -103,4 +105,5 @@ def freeze_chapter(kind: str, task: str, *, profile: str, jobs: int, under: str 
         overrides={},
         threads=first.spec.threads,
         seconds=round(time.perf_counter() - started, 1),
+        basis=basis.model_dump(),
     )

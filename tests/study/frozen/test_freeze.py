@@ -38,8 +38,9 @@ def smoke(monkeypatch):
 def test_step_seconds_count_shared_steps_once(store, smoke):
     cell = Cell("helpful", "small policy", {"policy.config.n_embd": 8}, (0,), ("coverage",))
     cell.study(store).table("coverage")
-    once = freezing.step_seconds([cell], store)
-    assert once > 0 and freezing.step_seconds([cell, cell], store) == pytest.approx(once)
+    steps = freezing.cell_steps([cell], store)
+    once = freezing.seconds_of(steps, store)
+    assert once > 0 and freezing.seconds_of([*steps, *steps], store) == pytest.approx(once)
 
 
 # one grid computed and frozen by itself
@@ -152,7 +153,7 @@ def test_costs_are_frozen_beside_what_the_arms_reach(elsewhere, monkeypatch):
     values = pd.DataFrame(rows, columns=list(VALUE_COLUMNS))
     monkeypatch.setattr(freezing, "gather", lambda *_, **__: values)
     monkeypatch.setattr(freezing, "histories", lambda cells, name: values.head(1))
-    monkeypatch.setattr(freezing, "step_seconds", lambda *_: 1.0)
+    monkeypatch.setattr(freezing, "seconds_of", lambda *_: 1.0)
     freezing.freeze_arms(jobs=1)
     tables = {"values.csv", "histories.csv", "trajectories.csv", "costs.csv"}
     assert set(read_manifest("arms")["files"]) == tables

@@ -1,0 +1,1 @@
+"""The ledger of claims, judged over many worlds: records, values, contrasts, verdicts."""

@@ -1,0 +1,154 @@
+"""The judging runs: studies of the ledger's worlds, in parts that take under two hours, and their values.
+
+A part is one run of the ledger (evaluation/ledger/claims.yaml) in a third of a family's worlds, as they stand
+in the design. It is frozen by itself as soon as it is done.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from afd_study.evaluation.ledger.judging import Judged, Runs
+from afd_study.evaluation.ledger.records import Ledger, load_ledger
+from afd_study.evaluation.ledger.values import ALONE, VALUE_COLUMNS, Values
+from afd_study.evaluation.world_rows import STRATA
+from afd_study.methods.arms import ARMS
+from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.study.frozen.files import is_frozen, read_frozen
+from afd_study.study.frozen.grids import Cell
+from afd_study.study.frozen.seed_means import cell_values
+from afd_study.study.workflow.step import Step
+from afd_study.study.workflow.store import Store
+from afd_study.worlds.variants import cell as place_of, numbers
+
+FOLDER = "judging"
+WORLDS_A_PART = 8
+KEYS = [name for name in VALUE_COLUMNS if name not in ("world", "value")]
+
+
+class Part(NamedTuple):
+    """One run in some worlds of one family."""
+
+    run: str
+    family: str
+    number: int
+    worlds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the part's frozen results."""
+        return f"{FOLDER}/{self.run}-{self.family}-{self.number}"
+
+    def cells(self) -> list[tuple[int, Cell]]:
+        """Return the part's cells with their worlds, world by world: what stands early is whole."""
+        ledger = load_ledger()
+        return [
+            (world, world_cell(ledger, self.run, self.family, world, setting))
+            for world in self.worlds
+            for setting in ledger.runs[self.run].settings
+        ]
+
+    def steps(self, store: Store | None = None) -> list[Step]:
+        """Return the steps that hold what is read of the part's studies."""
+        return [step for _, cell in self.cells() for step in cell.steps(cell.study(store))]
+
+
+def world_cell(ledger: Ledger, run: str, family: str, world: int, setting: str) -> Cell:
+    """Return the study of one world in one setting of a run."""
+    plan = ledger.runs[run]
+    overrides: dict[str, Any] = {**ledger.overrides(run, setting), "world.variant": world}
+    if "arms" in plan.wanted:
+        overrides.setdefault("arms.names", list(ARMS))
+    return Cell(family, setting, overrides, plan.seeds, plan.wanted)
+
+
+@cache
+def strata_of(family: str) -> pd.DataFrame:
+    """Return the properties of a family's judging worlds: STRATA, indexed by the world's number."""
+    places = {world: place_of(family, world) for world in numbers("judging")}
+    rows = [[getattr(place, name) for name in STRATA] for place in places.values()]
+    return pd.DataFrame(rows, index=pd.Index(places, name="world"), columns=list(STRATA))
+
+
+def worlds_of(ledger: Ledger, run: str, family: str) -> pd.DataFrame:
+    """Return the worlds that a run asks for: their strata, indexed by number, in the design's order."""
+    plan, worlds = ledger.runs[run], strata_of(family)
+    if plan.worlds == "one a cell":
+        worlds = worlds[~worlds.duplicated(list(STRATA))]
+    for stratum, value in plan.where.items():
+        worlds = worlds[worlds[stratum] == value]
+    return worlds
+
+
+def parts(ledger: Ledger | None = None) -> list[Part]:
+    """Return all parts of all judging runs, in the order in which they are computed."""
+    ledger = ledger or load_ledger()
+    every = []
+    for run in ledger.runs:
+        for family in ledger.families:
+            worlds = tuple(map(int, worlds_of(ledger, run, family).index))
+            blocks = [worlds[i : i + WORLDS_A_PART] for i in range(0, len(worlds), WORLDS_A_PART)]
+            every += [Part(run, family, i + 1, block) for i, block in enumerate(blocks)]
+    return sorted(every, key=lambda part: (list(ledger.runs).index(part.run), part.number))
+
+
+def world_values(cells: Iterable[tuple[int, Cell]], store: Store) -> pd.DataFrame:
+    """Return table `values` (VALUE_COLUMNS) of cells that have been computed."""
+    frames = [cell_values(cell, cell.study(store)).assign(world=world) for world, cell in cells]
+    values = pd.concat(frames, ignore_index=True).rename(columns={"task": "family"})
+    named = {name: replicate_of(name) for name in values["method"].unique()}
+    values["replicate"] = values["method"].map({name: each[1] for name, each in named.items()})
+    values["method"] = values["method"].map({name: each[0] for name, each in named.items()})
+    return values[list(VALUE_COLUMNS)]
+
+
+def replicate_of(name: str) -> tuple[str, int]:
+    """Return the method of a scorer's name and its replicate, ALONE where no reward model makes it.
+
+    >>> replicate_of("init_sft#2_without_length")
+    ('init_sft_without_length', 2)
+    """
+    numbered = re.fullmatch(r"([^#]+)#(\d+)(.*)", name)
+    if numbered:
+        return numbered[1] + numbered[3], int(numbered[2])
+    stems = (name, *(name.removesuffix(end) for end in ("_without_length", "_pessimism")))
+    return name, 0 if any(stem in REWARD_DATA for stem in stems) else ALONE
+
+
+def wide(values: pd.DataFrame) -> pd.DataFrame:
+    """Return table `values` with a column for each world: a fraction of the size."""
+    table = values.pivot(index=KEYS, columns="world", values="value").reset_index()
+    table.columns = [str(name) for name in table.columns]
+    return table
+
+
+def narrow(table: pd.DataFrame) -> pd.DataFrame:
+    """Undo `wide`; a method without a value in a world has no row for it."""
+    values = table.melt(KEYS, var_name="world", value_name="value").dropna(subset="value")
+    return values.assign(world=values["world"].astype(int))[list(VALUE_COLUMNS)].reset_index(drop=True)
+
+
+def frozen_values(run: str) -> pd.DataFrame | None:
+    """Return table `values` of all parts of a run that are frozen, None where there are none.
+
+    Raises StoreError where a part is damaged.
+    """
+    names = [part.name for part in parts() if part.run == run and is_frozen(part.name)]
+    if not names:
+        return None
+    return pd.concat([narrow(read_frozen(name, "values")) for name in names], ignore_index=True)
+
+
+def frozen_runs(names: Sequence[str] | None = None) -> Runs:
+    """Return the runs of the ledger that have been computed, as far as they have been."""
+    ledger = load_ledger()
+    runs = {}
+    for run in names or ledger.runs:
+        values = frozen_values(run)
+        if values is not None:
+            worlds = {family: worlds_of(ledger, run, family) for family in ledger.families}
+            runs[run] = Judged(Values(values), worlds)
+    return runs

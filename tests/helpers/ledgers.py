@@ -1,0 +1,41 @@
+"""Ledgers of one claim or several, for tests of how claims are read and judged."""
+
+import yaml
+
+HEAD = {
+    "families": ["harmless", "helpful"],
+    "level": 0.95,
+    "n": 16,
+    "smallest_gap": 0.3,
+    "sizes": [2, 16],
+    "margins": [0.0, 0.05],
+    "groups": {},
+    "settings": {"h = 0": {"world.heterogeneity": 0}, "h = 1": {"world.heterogeneity": 1}},
+    "runs": {
+        "scorers": {
+            "worlds": "all",
+            "seeds": [0],
+            "settings": ["h = 0", "h = 1"],
+            "wanted": ["outcomes"],
+            "overrides": {"sampling.draws": 64},
+        },
+        "arms": {"worlds": "one a cell", "seeds": [0], "settings": ["h = 1"], "wanted": ["arms"]},
+    },
+}
+"""All of a ledger but its claims."""
+CLAIM = {
+    "id": "X1",
+    "sentence": "A beats B.",
+    "source": "ours",
+    "kind": "better",
+    "method": "init_sft",
+    "than": "random",
+    "margin": 0.05,
+    "settings": ["h = 1"],
+}
+
+
+def ledger_text(*claims, **changes):
+    """A ledger of one claim with some of its fields replaced, or of several."""
+    claims = claims or (changes,)
+    return yaml.safe_dump(HEAD | {"claims": [CLAIM | each for each in claims]}, sort_keys=False)

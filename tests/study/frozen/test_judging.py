@@ -1,0 +1,88 @@
+"""The judging runs: which worlds, which parts, and values that survive being frozen."""
+
+import pandas as pd
+import pytest
+
+from afd_study.errors import SpecError
+from afd_study.evaluation.ledger.records import load_ledger
+from afd_study.evaluation.ledger.values import ALONE, VALUE_COLUMNS
+from afd_study.evaluation.world_rows import STRATA
+from afd_study.study import freeze as freezing
+from afd_study.study.frozen import judging
+from afd_study.study.frozen.judging import narrow, parts, replicate_of, strata_of, wide, worlds_of
+
+
+@pytest.mark.parametrize("family", ["harmless", "helpful"])
+def test_the_design_is_balanced(family):
+    assert set(strata_of(family).groupby(list(STRATA)).size()) == {3}
+    ledger = load_ledger()
+    for run, plan in ledger.runs.items():
+        worlds = worlds_of(ledger, run, family)
+        if not plan.where:
+            assert set(worlds.groupby(list(STRATA)).size()) == {3 if plan.worlds == "all" else 1}
+        for stratum, value in plan.where.items():
+            assert set(worlds[stratum]) == {value}
+
+
+def test_parts_hold_every_world_of_a_run_once():
+    ledger = load_ledger()
+    for run in ledger.runs:
+        for family in ledger.families:
+            own = [part for part in parts() if (part.run, part.family) == (run, family)]
+            assert sum((part.worlds for part in own), ()) == tuple(worlds_of(ledger, run, family).index)
+            assert max(len(part.worlds) for part in own) <= judging.WORLDS_A_PART
+    assert len({part.name for part in parts()}) == len(parts())
+
+
+def test_a_part_has_a_cell_for_each_world_and_setting():
+    part = next(part for part in parts() if part.run == "arms")
+    cells = part.cells()
+    settings = load_ledger().runs["arms"].settings
+    assert [(world, cell.setting) for world, cell in cells] == [(w, s) for w in part.worlds for s in settings]
+    assert all(cell.overrides["world.variant"] == world for world, cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "replicate"),
+    [
+        ("init_sft", "init_sft", 0),
+        ("init_sft#3", "init_sft", 3),
+        ("init_sft#2_without_length", "init_sft_without_length", 2),
+        ("init_sft_without_length", "init_sft_without_length", 0),
+        ("init_sft_ensemble", "init_sft_ensemble", ALONE),
+        ("closed_form", "closed_form", ALONE),
+        ("closed_form_without_length", "closed_form_without_length", ALONE),
+        ("adversarial_reverse_kl", "adversarial_reverse_kl", ALONE),
+    ],
+)
+def test_names_of_scorers_hold_their_replicate(name, method, replicate):
+    assert replicate_of(name) == (method, replicate)
+
+
+def test_values_survive_being_frozen():
+    rows = [
+        (
+            "harmless",
+            world,
+            0,
+            "h = 1",
+            "outcomes",
+            "judge",
+            "init_sft",
+            replicate,
+            16,
+            world + 0.5 * replicate,
+        )
+        for world in (3, 1)
+        for replicate in (0, 1)
+    ]
+    values = pd.DataFrame(rows, columns=list(VALUE_COLUMNS))
+    again = narrow(wide(values))
+    keys = [name for name in VALUE_COLUMNS if name != "value"]
+    left, right = (table.sort_values(keys, ignore_index=True) for table in (values, again))
+    pd.testing.assert_frame_equal(left, right[left.columns], check_dtype=False)
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(SpecError, match="did you mean 'arms-harmless-1'"):
+        freezing.freeze_judging(jobs=1, only="arms-harmles-1")
