@@ -3,15 +3,17 @@
 # PROFILE   cpu (default) or smoke: which settings the study runs with (afd_study/study/profiles)
 # HH_RLHF   a folder with Anthropic's HH-RLHF files: adds the chapter on real dialogues
 # JOBS      how many steps and notebooks run at once (default: the cores)
-# WHAT      which frozen results: all (default), worlds, chapters, map, ledger, arms, ablations, recipes, judging,
-#           or gpu (needs one); of `make break` its parts, such as WHAT="kills signals"
-# ONLY      one ablation, by its name (afd_study/study/frozen/ablation_grids.yaml)
+# WHAT      which frozen results: all (default), worlds, chapters, map, ledger, arms, ablations, recipes,
+#           exploration, judging, or gpu (needs one); of `make break` its parts, such as WHAT="kills signals"
+# ONLY      of these one ablation, or one part of exploration or judging (DRY=1 names them)
+# DRY       1: say what is left of each part of the results, and run nothing
 # SWEEP     a sweep's file (book/sweeps/example.yaml); ON=slurm runs it on a cluster
 # PY        a Python that already has the packages (conda users: PY=python); without it .venv is made
 PROFILE ?= cpu
 HH_RLHF ?=
 WHAT ?= all
 ONLY ?=
+DRY ?=
 SWEEP ?= book/sweeps/example.yaml
 ON ?= default
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
@@ -40,7 +42,7 @@ read: $(READY) ## the whole book from frozen tables, without any training, in mi
 	@$(PUBLISH) --profile cpu --frozen --workspace book/_build/read
 
 results: $(READY) ## recompute the frozen tables of book/results (WHAT=part): hours, resumable
-	"$(PY)" -m afd_study.study results --what $(WHAT) $(if $(ONLY),--only "$(ONLY)") --jobs $(JOBS)
+	"$(PY)" -m afd_study.study results --what $(WHAT) $(if $(ONLY),--only "$(ONLY)") $(if $(DRY),--dry-run) --jobs $(JOBS)
 
 sweep: $(READY) ## notebooks over tasks, seeds and settings (SWEEP=file, ON=slurm); extra `sweep`
 	@"$(PY)" book/sweep.py "$(SWEEP)" --on $(ON) $(if $(filter default,$(ON)),--cores $(JOBS))

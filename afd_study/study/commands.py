@@ -139,7 +139,7 @@ def claims(
 def results(
     what: Annotated[str, typer.Option(help=f"Which: {', '.join(freeze.FREEZERS)}.")] = "all",
     only: Annotated[
-        str | None, typer.Option(help="Of ablations or judging this one (ablation_grids.yaml, --dry-run).")
+        str | None, typer.Option(help="Of ablations, exploration or judging this one (--dry-run names them).")
     ] = None,
     jobs: Jobs = 0,
     dry_run: Annotated[
@@ -152,8 +152,10 @@ def results(
     """Compute the results that are frozen beside the book, and freeze them; goes on where it was stopped."""
     if what not in freeze.FREEZERS:
         raise unknown_name("frozen result", what, freeze.FREEZERS)
-    if only is not None and what not in ("ablations", "judging"):
-        raise SpecError(f"--only {only} names an ablation or a judging part: use it with --what")
+    if only is not None and what not in ("ablations", "exploration", "judging"):
+        raise SpecError(
+            f"--only {only} names an ablation, or a part of exploration or judging: use it with --what"
+        )
     names = [
         name for name in parts() if freeze.belongs(name, what) and only in (None, name.rpartition("/")[2])
     ]

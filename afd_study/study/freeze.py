@@ -36,13 +36,13 @@ SUMMED_UP = 50  # variants for exploration of each family
 Tables = Mapping[str, pd.DataFrame]
 
 
-IN_ALL = (*KINDS, "map", "ledger", "arms", grids.FOLDER, "recipes", judging.FOLDER)
+IN_ALL = (*KINDS, "map", "ledger", "arms", grids.FOLDER, "recipes", *judging.FOLDERS)
 
 
 def freeze_all(*, jobs: int) -> None:
     """Compute everything that is frozen, except what needs a GPU."""
     first = (freeze_worlds, freeze_chapters, freeze_map, freeze_ledger, freeze_arms, freeze_ablations)
-    for freeze_one in (*first, freeze_recipes, freeze_judging):
+    for freeze_one in (*first, freeze_recipes, freeze_exploration, freeze_judging):
         freeze_one(jobs=jobs)
 
 
@@ -112,9 +112,18 @@ def freeze_judging(*, jobs: int, only: str | None = None) -> None:
     `only` is a part, such as scorers-harmless-1. Raises SpecError, before anything is computed, for a part
     that there is not.
     """
-    every = {part.name.rpartition("/")[2]: part for part in judging.parts()}
+    _freeze_worlds("judging", jobs, only)
+
+
+def freeze_exploration(*, jobs: int, only: str | None = None) -> None:
+    """Compute and freeze what is looked at beforehand, on exploration worlds; arguments as for judging."""
+    _freeze_worlds("exploration", jobs, only)
+
+
+def _freeze_worlds(folder: str, jobs: int, only: str | None) -> None:
+    every = {part.name.partition("/")[2]: part for part in judging.parts() if belongs(part.name, folder)}
     if only is not None and only not in every:
-        raise unknown_name("part of the judging runs", only, every)
+        raise unknown_name(f"part of {folder}", only, every)
     for part in [every[only]] if only else every.values():
         started, store = time.perf_counter(), default_store()
         steps = part.steps(store)
@@ -200,6 +209,7 @@ FREEZERS: dict[str, Callable[..., Any]] = {
     "arms": freeze_arms,
     "ablations": freeze_ablations,
     "recipes": freeze_recipes,
+    "exploration": freeze_exploration,
     "judging": freeze_judging,
     "gpu": freeze_gpu,
 }

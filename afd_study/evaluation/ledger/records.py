@@ -49,12 +49,13 @@ class Claim(Settings):
 
 
 class Run(Settings):
-    """Studies that claims are judged on: settings, crossed with worlds and seeds.
+    """Studies that claims are judged on, or explored beforehand: settings, crossed with worlds and seeds.
 
-    `worlds` are those of the whole design, or the first of each of its cells.
+    `worlds` are the judging worlds of the whole design, the first of each of its cells, or named ones: these
+    are for exploration, and no claim may rest on them.
     """
 
-    worlds: Literal["all", "one a cell"]
+    worlds: Literal["all", "one a cell"] | tuple[int, ...]
     where: dict[str, int | bool] = Field(
         default_factory=dict, description="only worlds with these properties"
     )
@@ -85,6 +86,11 @@ class Ledger(Settings):
         if setting not in self.settings:
             raise unknown_name("setting of the ledger", setting, self.settings)
         return {**self.runs[run].overrides, **self.settings[setting]}
+
+    @property
+    def judging_runs(self) -> list[str]:
+        """The runs that claims may rest on."""
+        return [name for name, run in self.runs.items() if isinstance(run.worlds, str)]
 
     def claim(self, name: str) -> Claim:
         """Return a claim by its id. Raises SpecError for an unknown one."""
@@ -145,7 +151,7 @@ def _check(claim: Claim, ledger: Ledger) -> None:
     _known(f"table {where}", claim.table, METRICS)
     _known(f"table of form {claim.form} {where}", claim.table, FORMS[claim.form].tables)
     _known(f"metric {where}", claim.metric, METRICS[claim.table])
-    _known(f"run {where}", claim.run, ledger.runs)
+    _known(f"run for judging {where}", claim.run, ledger.judging_runs)
     for family in claim.families:
         _known(f"family {where}", family, ledger.families)
     for setting in claim.settings:

@@ -1,4 +1,4 @@
-"""The judging runs: studies of the ledger's worlds, in parts that take under two hours, and their values.
+"""The ledger's runs: studies of its worlds, in parts that take under two hours, and their values.
 
 A part is one run of the ledger (evaluation/ledger/claims.yaml) in a third of a family's worlds, as they stand
 in the design. It is frozen by itself as soon as it is done.
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from afd_study.errors import unknown_name
 from afd_study.evaluation.ledger.judging import Judged, Runs
 from afd_study.evaluation.ledger.records import Ledger, load_ledger
 from afd_study.evaluation.ledger.values import ALONE, VALUE_COLUMNS, Values
@@ -24,7 +25,7 @@ from afd_study.study.workflow.step import Step
 from afd_study.study.workflow.store import Store
 from afd_study.worlds.variants import cell as place_of, numbers
 
-FOLDER = "judging"
+FOLDERS = ("judging", "exploration")
 WORLDS_A_PART = 8
 KEYS = [name for name in VALUE_COLUMNS if name not in ("world", "value")]
 
@@ -40,7 +41,8 @@ class Part(NamedTuple):
     @property
     def name(self) -> str:
         """The name of the part's frozen results."""
-        return f"{FOLDER}/{self.run}-{self.family}-{self.number}"
+        folder = FOLDERS[self.run not in load_ledger().judging_runs]
+        return f"{folder}/{self.run}-{self.family}-{self.number}"
 
     def cells(self) -> list[tuple[int, Cell]]:
         """Return the part's cells with their worlds, world by world: what stands early is whole."""
@@ -66,18 +68,24 @@ def world_cell(ledger: Ledger, run: str, family: str, world: int, setting: str) 
 
 
 @cache
-def strata_of(family: str) -> pd.DataFrame:
-    """Return the properties of a family's judging worlds: STRATA, indexed by the world's number."""
-    places = {world: place_of(family, world) for world in numbers("judging")}
+def strata_of(family: str, role: str = "judging") -> pd.DataFrame:
+    """Return the properties of a family's worlds of a role: STRATA, indexed by the world's number."""
+    places = {world: place_of(family, world) for world in numbers(role)}
     rows = [[getattr(place, name) for name in STRATA] for place in places.values()]
     return pd.DataFrame(rows, index=pd.Index(places, name="world"), columns=list(STRATA))
 
 
 def worlds_of(ledger: Ledger, run: str, family: str) -> pd.DataFrame:
     """Return the worlds that a run asks for: their strata, indexed by number, in the design's order."""
-    plan, worlds = ledger.runs[run], strata_of(family)
-    if plan.worlds == "one a cell":
-        worlds = worlds[~worlds.duplicated(list(STRATA))]
+    plan = ledger.runs[run]
+    if isinstance(plan.worlds, tuple):
+        worlds = strata_of(family, "exploration")
+        for world in set(plan.worlds) - set(worlds.index):
+            raise unknown_name(f"world for exploration (run {run})", str(world), map(str, worlds.index))
+        worlds = worlds.loc[list(plan.worlds)]
+    else:
+        worlds = strata_of(family)
+        worlds = worlds if plan.worlds == "all" else worlds[~worlds.duplicated(list(STRATA))]
     for stratum, value in plan.where.items():
         worlds = worlds[worlds[stratum] == value]
     return worlds

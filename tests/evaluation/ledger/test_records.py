@@ -38,7 +38,7 @@ def test_a_claim_takes_the_ledgers_families_and_its_first_run():
         ({"families": ["harmles"]}, "family .claim X1. 'harmles': did you mean 'harmless'"),
         ({"settings": ["h = 2"]}, "setting of run scorers .claim X1. 'h = 2'"),
         ({"settings": []}, "names no setting"),
-        ({"run": "arm"}, "run .claim X1. 'arm': did you mean 'arms'"),
+        ({"run": "arm"}, "run for judging .claim X1. 'arm': did you mean 'arms'"),
         ({"run": "arms", "settings": ["h = 0"]}, "setting of run arms .claim X1. 'h = 0'"),
         ({"where": {"kind": 2}}, "stratum .claim X1. 'kind': did you mean 'kinds'"),
         ({"against": "h = 0"}, "which form share ignores"),

@@ -16,8 +16,8 @@ from afd_study.study.frozen.judging import narrow, parts, replicate_of, strata_o
 def test_the_design_is_balanced(family):
     assert set(strata_of(family).groupby(list(STRATA)).size()) == {3}
     ledger = load_ledger()
-    for run, plan in ledger.runs.items():
-        worlds = worlds_of(ledger, run, family)
+    for run in ledger.judging_runs:
+        plan, worlds = ledger.runs[run], worlds_of(ledger, run, family)
         if not plan.where:
             assert set(worlds.groupby(list(STRATA)).size()) == {3 if plan.worlds == "all" else 1}
         for stratum, value in plan.where.items():
@@ -86,3 +86,20 @@ def test_values_survive_being_frozen():
 def test_an_unknown_part_is_refused():
     with pytest.raises(SpecError, match="did you mean 'arms-harmless-1'"):
         freezing.freeze_judging(jobs=1, only="arms-harmles-1")
+
+
+def test_no_claim_can_rest_on_worlds_for_exploration():
+    ledger = load_ledger()
+    explored = set(ledger.runs) - set(ledger.judging_runs)
+    assert explored and not explored & {claim.run for claim in ledger.claims}
+    for part in parts():
+        folder = "exploration" if part.run in explored else "judging"
+        assert part.name.startswith(f"{folder}/")
+        assert all((world >= 100) == (part.run in explored) for world in part.worlds)
+
+
+def test_a_world_for_judging_is_refused_as_exploration():
+    ledger = load_ledger()
+    run = ledger.runs["components"].model_copy(update={"worlds": (3,)})
+    with pytest.raises(SpecError, match="world for exploration .run components. '3'"):
+        worlds_of(ledger.model_copy(update={"runs": {"components": run}}), "components", "harmless")
