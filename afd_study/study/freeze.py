@@ -98,12 +98,12 @@ def freeze_recipes(*, jobs: int) -> None:
     started, store, cells = time.perf_counter(), default_store(), recipe_cells()
     steps = cell_steps((cell for _, _, cell in cells), store)
     execute(steps, store, jobs=jobs, threads=1, lines=True)
-    results = recipe_results(cells, store)
-    by = {f"by_{name}": choice(results, name) for name in ("held_out_loss", "judge")}
+    tables = recipe_results(cells, store)
+    by = {f"by_{name}": choice(tables["results"], name) for name in ("held_out_loss", "judge")}
     about = {"wall_seconds": round(time.perf_counter() - started, 1), "seeds": list(recipe_grid().seeds)}
     about["basis"] = basis_of(steps).model_dump()
-    freeze("recipes", {"results": results, **by}, profile=PROFILE, threads=1, jobs=jobs, **about)
-    print(f"recipes: {len(results)} rows frozen")
+    freeze("recipes", {**tables, **by}, profile=PROFILE, threads=1, jobs=jobs, **about)
+    print(f"recipes: {len(tables['results'])} rows frozen")
 
 
 def freeze_judging(*, jobs: int, only: str | None = None) -> None:

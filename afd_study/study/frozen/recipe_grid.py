@@ -1,9 +1,7 @@
 """The grid that recipes are chosen on (recipe_grid.yaml): its cells, and what is measured in each."""
 
-from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
-from statistics import mean
 from typing import Any
 
 import pandas as pd
@@ -17,7 +15,10 @@ from afd_study.settings import Settings
 from afd_study.study.frozen.grids import PROFILE, Cell
 from afd_study.study.reward_spec import Recipe
 from afd_study.study.spec import load_spec
+from afd_study.study.workflow.step import Step
 from afd_study.study.workflow.store import Store
+
+BESIDE = ("random", "oracle")  # what a recipe's picks lie between
 
 
 class RecipeGrid(Settings):
@@ -78,37 +79,64 @@ def _cell(task: str, world: int, name: str) -> Cell:
     return Cell(task, name, overrides, grid.seeds, ("outcomes",))
 
 
-def recipe_results(cells: list[tuple[str, int, Cell]], store: Store) -> pd.DataFrame:
-    """Return a row for each recipe, world and kind, as `evaluation.recipes.choice` reads them, and more.
+def recipe_results(cells: list[tuple[str, int, Cell]], store: Store) -> dict[str, pd.DataFrame]:
+    """Return what the grid found, of cells that have been computed.
 
-    The further columns are task, seed, and the judge's mean at each n, of replicates and of their ensemble.
+    `replicates` has a row for each recipe, world, kind and reward model: recipe, world, kind, task, seed,
+    replicate, held_out_loss (nats a response), judge_16, judge_50 (points), seconds (of its training),
+    sample_seconds (of drawing what it learns from). `results` has their means and spread, as
+    `evaluation.recipes.choice` reads them, with the agreement of replicates and what their ensemble picks.
     """
-    return pd.DataFrame([row for name, world, cell in cells for row in _rows(name, world, cell, store)])
+    found = [_of_one_cell(name, world, cell, store) for name, world, cell in cells]
+    replicates, together = (pd.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
+    by = ["recipe", "world", "kind"]
+    measures = ["held_out_loss", *(f"judge_{n}" for n in recipe_grid().n), "seconds", "sample_seconds"]
+    grouped = replicates.groupby(by, sort=False)[measures]
+    spread = grouped.std().add_suffix("_sd")[[f"{name}_sd" for name in measures[:-2]]]
+    results = grouped.mean().join(spread).reset_index().merge(together, on=by)
+    return {"replicates": replicates, "results": results.assign(judge=results[f"judge_{recipe_grid().n[0]}"])}
 
 
-def _rows(name: str, world: int, cell: Cell, store: Store) -> Iterator[dict[str, Any]]:
+def _of_one_cell(name: str, world: int, cell: Cell, store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
     study, grid = cell.study(store), recipe_grid()
     scores, outcomes, trained = study.table("scores"), study.table("outcomes"), study.reward_models()
-    for seed in cell.seeds:
+    place, replicates, together = {"recipe": name, "world": f"{cell.task} {world}"}, [], []
+    for seed, plan in study.plans().items():
         own = scores[scores["seed"] == seed].drop(columns="seed")
         judged = outcomes[(outcomes["seed"] == seed) & outcomes["n"].isin(grid.n)]
         means = judged.groupby(["method", "n"])["value"].mean()
         losses = trained[trained["seed"] == seed].set_index("scorer")["validation_loss"]
         for kind in grid.kinds:
             members = [replicate_name(kind, r) for r in range(grid.replicates)]
-            picked = {f"judge_{n}": float(means.loc[members, n].mean()) for n in grid.n}
-            yield {
-                "recipe": name,
-                "world": f"{cell.task} {world}",
-                "kind": kind,
-                "held_out_loss": mean(_loss(own, kind, member, losses) for member in members),
-                "agreement": agreement(own, members),
-                "judge": picked[f"judge_{grid.n[0]}"],
-                "task": cell.task,
-                "seed": seed,
-                **picked,
-                **{f"ensemble_{n}": float(means[ensemble_name(kind), n]) for n in grid.n},
-            }
+            for replicate, member in enumerate(members):
+                measured = {
+                    "held_out_loss": _loss(own, kind, member, losses),
+                    **{f"judge_{n}": float(means.loc[member, n]) for n in grid.n},
+                    **_seconds(plan.step(f"reward_{member}"), store),
+                }
+                at = {"kind": kind, "task": cell.task, "seed": seed, "replicate": replicate}
+                replicates.append({**place, **at, **measured})
+            ensemble = {f"ensemble_{n}": float(means[ensemble_name(kind), n]) for n in grid.n}
+            beside = {f"{other}_{n}": float(means[other, n]) for other in BESIDE for n in grid.n}
+            levels = {"demonstrations": float(outcomes[_is_level(outcomes, seed)]["value"].mean())}
+            own_place = {**place, "kind": kind, "agreement": agreement(own, members)}
+            together.append({**own_place, **ensemble, **beside, **levels})
+    return pd.DataFrame(replicates), pd.DataFrame(together)
+
+
+def _is_level(outcomes: pd.DataFrame, seed: int) -> "pd.Series[bool]":
+    return (outcomes["seed"] == seed) & (outcomes["method"] == "demonstrations") & (outcomes["n"] == 1)
+
+
+def _seconds(model: Step, store: Store) -> dict[str, float]:
+    """Return the seconds of a reward model's training, and of drawing the samples that it learned from."""
+
+    def of(step: Step) -> float:
+        manifest = store.manifest(step)
+        return float(manifest["seconds"]) if manifest else float("nan")
+
+    drawn = [step for step in model.inputs.values() if step.name == "samples"]
+    return {"seconds": of(model), "sample_seconds": sum(map(of, drawn))}
 
 
 def _loss(scores: pd.DataFrame, kind: str, member: str, validation: pd.Series) -> float:

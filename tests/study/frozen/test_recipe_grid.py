@@ -35,6 +35,11 @@ def test_a_small_grid_has_a_row_for_each_kind(tmp_path):
     name, world, cell = recipe_cells()[0]
     small = {"pretraining.steps": 200, "world.n_demonstrations": 300, "world.n_test": 12}
     cells = [(name, world, cell._replace(overrides={**cell.overrides, **small}))]
-    results = recipe_results(cells, Store(tmp_path))
+    tables = recipe_results(cells, Store(tmp_path))
+    results, replicates = tables["results"], tables["replicates"]
     assert list(results["kind"]) == list(recipe_grid().kinds)
     assert results[["held_out_loss", "agreement", "judge", "ensemble_50"]].notna().all(axis=None)
+    assert len(replicates) == recipe_grid().replicates * len(results) and (replicates["seconds"] > 0).all()
+    own = replicates.groupby("kind", sort=False)["judge_16"].agg(["mean", "std"])
+    assert results["judge_16"].to_numpy() == pytest.approx(own["mean"].to_numpy())
+    assert results["judge_16_sd"].to_numpy() == pytest.approx(own["std"].to_numpy())
