@@ -1,0 +1,53 @@
+"""What chapter 4 shows of recipes, from a small frozen grid."""
+
+import pandas as pd
+import pytest
+
+from afd_study.evaluation.recipes import choice
+from afd_study.study.chapters.recipes import chosen, has_recipes, learning_curve, recipe_table
+from afd_study.study.frozen.files import freeze
+from afd_study.study.frozen.recipe_grid import recipe_grid
+
+
+@pytest.fixture
+def frozen(tmp_path, monkeypatch):
+    monkeypatch.setenv("AFD_RESULTS", str(tmp_path))
+    assert not has_recipes()
+    grid, rows = recipe_grid(), []
+    for place, recipe in enumerate(grid.recipes):
+        for task, worlds in grid.worlds.items():
+            for world in worlds:
+                for kind in grid.kinds:
+                    value = 1.0 + 0.1 * place
+                    row = {"recipe": recipe, "world": f"{task} {world}", "kind": kind, "task": task}
+                    names = ("judge", "judge_16", "judge_50", "ensemble_16", "agreement")
+                    row |= dict.fromkeys(names, value) | {"held_out_loss": 0.7 - 0.01 * place}
+                    row |= dict.fromkeys(("held_out_loss_sd", "judge_16_sd", "judge_50_sd"), 0.05)
+                    row |= {"seconds": 9.0, "sample_seconds": 3.0, "random_16": 0.5, "demonstrations": 1.2}
+                    rows.append(row)
+    results = pd.DataFrame(rows)
+    by = {f"by_{name}": choice(results, name) for name in ("held_out_loss", "judge")}
+    freeze("recipes", {"results": results, **by})
+
+
+def test_every_recipe_has_a_row_a_task_and_says_what_it_changes(frozen):
+    table = recipe_table("init_sft").set_index(["task", "recipe"])
+    assert len(table) == 2 * len(recipe_grid().recipes)
+    assert tuple(table.loc[("harmless", "today"), ["times", "batch"]]) == (1, 32)
+    assert tuple(table.loc[("harmless", "x40, batch 128"), ["times", "batch"]]) == (40, 128)
+    assert set(recipe_table("preferences")["times"]) == {1}, "labels are not free"
+
+
+def test_the_curve_holds_samples_and_batch_alone(frozen):
+    curve = learning_curve(("init_sft",))
+    assert set(zip(curve["batch"], curve["times"], strict=True)) == {
+        (32, 1), (32, 10), (128, 1), (128, 4), (128, 10), (128, 40)
+    }  # fmt: skip
+    assert (curve.groupby(["task", "batch", "times"]).size() == 4).all()
+
+
+def test_both_criteria_are_shown(frozen):
+    table = chosen()
+    assert set(table["criterion"]) == {"held_out_loss", "judge"}
+    assert set(table["kind"]) == set(recipe_grid().kinds)
+    assert set(table["best"]) == {"x40, batch 128"}
