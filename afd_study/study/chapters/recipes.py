@@ -69,6 +69,6 @@ def _changes(name: str) -> list[str]:
 
 
 def chosen() -> pd.DataFrame:
-    """Return each kind's recipe by both criteria: column criterion, and those of `evaluation.recipes.choice`."""
+    """Return each kind's recipe by both criteria: `criterion`, and the columns of `recipes.choice`."""
     tables = {name: read_frozen(NAME, f"by_{name}") for name in ("held_out_loss", "judge")}
     return pd.concat([table.assign(criterion=name) for name, table in tables.items()], ignore_index=True)
