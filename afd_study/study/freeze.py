@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -97,7 +98,10 @@ def freeze_recipes(*, jobs: int) -> None:
     """Compute the grid of recipes, world by world; freeze each one's results, and the choice by them."""
     started, store, cells = time.perf_counter(), default_store(), recipe_cells()
     steps = cell_steps((cell for _, _, cell in cells), store)
-    execute(steps, store, jobs=jobs, threads=1, lines=True)
+    for _, own in groupby(
+        cells, key=lambda each: (each[1], each[2].task)
+    ):  # world by world: early ones are whole
+        execute(cell_steps((cell for _, _, cell in own), store), store, jobs=jobs, threads=1, lines=True)
     tables = recipe_results(cells, store)
     by = {f"by_{name}": choice(tables["results"], name) for name in ("held_out_loss", "judge")}
     about = {"wall_seconds": round(time.perf_counter() - started, 1), "seeds": list(recipe_grid().seeds)}
@@ -127,7 +131,8 @@ def _freeze_worlds(folder: str, jobs: int, only: str | None) -> None:
     for part in [every[only]] if only else every.values():
         started, store = time.perf_counter(), default_store()
         steps = part.steps(store)
-        execute(steps, store, jobs=jobs, threads=1, lines=True)
+        for _, own in groupby(part.cells(), key=lambda each: each[0]):  # world by world: early ones are whole
+            execute(cell_steps((cell for _, cell in own), store), store, jobs=jobs, threads=1, lines=True)
         tables = {"values": judging.wide(judging.world_values(part.cells(), store))}
         about = {"wall_seconds": round(time.perf_counter() - started, 1), "worlds": list(part.worlds)}
         about |= {"step_seconds": round(seconds_of(steps, store), 1), "basis": basis_of(steps).model_dump()}
