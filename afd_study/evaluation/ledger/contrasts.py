@@ -170,18 +170,21 @@ UNITS = {
 """The unit of a difference, by table."""
 
 
-def rows_of(effects: pd.DataFrame, gaps: pd.DataFrame, family: str, strata: pd.DataFrame) -> pd.DataFrame:
+def rows_of(
+    effects: pd.DataFrame, gaps: pd.DataFrame | None, family: str, strata: pd.DataFrame
+) -> pd.DataFrame:
     """Return a contrast's effects as rows (evaluation.world_rows): a row a world, seed and replicate.
 
     Args:
         effects: from a form.
-        gaps: of the same worlds and seeds.
+        gaps: of the same worlds and seeds, None for effects that are no scores.
         family: whose worlds these are; their names hold it.
         strata: the properties of each world, indexed by its number.
     """
     long = effects.reset_index().melt(["world", "seed"], var_name="replicate", value_name="effect")
-    widths = gaps[ALONE].rename("gap").reset_index()
-    long = long.merge(widths, on=["world", "seed"], validate="many_to_one")
+    if gaps is not None:
+        widths = gaps[ALONE].rename("gap").reset_index()
+        long = long.merge(widths, on=["world", "seed"], validate="many_to_one")
     long = long.join(strata, on="world")
     return long.assign(
         world=family + " " + long["world"].astype(str), replicate=long["replicate"].clip(lower=0)

@@ -103,13 +103,14 @@ def _with_premises(ledger: Ledger, table: pd.DataFrame) -> pd.DataFrame:
 def contrast_rows(
     ledger: Ledger, runs: Runs, claim: Claim, family: str, setting: str, *, n: int | None = None
 ) -> pd.DataFrame:
-    """Return a claim's effects as rows of worlds (judge points, or its own unit), with each world's gap.
+    """Return a claim's effects as rows of worlds (judge points with each world's gap, or its own unit).
 
     Undefined effects (a rank correlation of what is constant) are left out.
     """
     values, worlds = runs[claim.run]
     effects = FORMS[claim.form].make(values, claim, family, setting, ledger.n if n is None else n)
-    rows = rows_of(effects, gap(values, family, setting, ledger.n), family, worlds[family])
+    gaps = gap(values, family, setting, ledger.n) if FORMS[claim.form].unit == GAP else None
+    rows = rows_of(effects, gaps, family, worlds[family])
     for stratum, value in claim.where.items():
         rows = rows[rows[stratum] == value]
     return rows.dropna(subset=["effect"])

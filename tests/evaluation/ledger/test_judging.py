@@ -157,3 +157,22 @@ def test_a_claim_is_drawn_over_n_and_margins():
 def test_nothing_to_draw_is_an_empty_table():
     ledger = load_ledger(ledger_text(form="late_fall", than=""))
     assert list(over_sizes(ledger, runs(judge(0.5))).columns)[:3] == list(KEY)
+
+
+def test_what_is_no_score_needs_no_gap():
+    rows = [
+        (world, name, ALONE, 0, value)
+        for world in WORLDS
+        for name, value in (("pi_sft", 0.8), ("pi_init", 0.5))
+    ]
+    table = pd.DataFrame(rows, columns=["world", "method", "replicate", "n", "value"])
+    table = table.assign(family="harmless", seed=0, setting="h = 1", table="coverage", metric="coverage")
+    asked = {
+        "form": "difference",
+        "table": "coverage",
+        "metric": "coverage",
+        "method": "pi_sft",
+        "than": "pi_init",
+    }
+    row = judged([table[list(VALUE_COLUMNS)]], families=["harmless"], margin=0.0, **asked).iloc[0]
+    assert row["effect"] == pytest.approx(0.3) and row["unit"] == "share" and np.isnan(row["points"])
