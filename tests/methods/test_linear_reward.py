@@ -1,4 +1,4 @@
-"""A reward that is linear in frozen features: the body stays, and the head finds the convex loss's minimum."""
+"""A reward that is linear in frozen features: the body stays, and the head finds the least loss."""
 
 import copy
 

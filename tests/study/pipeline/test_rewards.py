@@ -6,7 +6,7 @@ from afd_study.errors import SpecError
 from afd_study.study.pipeline.plan import plan
 from afd_study.study.spec import load_spec
 
-ENDS = {"outcomes", "probes"}
+ENDS = {"outcomes", "probes", "when"}
 OF_INIT_DEMO = {"reward_init_demo", "scores_init_demo", "shown_init_demo"}
 
 
