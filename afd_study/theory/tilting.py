@@ -71,17 +71,16 @@ def pessimistic_optimum(*, reference: ArrayLike, rewards: ArrayLike, beta: float
     reference, rewards = checks.law("reference", reference), checks.finite("rewards", rewards)
     checks.same_outcomes(reference=reference, rewards=rewards)
     beta = checks.positive("beta", beta)
-    reference, rewards = torch.broadcast_tensors(reference, rewards)
-    best = torch.where(reference > 0, rewards, -torch.inf).amax(-1, keepdim=True)
-    ranked, order = (rewards - best).sort(-1, descending=True)  # the best is 0, which keeps digits
-    mass = reference.gather(-1, order)
-    total, paid = mass.cumsum(-1), (mass * ranked).cumsum(-1)
-    levels = torch.where(
-        total > 0, (paid - beta) / total.clamp(min=torch.finfo(total.dtype).tiny), -torch.inf
-    )
+    mass, paid = torch.broadcast_tensors(reference, rewards)
+    # of what the reference emits the best is at 0, which keeps digits
+    above = paid - torch.where(mass > 0, paid, -torch.inf).amax(-1, keepdim=True)
+    ranked, order = above.sort(-1, descending=True)
+    emitted = mass.gather(-1, order)
+    total, tiny = emitted.cumsum(-1), torch.finfo(emitted.dtype).tiny
+    levels = ((emitted * ranked).cumsum(-1) - beta) / total.clamp(min=tiny)
     inside = (ranked > levels) & (ranked <= 0)
     last = torch.where(inside, torch.arange(ranked.shape[-1]), 0).amax(-1, keepdim=True)
-    law = reference * ((rewards - best - levels.gather(-1, last)) / beta).clamp(min=0)
+    law = mass * ((above - levels.gather(-1, last)) / beta).clamp(min=0)
     return law / law.sum(-1, keepdim=True)
 
 

@@ -112,11 +112,11 @@ def pi_half(
     These are the steps to its lowest validation loss: where SFT ran longer in vain, half of all of them could
     lie behind pi_SFT itself.
     """
-    lm, steps = load_policy(pi_init), read_table(pi_sft, "evaluations")
+    lm, whole = load_policy(pi_init), read_table(pi_sft, "evaluations")
     train, validation, _ = common.training_examples(
         demonstrations, context.workspace, context=context_length(lm)
     )
-    half = max(1, int(steps.loc[steps["validation_loss"].idxmin(), "step"]) // 2)
+    half = max(1, int(whole["step"].to_numpy()[whole["validation_loss"].argmin()]) // 2)
     once = dict.fromkeys(("evaluate_every", "checkpoint_every"), half)  # at its end
     training = training.over(len(train)).model_copy(update={**once, "patience": None})
     lm, evaluations = fine_tune(
