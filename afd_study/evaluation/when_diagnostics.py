@@ -34,7 +34,7 @@ def diagnostics_row(
         auc_draws: texts a prompt and source that AUCs are taken over.
 
     Raises:
-        DataError: a score that is no number, or a discriminator without scores of one of its sources.
+        DataError: a score that is no number.
     """
     row = dict.fromkeys(DIAGNOSTICS, np.nan)
     scorers, few = set(scores["scorer"].unique()), scores[scores["draw"] < auc_draws]
@@ -50,9 +50,11 @@ def diagnostics_row(
 
 
 def _aucs(scores: pd.DataFrame, lengths: pd.DataFrame, kind: str, high: str, low: str) -> dict[str, float]:
-    """Return a discriminator's AUCs, over the prompts that both of its sources answer."""
+    """Return a discriminator's AUCs, over the prompts that both of its sources answer; none of no prompt."""
     own = scores[(scores["scorer"] == kind) & scores["source"].isin([high, low])]
     both = own.groupby("prompt_id")["source"].transform("nunique") == 2
+    if not both.any():
+        return {}
     table = conditional_auc(
         own[both],
         lengths,

@@ -64,3 +64,8 @@ def test_aucs_are_over_the_first_draws_and_without_length_over_pairs_alike_in_it
     # of draw 0: 3, 5 against 0, 4; of draw 1: 1, 4 against 2, 9
     assert alike["auc_init_sft_without_length"] == pytest.approx((3 + 1) / 8)
     assert alike["auc_init_sft"] == row()["auc_init_sft"]
+
+
+def test_a_source_that_answers_no_prompt_leaves_an_auc_unknown():
+    found = row(TABLE[TABLE["source"] != "demonstrations"])
+    assert np.isnan(found["auc_init_demo"]) and found["auc_init_sft"] == row()["auc_init_sft"]

@@ -22,6 +22,8 @@ from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.tables import read_table, write_table
 from afd_study.worlds.controlled import open_world
 
+LOG_RATIOS = ("closed_form", "late_closed_form")  # rules without training that pessimism is tried on
+
 
 def verdicts(out: Path, context: Context, *, world: Mapping[str, Any], prompts: Path, **texts: Path) -> None:
     """Let a controlled world's judge score samples and demonstrations: table `scores`, and the components."""
@@ -71,10 +73,9 @@ def outcomes(
     write_table(out, "win_rates", _win_rates(pd.concat([scores, rest]), sampling.n_max, name))
     write_table(out, "diagnostics", diagnostics(scores, generator=rng, **name))
     write_table(out, "discrimination", _discriminations(scores, scorers, rng))
-    learned = [each for each in scores["scorer"].unique() if each not in (*SCORERS, JUDGE)]
-    weighed = [*learned, *(each for each in SCORERS if each.endswith("closed_form"))]
-    some = scores[scores["scorer"].isin([*weighed, JUDGE])]
-    write_table(out, "pessimism", pessimism_curve(some, n=kept, **name))
+    others = [each for each in SCORERS if each not in LOG_RATIOS]
+    weighed = scores[~scores["scorer"].isin(others)]
+    write_table(out, "pessimism", pessimism_curve(weighed, n=kept, **name))
 
 
 def _win_rates(scores: pd.DataFrame, n_max: int, name: dict[str, Any]) -> pd.DataFrame:
