@@ -26,6 +26,7 @@ class Table:
 _ROW = ("prompt_id", "source", "draw")  # what names a response
 _OUTCOME = ("task", "seed", "method", "n", "prompt_id", "judge")
 _METRIC = ("task", "seed", "policy", "metric", "prompt_id")
+_PESSIMISM = ("task", "seed", "method", "beta", "n", "prompt_id")
 _BOUNDS = ("low", "high", "interval", "n_prompts")
 
 TABLES: dict[str, Table] = {
@@ -44,7 +45,7 @@ TABLES: dict[str, Table] = {
     "left_out": Table(("prompt_id", "split", "tokens"), ("prompt_id",)),
     # what a policy answered; token_ids without padding, logprob in nats of the whole response with EOS
     "samples": Table((*_ROW, "token_ids", "text", "logprob"), _ROW),
-    # the log-probability (nats) that pi_init has for samples of another policy
+    # the log-probability (nats) that pi_init, or SFT at half of its steps, has for samples of another policy
     "logprobs": Table((*_ROW, "logprob_init"), _ROW),
     # --- training
     # losses (nats) at every evaluation
@@ -85,8 +86,8 @@ TABLES: dict[str, Table] = {
         ("task", "method", "n", "judge", "seed"),
     ),
     "win_rates": Table((*_OUTCOME, "value", "opponent"), (*_OUTCOME, "opponent")),
-    # outcomes of rewards without what length explains
-    "remedies": Table((*_OUTCOME, "value"), _OUTCOME),
+    # the expected judge's value of chi-square pessimism at beta (standard deviations within prompts)
+    "pessimism": Table((*_PESSIMISM, "value"), _PESSIMISM),
     # how a scorer ranks responses beside the judge, and how far its rewards spread
     "diagnostics": Table(
         (
@@ -158,6 +159,8 @@ TABLES: dict[str, Table] = {
         ("task", "seed", "method", "metric", "value"), ("task", "seed", "method", "metric"), ("value",)
     ),
     "calibration_curve": Table(("method", "bin", "logit", "log_ratio", "n"), ("method", "bin")),
+    # a seed's diagnostics: a column for each of evaluation.when.DIAGNOSTICS, NaN where undefined
+    "when": Table(("task", "seed"), ("task", "seed")),
     # --- arms
     # KL (nats a response) of a policy's responses to its reference
     "kls": Table((*_ROW, "kl"), _ROW),

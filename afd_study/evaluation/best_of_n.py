@@ -15,7 +15,7 @@ from afd_study.errors import DataError, SpecError, unknown_name
 from afd_study.evaluation.pools import Pool, finite, pools
 from afd_study.evaluation.statistics import CELL, interval
 from afd_study.records import TABLES, checked
-from afd_study.theory.best_of_n import expected_best, win_shares
+from afd_study.theory.best_of_n import expected_best, win_rate_in_pool, win_shares
 
 SOURCES = ("pi_init", "pi_sft", "demonstrations")
 
@@ -158,8 +158,4 @@ def _wins(values: NDArray, rewards: NDArray, rivals: NDArray | None, sizes: list
     if rivals is not None:
         shares = win_shares(values=values, opponents=rivals).expand(rewards.shape)
         return expected_best(values=shares, scores=rewards, n=sizes).numpy()
-    size = len(values)
-    others = np.nonzero(~np.eye(size, dtype=bool))[1].reshape(size, size - 1)
-    shares = (np.sign(values[others] - values[:, None]) + 1) / 2
-    every = np.repeat(shares[None], len(rewards), axis=0)
-    return expected_best(values=every, scores=rewards[:, others], n=sizes).mean(1).numpy()
+    return win_rate_in_pool(values=values, scores=rewards, n=sizes).numpy()

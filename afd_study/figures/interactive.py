@@ -38,7 +38,7 @@ MARKERS = {
 }
 """matplotlib's marker -> plotly's symbol."""
 N_TICKS = [1, 2, 5, 10, 20, 50, 100, 200]
-HIDDEN = ("longest", "shortest", "likelihood")
+HIDDEN = ("longest", "shortest", "likelihood", "likelihood_per_token", "closed_form_per_token")
 
 
 def best_of_n(

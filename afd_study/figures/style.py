@@ -22,6 +22,7 @@ from afd_study.figures.figure_data import CSV_MIME, drawn, to_csv
 from afd_study.figures.inks import ink_cells
 from afd_study.figures.words import set_plainly
 from afd_study.methods.arms import ARMS
+from afd_study.methods.best_of_n import WITHOUT_LENGTH
 from afd_study.methods.ensembles import parts_of
 
 
@@ -40,11 +41,17 @@ METHODS: dict[str, Look] = {
     "init_sft": Look("Init-SFT", "#0072B2", "-", "o"),
     "init_sft_x10": Look("Init-SFT, 10x samples", "#56B4E9", "--", "o"),
     "init_sft_bt": Look("Init-SFT, Bradley-Terry", "#7FA6C9", ":", "o"),
+    "init_sft_linear": Look("Init-SFT, linear", "#003F63", "-.", "o"),
     "init_demo": Look("Init-Demo", "#D55E00", "-", "s"),
+    "init_demo_x10": Look("Init-Demo, 10x samples", "#F0A07A", "--", "s"),
+    "init_demo_bt": Look("Init-Demo, Bradley-Terry", "#8C3E00", ":", "s"),
     "sft_demo": Look("SFT-Demo", "#E69F00", "-", "D"),
+    "sft_demo_x10": Look("SFT-Demo, 10x samples", "#B87F00", "--", "D"),
     "preferences": Look("preferences (BT)", "#CC79A7", "-", "^"),
     "preferences_bce": Look("preferences, cross-entropy", "#E3B7CF", ":", "^"),
     "closed_form": Look("closed form", "#009E73", "--", "P"),
+    "closed_form_per_token": Look("closed form per token", "#66C5AB", ":", "P"),
+    "late_closed_form": Look("closed form from half-way SFT", "#00543E", "-.", "P"),
     "extrapolation": Look("extrapolation, token by token", "#332288", "-", "v"),
     "extrapolation_1.5": Look(ARMS["extrapolation_1.5"].label, "#9A8FD1", "-", "v"),
     "extrapolation_2": Look(ARMS["extrapolation_2"].label, "#7565BF", "-", "v"),
@@ -87,6 +94,7 @@ METHODS: dict[str, Look] = {
     "oracle": Look("oracle (the judge)", "#000000", "-", "*", control=True),
     "random": Look("random pick", "#777777", ":", ".", control=True),
     "likelihood": Look("likelihood", "#555555", "--", "X", control=True),
+    "likelihood_per_token": Look("likelihood per token", "#555555", ":", "X", control=True),
     "longest": Look("longest", "#999999", "-.", ">", control=True),
     "shortest": Look("shortest", "#999999", "--", "<", control=True),
     "pi_init": Look("initial policy", "#A6A6A6", "-.", "v", control=True),
@@ -114,11 +122,12 @@ RULE: dict[str, Any] = {"color": "#666666", "linewidth": 0.8, "zorder": 0}
 
 def look(method: str) -> Look:
     """Return the look of `method`; SpecError with the nearest known name for one that has none."""
-    kind, replicate, together = parts_of(method)
+    kind, replicate, together = parts_of(method.removesuffix(WITHOUT_LENGTH))
     if kind not in METHODS:
         raise unknown_name("method (a new one needs a line in figures.style.METHODS)", method, METHODS)
     number = f", replicate {int(replicate) + 1}" if replicate else ", ensemble" * together
-    return replace(METHODS[kind], label=METHODS[kind].label + number)
+    rest = ", length taken out" * method.endswith(WITHOUT_LENGTH)
+    return replace(METHODS[kind], label=METHODS[kind].label + number + rest)
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
@@ -126,7 +135,8 @@ def in_order(methods: Iterable[str]) -> list[str]:
     given, places = {str(method) for method in methods}, list(METHODS)
     for method in given:
         look(method)
-    return sorted(given, key=lambda method: (places.index(parts_of(method)[0]), *parts_of(method)[1:]))
+    bare = {method: parts_of(method.removesuffix(WITHOUT_LENGTH)) for method in given}
+    return sorted(given, key=lambda method: (places.index(bare[method][0]), *bare[method][1:], method))
 
 
 class Plate(Figure):

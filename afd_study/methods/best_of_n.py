@@ -6,7 +6,9 @@ This is the paper's method (arXiv 2405.15624) with pi_SFT as the policy. It has 
    Beside it stand the rules below, which need no training. They are the controls: a reward model is worth
    its price only as far as it does better than a random pick, the longest, the shortest or the likeliest
    response. `closed_form`, log pi_SFT(y|x) - log pi_init(y|x), is what Init-SFT's discriminator converges
-   to. `oracle` is the judge itself, the most that any rule can reach on these draws.
+   to. `late_closed_form` is log pi_SFT(y|x) - log pi_half(y|x), where pi_half is SFT after half of its steps
+   (arXiv 2510.02493). Both, and the likelihood, grow with the number of tokens: `_per_token` is their mean
+   over tokens. `oracle` is the judge itself, the most that any rule can reach on these draws.
 2. **The pick**, `picks`: which of a prompt's first n draws each rule keeps.
 3. **The curve**, the judge's mean over n = 1 ... N. It is not read off single picks, which would be noisy.
    `theory.best_of_n.expected_best` averages exactly over all subsets of n out of the N draws. With draws
@@ -26,26 +28,43 @@ from afd_study.records import checked
 
 JUDGE = "judge"  # the name of the judge among the scorers of table `scores`
 
+WITHOUT_LENGTH = "_without_length"  # ends the name of a scorer that is less what length explains of it
+NO_REMAINDER = ("random", "oracle", "longest", "shortest")  # scorers of which that makes no further one
+
 Scorer = Callable[[pd.DataFrame], "pd.Series[float]"]
 
-# A rule maps a pool of draws to scores. A pool has the columns of table `samples`; `logprob_init` (nats) and
-# `judge` (points) are joined to it where there are such.
+
+def _tokens(pool: pd.DataFrame) -> "pd.Series[float]":
+    return pool["token_ids"].map(len).astype(float)
+
+
+# A rule maps a pool of draws to scores. A pool has the columns of table `samples`; `logprob_init` and
+# `logprob_half` (nats) and `judge` (points) are joined to it where there are such.
 SCORERS: dict[str, Scorer] = {
     "random": lambda pool: pool["logprob"] * 0.0,  # all scores are equal, which gives the exact mean
-    "longest": lambda pool: pool["token_ids"].map(len).astype(float),
-    "shortest": lambda pool: -pool["token_ids"].map(len).astype(float),
+    "longest": _tokens,
+    "shortest": lambda pool: -_tokens(pool),
     "likelihood": lambda pool: pool["logprob"],
+    "likelihood_per_token": lambda pool: pool["logprob"] / _tokens(pool),
     "closed_form": lambda pool: pool["logprob"] - pool["logprob_init"],
+    "closed_form_per_token": lambda pool: (pool["logprob"] - pool["logprob_init"]) / _tokens(pool),
+    "late_closed_form": lambda pool: pool["logprob"] - pool["logprob_half"],
     "oracle": lambda pool: pool["judge"],
 }
-REQUIRES = {"closed_form": "logprob_init", "oracle": "judge"}  # columns that not every pool has
+REQUIRES = {  # columns that not every pool has
+    "closed_form": "logprob_init",
+    "closed_form_per_token": "logprob_init",
+    "late_closed_form": "logprob_half",
+    "oracle": "judge",
+}
 
 
 def scores_of(pool: pd.DataFrame) -> pd.DataFrame:
     """Score a pool by each of SCORERS whose columns it has: table `scores`.
 
     Args:
-        pool: table `samples`, with `logprob_init` (nats) and `judge` (points) where they are known.
+        pool: table `samples`, with `logprob_init`, `logprob_half` (nats) and `judge` (points) where they are
+            known.
 
     Raises:
         DataError: a score is missing or a draw stands there twice.

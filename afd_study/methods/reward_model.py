@@ -2,7 +2,9 @@
 
 Both losses see a pair of responses to one prompt, of which one is to score high. The discriminator scores
 each by itself: its optimum is log p_high - log p_low (arXiv 2405.15624, section 3.1). Bradley-Terry scores
-only the difference within the pair, and so learns a reward up to a constant a prompt.
+only the difference within the pair, and so learns a reward up to a constant a prompt. Where the head alone
+is trained, the reward is linear in the features of a frozen backbone (arXiv 2411.04991, 2502.04357), and the
+loss is convex in what is learned.
 
 What is left out: margins, several responses a prompt, label smoothing.
 """
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from afd_study.errors import unknown_name
+from afd_study.methods.reward_pairs import Trained
 from afd_study.models.batches import Pair, collate, fork, refuse_empty
 from afd_study.models.distributed import map_across_ranks
 from afd_study.models.kernels.last_block import supports
@@ -71,15 +74,20 @@ def fit(
     seed: int,
     workspace: Path,
     lora: LoRASpec | None = None,
+    trained: Trained = "all",
     progress: Callable[[int, str], None] = lambda step, note: None,
 ) -> tuple[RewardModel, list[Evaluation]]:
     """Fit the model to pairs, keep it at its lowest validation loss, and return it with all evaluations.
+
+    With `trained` "head" the backbone stays as it is, and is read without dropout.
 
     Raises DataError where the pairs do not fill a batch or none are left for validation; TrainingError for
     a loss or a reward that is no finite number.
     """
     refuse_empty(validation_pairs=validation)
     adapters = with_lora(model.backbone, lora, seed=seed)
+    if trained == "head":
+        model.backbone.requires_grad_(False)
 
     def evaluate(module: nn.Module) -> float:
         assert isinstance(module, RewardModel)  # train hands back the module it was given
@@ -101,6 +109,7 @@ def fit(
     )
     if adapters is not None:
         model.backbone = adapters.merge_and_unload()
+    model.backbone.requires_grad_()
     return model, evaluations
 
 

@@ -16,6 +16,8 @@ from afd_study.errors import DataError
 from afd_study.records import checked
 
 PAIR = ["prompt_id", "draw"]
+Trained = Literal["all", "head"]
+"""What is trained of a reward model: all weights (or the adapters), or its head on a frozen backbone."""
 
 
 class RewardData(NamedTuple):

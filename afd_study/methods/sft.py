@@ -33,6 +33,7 @@ def fine_tune(
     seed: int,
     workspace: Path,
     lora: LoRASpec | None = None,
+    stop: int | None = None,
     progress: Callable[[int, str], None] = lambda step, note: None,
 ) -> tuple[PreTrainedModel, list[Evaluation]]:
     """Fit `lm` to demonstrations and return it at its lowest validation loss, with all evaluations.
@@ -41,7 +42,8 @@ def fine_tune(
     length): a constant, so that every response weighs the same whatever batch it falls into. Losses are in
     nats a token.
 
-    With `lora` adapters are trained instead of the weights, and merged into them in the end.
+    With `lora` adapters are trained instead of the weights, and merged into them in the end. With `stop` so
+    many of the steps are taken, and the policy is the one that a whole run has there.
 
     Raises DataError where the demonstrations do not fill a batch or none are left for validation;
     TrainingError for a loss that is no number.
@@ -70,6 +72,7 @@ def fine_tune(
         seed=seed,
         evaluate=evaluate,
         workspace=workspace,
+        stop=stop,
         progress=progress,
     )
     return lm if adapters is None else adapters.merge_and_unload(), evaluations

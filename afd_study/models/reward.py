@@ -32,6 +32,13 @@ class RewardModel(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
+    def train(self, mode: bool = True) -> "RewardModel":
+        """Switch between training and evaluation; a frozen backbone has no dropout in either."""
+        super().train(mode)
+        if not any(weight.requires_grad for weight in self.backbone.parameters()):
+            self.backbone.eval()
+        return self
+
     def forward(self, batch: Batch | Forks) -> Tensor:
         """Return rewards, shape (batch,), in float32; of forks both rewards of a pair, pair by pair."""
         return self.reward(last_hidden(self.backbone, batch))

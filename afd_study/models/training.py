@@ -49,6 +49,7 @@ def train(
     seed: int,
     evaluate: Callable[[nn.Module], float],
     workspace: Path,
+    stop: int | None = None,
     beside: Mapping[str, Persistent] | None = None,
     progress: Callable[[int, str], None] = lambda step, note: None,
 ) -> tuple[nn.Module, list[Evaluation]]:
@@ -63,6 +64,7 @@ def train(
         seed: fixes the order of the items and dropout.
         evaluate: module -> validation loss; the lowest wins.
         workspace: folder for checkpoints; a run that finds one there goes on from it. The caller removes it.
+        stop: as in `descend`.
         beside: as in `descend`.
         progress: called with the step and a note after each step.
 
@@ -80,6 +82,7 @@ def train(
         seed=seed,
         evaluate=lambda module, step: evaluate(module),
         workspace=workspace,
+        stop=stop,
         beside=beside,
         progress=progress,
     )
@@ -95,6 +98,7 @@ def descend(
     evaluate: Callable[[nn.Module, int], float],
     workspace: Path,
     keep: Literal["best", "last"] = "best",
+    stop: int | None = None,
     draws: bool = False,
     beside: Mapping[str, Persistent] | None = None,
     progress: Callable[[int, str], None] = lambda step, note: None,
@@ -110,6 +114,7 @@ def descend(
         evaluate: (module, steps taken) -> validation loss, nats or whatever `loss` is in.
         workspace: folder for checkpoints.
         keep: return the weights of the lowest validation loss, or the last.
+        stop: take so many of the steps, with the rates and batches that they have among all; None: all.
         draws: `batch` draws from the module, so before each batch the module gets the current weights.
         beside: what else a checkpoint has to hold, by the name of its folder in the checkpoint.
         progress: as in `train`.
@@ -121,13 +126,14 @@ def descend(
     beside = beside or {}
     first = run.resume(workspace, beside)
     losses: list[float] = []
-    for step in range(first, spec.steps):
+    steps = spec.steps if stop is None else min(stop, spec.steps)
+    for step in range(first, steps):
         if draws:
             run.whole()
         mine = batch(step, distributed.rank_slice())
         run.module.train()
         losses.append(take_step(run, mine, loss, spec, step, workspace))
-        last = step + 1 == spec.steps
+        last = step + 1 == steps
         if (step + 1) % spec.evaluate_every == 0 or last:
             _note_evaluation(run, evaluate, step + 1, sum(losses) / len(losses))
             losses = []

@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from afd_study.errors import unknown_name
-from afd_study.methods.reward_data import REWARD_DATA
-from afd_study.methods.reward_pairs import RewardData
+from afd_study.methods.reward_data import REWARD_DATA, TRAINED
+from afd_study.methods.reward_pairs import RewardData, Trained
 from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.settings import Settings
 
@@ -20,6 +20,12 @@ class Recipe(Settings):
         None, ge=1, description="samples of each policy a demonstration; None: as methods.reward_data says"
     )
     training: dict[str, Any] = Field(default_factory=dict, description="what differs from reward.training")
+    replicates: int | None = Field(
+        None, ge=1, description="reward models of this kind; None: as many as reward.replicates says"
+    )
+    trained: Trained | None = Field(
+        None, description="all, or the head on frozen features; None: as methods.reward_data says"
+    )
 
     @model_validator(mode="after")
     def _known_settings(self) -> "Recipe":
@@ -53,6 +59,14 @@ class RewardSpec(Settings):
         data, recipe = REWARD_DATA[kind], self.recipes.get(kind, Recipe())
         training = TrainingSpec(**self.training.model_dump(exclude_unset=True) | recipe.training)
         return data._replace(times=recipe.times or data.times), training
+
+    def replicates_of(self, kind: str) -> int:
+        """Return how many reward models there are of a kind."""
+        return self.recipes.get(kind, Recipe()).replicates or self.replicates
+
+    def trained(self, kind: str) -> Trained:
+        """Return what is trained of a kind's reward models."""
+        return self.recipes.get(kind, Recipe()).trained or TRAINED.get(kind, "all")
 
     @model_validator(mode="after")
     def _recipes_fit(self) -> "RewardSpec":

@@ -48,6 +48,9 @@ class StudySpec(Settings):
         default_factory=dict,
         description="further SFT policies, for reward models to learn from: name -> overrides of sft",
     )
+    late_reference: bool = Field(
+        False, description="also pick by log pi_SFT - log pi_half, half-way SFT: one more training"
+    )
     reward: RewardSpec
     arms: ArmsSpec | None = Field(None, description="policies made beyond picking (controlled worlds)")
     judge: TrainingSpec | None = Field(None, description="how to fit a judge, where the world has none")
@@ -102,6 +105,8 @@ class StudySpec(Settings):
             raise ValueError("arms are drawn at temperature 1, and so must be the pool they stand beside")
         if self.matched_style is not None and not controlled:
             raise ValueError(f"matched_style needs a world with a judge, and '{name}' has none")
+        if self.matched_style is not None and self.late_reference:
+            raise ValueError("late_reference is half-way of an SFT that matched_style has end elsewhere")
         if self.judge_model is not None and controlled:
             raise ValueError(f"judge_model is for a data set, and '{name}' has a judge of its own")
         if self.judge_model is not None and self.judge is not None:

@@ -95,7 +95,9 @@ class Study:
         """Return what each reward model was trained on and how well it tells validation responses apart."""
         reward = self.spec.reward
         names = [
-            f"reward_{replicate_name(kind, r)}" for kind in reward.kinds for r in range(reward.replicates)
+            f"reward_{replicate_name(kind, r)}"
+            for kind in reward.kinds
+            for r in range(reward.replicates_of(kind))
         ]
         frames = [
             read_table(folder, "reward_model").assign(seed=seed)

@@ -46,6 +46,47 @@ def expected_best(*, values: ArrayLike, scores: ArrayLike, n: ArrayLike) -> Tens
     return best.squeeze(-1) if single else best
 
 
+def win_rate_in_pool(*, values: ArrayLike, scores: ArrayLike, n: ArrayLike) -> Tensor:
+    """Return how often the best-scored of n draws is worth more than another draw of the pool, ties half.
+
+    The opponent is none of the n: the mean over all subsets of n and all draws outside of each. Let the draw
+    of rank i (0 = lowest score) win more than A_i of those above it in score and B_i of those below. It is
+    the best of C(i, n - 1) of the C(N, n) subsets. All draws above are outside of these, and one below is in
+    a share 1 - (n - 1) / i of them, so that
+
+        rate = sum over i of  C(i, n - 1) / C(N, n)  (A_i + (1 - (n - 1) / i) B_i) / (N - n).
+
+    Draws of equal score take every order of rank equally often. Among themselves they win half.
+
+    Args:
+        values: what a draw is worth, (..., N), finite; leading axes broadcast against those of `scores`.
+        scores: what picks, (..., N); infinite scores are allowed.
+        n: a whole number from 1 to N - 1, or a one-dimensional list of them.
+
+    Returns:
+        Shape (...) for a single n, (..., len(n)) for a list; float64, in [0, 1].
+
+    Raises:
+        SpecError: NaN, other numbers of draws, n < 1 or n >= N.
+    """
+    values, scores = checks.finite("values", values), checks.numbers("scores", scores)
+    checks.same_outcomes(values=values, scores=scores)
+    size = _pool_size("scores", scores)
+    n_list, single = checks.counts("n", n, limit=size - 1, remedy=", the draws but one; draw more")
+    wins = ((values[..., :, None] - values[..., None, :]).sign().float() + 1) / 2  # halves, and so exact
+    ranked, order = _sorted(scores)
+    rank, (place, ties) = torch.arange(size, dtype=torch.float64), _places(ranked)
+    lower = wins * (scores[..., None, :] < scores[..., :, None])
+    below = _mean_over_ties(lower.sum(-1).double().gather(-1, order), ranked)
+    every = (wins.sum(-1).double() - 0.5).expand_as(scores).gather(-1, order)  # the rivals but itself
+    above = _mean_over_ties(every, ranked) - below - ties / 2
+    chances, sizes = _rank_weights(size, n_list), torch.tensor(n_list, dtype=torch.float64)
+    outside = ((rank[:, None] - sizes + 1) / rank.clamp(min=1)[:, None]).clamp(min=0)
+    rates = (above + (ties - place) / 2) @ chances + (below + place / 2) @ (chances * outside)
+    rates = rates / (size - sizes)
+    return rates.squeeze(-1) if single else rates
+
+
 def law_of_best(*, law: ArrayLike, scores: ArrayLike, n: int) -> Tensor:
     """Return the law of the best-scored of n independent draws from `law`, ties broken by a fair lot.
 
@@ -181,6 +222,14 @@ def _mean_over_ties(values: Tensor, ranked: Tensor) -> Tensor:
     total = empty.scatter_add(-1, group, values)
     number = empty.scatter_add(-1, group, torch.ones_like(values))
     return (total / number.clamp(min=1)).gather(-1, group)
+
+
+def _places(ranked: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each draw's place (from 0) among those of its score, and how many others there are of it."""
+    group = _group_of(ranked)
+    number = torch.zeros_like(ranked).scatter_add(-1, group, torch.ones_like(ranked))
+    first = (number.cumsum(-1) - number).gather(-1, group)
+    return torch.arange(ranked.shape[-1]) - first, number.gather(-1, group) - 1
 
 
 def _group_of(ranked: Tensor) -> Tensor:

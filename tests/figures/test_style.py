@@ -41,3 +41,15 @@ def test_replicates_and_ensembles_look_like_their_kind():
     assert [name for name in ordered if "sft" in name] == of_kind and "init_demo" in ordered
     with pytest.raises(SpecError, match="init_sft"):
         style.look("init_sftt#1")
+
+
+def test_what_is_left_without_length_looks_like_its_rule():
+    names = ["likelihood_without_length", "init_sft#1_without_length", "init_sft_ensemble_without_length"]
+    assert [style.look(name).label for name in names] == [
+        "likelihood, length taken out",
+        "Init-SFT, replicate 2, length taken out",
+        "Init-SFT, ensemble, length taken out",
+    ]
+    assert style.look(names[1]).colour == style.look("init_sft").colour
+    ordered = style.in_order([*names, "init_sft", "likelihood", "init_demo"])
+    assert ordered == ["init_sft", names[2], names[1], "init_demo", "likelihood", names[0]]

@@ -10,12 +10,12 @@ from afd_study.methods.best_of_n import SCORERS, picks, scores_of
 
 def pool():
     rows = [
-        ("p1", 0, [5, 1], -3.0, -4.0, 0.5),
-        ("p1", 1, [5, 6, 7, 1], -9.0, -5.0, 1.5),
-        ("p1", 2, [5, 6, 1], -1.0, -8.0, -1.0),
-        ("p2", 0, [1], -2.0, -2.0, 0.0),
+        ("p1", 0, [5, 1], -3.0, -4.0, -5.5, 0.5),
+        ("p1", 1, [5, 6, 7, 1], -9.0, -5.0, -8.0, 1.5),
+        ("p1", 2, [5, 6, 1], -1.5, -7.5, -1.0, -1.0),
+        ("p2", 0, [1], -2.0, -2.0, -2.5, 0.0),
     ]
-    columns = ["prompt_id", "draw", "token_ids", "logprob", "logprob_init", "judge"]
+    columns = ["prompt_id", "draw", "token_ids", "logprob", "logprob_init", "logprob_half", "judge"]
     return pd.DataFrame(rows, columns=columns).assign(source="pi_sft", text="any")
 
 
@@ -23,8 +23,11 @@ EXPECTED = {
     "random": [0.0, 0.0, 0.0, 0.0],  # all tie
     "longest": [2.0, 4.0, 3.0, 1.0],
     "shortest": [-2.0, -4.0, -3.0, -1.0],
-    "likelihood": [-3.0, -9.0, -1.0, -2.0],
-    "closed_form": [1.0, -4.0, 7.0, 0.0],  # log pi_SFT - log pi_init: high where fine-tuning raised it
+    "likelihood": [-3.0, -9.0, -1.5, -2.0],
+    "likelihood_per_token": [-1.5, -2.25, -0.5, -2.0],
+    "closed_form": [1.0, -4.0, 6.0, 0.0],  # log pi_SFT - log pi_init: high where fine-tuning raised it
+    "closed_form_per_token": [0.5, -1.0, 2.0, 0.0],
+    "late_closed_form": [2.5, -1.0, -0.5, 0.5],
     "oracle": [0.5, 1.5, -1.0, 0.0],
 }
 
@@ -36,15 +39,18 @@ def test_scorers_by_hand(scorer):
 
 def test_a_table_of_scores_joins_on_ids():
     table = scores_of(pool().sample(frac=1, random_state=0))
-    assert set(table["scorer"]) == set(SCORERS) and len(table) == 24
+    assert set(table["scorer"]) == set(SCORERS) and len(table) == 4 * len(SCORERS)
     wide = table.pivot(index=["prompt_id", "draw"], columns="scorer", values="reward")
     for scorer, expected in EXPECTED.items():
         assert wide[scorer].tolist() == expected
 
 
 def test_rules_whose_columns_are_missing_are_left_out():
-    names = set(scores_of(pool().drop(columns=["judge", "logprob_init"]))["scorer"])
-    assert names == set(SCORERS) - {"oracle", "closed_form"}
+    names = set(scores_of(pool().drop(columns=["judge", "logprob_init", "logprob_half"]))["scorer"])
+    closed = {"closed_form", "closed_form_per_token", "late_closed_form"}
+    assert names == set(SCORERS) - {"oracle"} - closed
+    early = set(scores_of(pool().drop(columns=["logprob_half"]))["scorer"])
+    assert early == set(SCORERS) - {"late_closed_form"}
 
 
 def scores(rewards, prompt="p", scorer="any"):

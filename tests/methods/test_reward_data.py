@@ -6,7 +6,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from afd_study.errors import DataError
-from afd_study.methods.reward_data import REWARD_DATA
+from afd_study.methods.reward_data import REWARD_DATA, TRAINED
 from afd_study.methods.reward_pairs import RewardData, label_preferences, paired_responses
 
 PROMPTS = {"p1": 2, "p2": 1, "p3": 3}
@@ -25,7 +25,12 @@ def counted_rows(shuffle=None):
 def sources(times=1, shuffle=None):
     names = ("pi_init", "pi_sft", "demonstrations", "preferred", "rejected")
     return {
-        name: source(name, times, None if shuffle is None else shuffle + i) for i, name in enumerate(names)
+        name: source(
+            name,
+            1 if name == "demonstrations" else times,
+            None if shuffle is None else shuffle + i,
+        )
+        for i, name in enumerate(names)
     }
 
 
@@ -34,7 +39,9 @@ def test_pairs_answer_the_same_prompt_and_are_joined_by_ids(kind):
     contrast = REWARD_DATA[kind]
     table = paired_responses(contrast, sources(contrast.times), counted_rows())
     for row in table.itertuples():
-        assert row.high == f"{contrast.high}-{row.prompt_id}-{row.draw}"
+        repeated = contrast.high == "demonstrations" and contrast.times > 1  # demonstrations are not free
+        place = row.draw % PROMPTS[row.prompt_id] if repeated else row.draw
+        assert row.high == f"{contrast.high}-{row.prompt_id}-{place}"
         assert row.low == f"{contrast.low}-{row.prompt_id}-{row.draw}"
     counts = table.groupby("prompt_id").size().to_dict()
     assert counts == {prompt: n * contrast.times for prompt, n in PROMPTS.items()}
@@ -52,23 +59,30 @@ def test_the_table_is_the_papers():
         "sft_demo": ("demonstrations", "pi_sft"),
         "preferences": ("preferred", "rejected"),
         "init_sft_x10": ("pi_sft", "pi_init"),
+        "init_demo_x10": ("demonstrations", "pi_init"),
+        "sft_demo_x10": ("demonstrations", "pi_sft"),
         "init_sft_bt": ("pi_sft", "pi_init"),
+        "init_demo_bt": ("demonstrations", "pi_init"),
+        "init_sft_linear": ("pi_sft", "pi_init"),
         "preferences_bce": ("preferred", "rejected"),
     }
     losses = {name: each.loss for name, each in REWARD_DATA.items()}
     assert {name for name, loss in losses.items() if loss == "bradley_terry"} == {
         "preferences",
         "init_sft_bt",
+        "init_demo_bt",
     }
     assert set(losses.values()) == {"bradley_terry", "discriminator_bce"}
     times = {name: each.times for name, each in REWARD_DATA.items()}
-    assert times.pop("init_sft_x10") == 10 and set(times.values()) == {1}
+    ten = {name for name in times if name.endswith("_x10")}
+    assert ten == {"init_sft_x10", "init_demo_x10", "sft_demo_x10"}
+    assert all(times[name] == (10 if name in ten else 1) for name in times)
+    assert REWARD_DATA["init_sft_linear"] == REWARD_DATA["init_sft"] and set(TRAINED) == {"init_sft_linear"}
 
 
 def test_a_demonstration_is_paired_with_several_samples():
     data = REWARD_DATA["init_demo"]._replace(times=3)
-    given = sources(times=3, shuffle=2) | {"demonstrations": source("demonstrations", shuffle=7)}
-    table = paired_responses(data, given, counted_rows())
+    table = paired_responses(data, sources(times=3, shuffle=2), counted_rows())
     assert len(table) == 3 * sum(PROMPTS.values()) and table["low"].is_unique
     assert (table["high"].value_counts() == 3).all()
     high = {

@@ -146,3 +146,25 @@ def test_too_few_demonstrations_are_refused(lm, spec, tmp_path):
         fine_tune(lm, [], validation=examples, training=spec(), seed=0, workspace=tmp_path)
     with pytest.raises(DataError, match="there are no validation demonstrations"):
         fine_tune(lm, examples, validation=[], training=spec(), seed=0, workspace=tmp_path)
+
+
+def test_a_run_that_stops_is_the_whole_run_up_to_there(lm, spec, tmp_path):
+    """The rates and batches are those of all steps: the weights are the whole run's own, to the last bit."""
+    examples, kept = demonstrations(32), {}
+
+    def run(model, training, name, **how):
+        settings = {"validation": examples, "seed": 0, "workspace": tmp_path / name, "training": training}
+        return fine_tune(model, examples, **settings, **how)[1]
+
+    def note(step, text):
+        kept[step] = weights(whole)
+
+    whole, part, short = (copy.deepcopy(lm) for _ in range(3))
+    ends = {"evaluate_every": 3, "checkpoint_every": 3}
+    run(whole, spec(steps=8, evaluate_every=8, checkpoint_every=8), "whole", progress=note)
+    evaluations = run(part, spec(steps=8, **ends), "part", stop=3)
+    run(short, spec(steps=3, **ends), "short")
+    assert [each.step for each in evaluations] == [3]
+    for name, value in weights(part).items():
+        assert torch.equal(value, kept[3][name]), name
+    assert any(not torch.equal(value, kept[3][name]) for name, value in weights(short).items())

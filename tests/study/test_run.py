@@ -42,7 +42,9 @@ METHODS = {
     "longest",
     "shortest",
     "likelihood",
+    "likelihood_per_token",
     "closed_form",
+    "closed_form_per_token",
     "init_sft",
     "init_demo",
     "sft_demo",
@@ -315,7 +317,8 @@ def test_other_settings_reuse_what_does_not_depend_on_them(smoke):
     }
     assert not steps_to_run(steps["h = 1"], Store(smoke[0]))  # the profile's own value
     left = {step.name for step in steps_to_run(steps["h = 0"], Store(smoke[0])).values()}
-    assert left == {"marked_demonstrations", "reward_model", "scores", "outcomes", "edit_scores", "probes"}
+    ends = {"outcomes", "edit_scores", "probes", "when"}
+    assert left == {"marked_demonstrations", "reward_model", "scores"} | ends
 
 
 # interruptions

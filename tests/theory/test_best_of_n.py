@@ -53,6 +53,43 @@ def test_expected_best_by_hand():
     assert torch.allclose(best, torch.tensor([7 / 4, 17 / 6, 14 / 4, 4.0], dtype=torch.float64), atol=1e-12)
 
 
+def wins_over_subsets(values, scores, n):
+    """Average over all subsets of size n, winners of equal score, and draws outside of the subset."""
+    won = []
+    for subset in combinations(range(len(values)), n):
+        top = max(scores[i] for i in subset)
+        winners = [i for i in subset if scores[i] == top]
+        rivals = [values[j] for j in range(len(values)) if j not in subset]
+        won += [
+            sum((values[i] > v) + (values[i] == v) / 2 for i in winners for v in rivals)
+            / len(winners)
+            / len(rivals)
+        ]
+    return sum(won) / len(won)
+
+
+@given(pools.filter(lambda pool: len(pool) > 1), st.data())
+@settings(max_examples=60, deadline=None)
+def test_the_win_rate_in_a_pool_is_the_mean_over_subsets_and_rivals(pool, data):
+    values, scores = [v for v, _ in pool], [s for _, s in pool]
+    n = data.draw(st.integers(1, len(pool) - 1))
+    rate = best_of_n.win_rate_in_pool(values=values, scores=scores, n=n).item()
+    assert rate == pytest.approx(wins_over_subsets(values, scores, n), abs=1e-12)
+
+
+def test_win_rates_in_a_pool_by_hand():
+    values = [0.0, 1.0, 2.0, 4.0]
+    # the best of n by itself loses to those above it: the largest of two is 1, 2, 2, 4, 4 or 4
+    own = best_of_n.win_rate_in_pool(values=values, scores=values, n=[1, 2, 3])
+    assert own.tolist() == pytest.approx([0.5, (0 + 0.5 + 0.5 + 1 + 1 + 1) / 6, (3 + 0) / 4], abs=1e-12)
+    blind = best_of_n.win_rate_in_pool(values=values, scores=[7.0] * 4, n=[1, 2, 3])
+    assert blind.tolist() == pytest.approx([0.5] * 3, abs=1e-12)
+    both = best_of_n.win_rate_in_pool(values=values, scores=[values, [7.0] * 4], n=2)
+    assert both.tolist() == pytest.approx([own[1].item(), 0.5], abs=1e-12)
+    with pytest.raises(SpecError, match="n = 4 is above 3"):
+        best_of_n.win_rate_in_pool(values=values, scores=values, n=4)
+
+
 def test_a_list_of_n_over_many_prompts_agrees_with_one_at_a_time():
     draw = torch.Generator().manual_seed(0)
     values = torch.randn(3, 5, 20, generator=draw)

@@ -115,3 +115,58 @@ def test_zeros():
 def test_bad_input_names_the_argument(call, says):
     with pytest.raises(SpecError, match=says):
         call()
+
+
+# pessimism: the chi-square regularised optimum
+
+
+@pytest.mark.parametrize("beta", [0.05, 0.3, 1.0, 20.0])
+def test_the_pessimistic_optimum_is_one(setting, beta):
+    reference, rewards = setting.law("init"), setting.rewards
+    best = tilting.pessimistic_optimum(reference=reference, rewards=rewards, beta=beta)
+
+    def value(law):
+        return tilting.pessimistic_value(policy=law, reference=reference, rewards=rewards, beta=beta).item()
+
+    assert best.sum().item() == pytest.approx(1, abs=1e-12) and (best >= 0).all()
+    # concave over all laws: no law on the way to any outcome is better
+    for outcome in torch.eye(len(best), dtype=torch.float64):
+        for step in (1e-4, 0.01, 0.3, 1.0):
+            assert value((1 - step) * best + step * outcome) <= value(best) + 1e-12
+    # inside its support all outcomes have the same marginal value, and none outside has a higher one
+    marginal = rewards - beta * (best / reference - 1)
+    level = marginal[best > 0]
+    assert (level - level[0]).abs().max() < 1e-9 and (marginal <= level[0] + 1e-9).all()
+
+
+def test_pessimism_by_hand():
+    # two outcomes: w = (r - level) / beta, mean 1: 1 +- 1 / (2 beta) while that is positive
+    law = tilting.pessimistic_optimum(reference=[0.5, 0.5], rewards=[1.0, 0.0], beta=2.0)
+    assert law.tolist() == pytest.approx([0.5 * 1.25, 0.5 * 0.75], abs=1e-14)
+    alone = tilting.pessimistic_optimum(reference=[0.5, 0.5], rewards=[1.0, 0.0], beta=0.4)
+    assert alone.tolist() == pytest.approx([1.0, 0.0], abs=1e-14)
+    value = tilting.pessimistic_value(policy=law, reference=[0.5, 0.5], rewards=[1.0, 0.0], beta=2.0)
+    assert value.item() == pytest.approx(0.625 - (0.625 - 0.5) ** 2 / 0.5 * 2, abs=1e-14)
+
+
+def test_pessimism_goes_from_the_highest_reward_to_the_reference():
+    reference = torch.tensor([0.4, 0.45, 0.15, 0.0], dtype=torch.float64)
+    rewards = torch.tensor([1.0, 3.0, 3.0, 9.0])  # what the reference never emits pays nothing
+    laws = [
+        tilting.pessimistic_optimum(reference=reference, rewards=rewards, beta=beta)
+        for beta in (1e-9, 0.1, 1.0, 10.0, 1e9)
+    ]
+    assert laws[0].tolist() == pytest.approx([0, 0.75, 0.25, 0], abs=1e-12)  # ties by the reference's share
+    assert laws[-1].tolist() == pytest.approx(reference.tolist(), abs=1e-8)
+    means = [(law * rewards.double()).sum().item() for law in laws]
+    assert means == sorted(means, reverse=True) and means[1] > means[3]
+
+
+def test_only_differences_of_rewards_count_and_the_unit_of_beta_is_theirs():
+    rewards = torch.randn(5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    reference = torch.full((7,), 1 / 7, dtype=torch.float64)
+    law = tilting.pessimistic_optimum(reference=reference, rewards=rewards, beta=0.5)
+    other = tilting.pessimistic_optimum(reference=reference, rewards=100 + 4 * rewards, beta=2.0)
+    assert law.shape == (5, 7) and torch.allclose(law, other, atol=1e-12)
+    with pytest.raises(SpecError, match="beta = 0"):
+        tilting.pessimistic_optimum(reference=reference, rewards=rewards, beta=0)

@@ -14,7 +14,7 @@ from afd_study.evaluation.diagnostics import rank_correlations
 from afd_study.evaluation.paper_orderings import PAPER_ORDERINGS, Comparison, orderings
 from afd_study.evaluation.separability import separability, top_words
 from afd_study.evaluation.statistics import interval
-from afd_study.methods.best_of_n import JUDGE, picks
+from afd_study.methods.best_of_n import JUDGE, WITHOUT_LENGTH, picks
 from afd_study.study.study import Study, compare
 from afd_study.worlds.controlled import open_world
 
@@ -81,8 +81,11 @@ def distinct_good(studies: Studies) -> pd.DataFrame:
 
 
 def curves(studies: Studies) -> pd.DataFrame:
-    """Return the judge's mean of every method at every n, with 95 % intervals: t over seeds, if several."""
-    return with_intervals(compare(studies, "outcomes"), CURVE)
+    """Return the judge's mean of every method at every n, with 95 % intervals: t over seeds, if several.
+
+    What rules are worth without length is in `probes.remedies`.
+    """
+    return with_intervals(_whole(compare(studies, "outcomes")), CURVE)
 
 
 def verdicts(studies: Studies, comparisons: Sequence[Comparison] = PAPER_ORDERINGS) -> pd.DataFrame:
@@ -97,13 +100,17 @@ def verdicts(studies: Studies, comparisons: Sequence[Comparison] = PAPER_ORDERIN
     return orderings(outcomes, chosen, generator=np.random.default_rng(0), by=("setting", "task", "judge"))
 
 
+def _whole(table: pd.DataFrame) -> pd.DataFrame:
+    return table[~table["method"].str.endswith(WITHOUT_LENGTH)]
+
+
 def _kept(studies: Studies) -> int:
     return min(COMPARED_AT, *(study.spec.sampling.n_max for study in studies.values()))
 
 
 def win_rates(studies: Studies) -> pd.DataFrame:
     """Return how often the judge prefers each method's best of n (16) to an opponent's draw."""
-    rates = compare(studies, "win_rates")
+    rates = _whole(compare(studies, "win_rates"))
     return with_intervals(rates[rates["n"] == _kept(studies)], ("setting", "opponent", "method", "n"))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from afd_study.methods.best_of_n import WITHOUT_LENGTH
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.chapters.experiment import Maker, Studies, settings, with_intervals
 from afd_study.study.study import compare
@@ -57,11 +58,13 @@ def calibration_curve(studies: Studies) -> pd.DataFrame:
 
 
 def remedies(studies: Studies) -> pd.DataFrame:
-    """Return the judge's mean of the best of n by rewards with and without what length explains."""
-    cured, plain = compare(studies, "remedies"), compare(studies, "outcomes")
-    rewards = {name.removesuffix("_without_length") for name in cured["method"]} - {"oracle", "random"}
-    plain = plain[plain["method"].isin(rewards) & plain["n"].isin(set(cured["n"]))]
-    return with_intervals(pd.concat([cured, plain], ignore_index=True), ("setting", "method", "n"))
+    """Return the judge's mean of the best of n by each kind's rewards, with length and without it."""
+    outcomes = compare(studies, "outcomes")
+    kinds = {kind for study in studies.values() for kind in study.spec.reward.kinds}
+    cured = {f"{kind}{WITHOUT_LENGTH}" for kind in kinds}
+    sizes = set(outcomes.loc[outcomes["method"].isin(cured), "n"])
+    shown = outcomes["method"].isin({*kinds, *cured, "random", "oracle"}) & outcomes["n"].isin(sizes)
+    return with_intervals(outcomes[shown], ("setting", "method", "n"))
 
 
 TABLES: Mapping[str, Maker] = {

@@ -234,6 +234,8 @@ def _training(step: Step, sizes: Sizes) -> Work | None:
     spec, shape, lora = settings.over(int(items)), sizes.policy, step.settings.get("lora")
     trained = adapters(sizes.config, lora) if isinstance(lora, LoRASpec) else shape.parameters
     times = 8 if spec.gradient_checkpointing else 6
+    if step.settings.get("trained") == "head":  # nothing goes backwards through the body
+        trained, times = shape.width, 2
     evaluated = ceil(spec.steps / spec.evaluate_every) * held_out
     at_once = spec.micro_batch_size or spec.batch_size
     passes = spec.steps * ceil(spec.batch_size / at_once) * times / 2

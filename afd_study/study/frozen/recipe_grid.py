@@ -37,6 +37,8 @@ class RecipeGrid(Settings):
     def _within_budget(self) -> "RecipeGrid":
         reward = load_spec(next(iter(self.worlds)), PROFILE).reward
         for name, recipe in self.recipes.items():
+            if recipe.replicates not in (None, self.replicates):
+                raise ValueError(f"recipe '{name}': a grid has {self.replicates} replicates of every recipe")
             _, training = reward.model_copy(update={"recipes": {self.kinds[0]: recipe}}).recipe(self.kinds[0])
             if training.steps * training.batch_size > self.budget:
                 raise ValueError(f"recipe '{name}' sees more than {self.budget} pairs")

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from afd_study.methods.ensembles import ensemble_name
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.builder import Builder
-from afd_study.study.pipeline.policies import init_logprobs, policy, pool, pool_init
+from afd_study.study.pipeline.policies import half_logprobs, init_logprobs, policy, pool, pool_init
 from afd_study.study.pipeline.rewards import fitted_judge, replicates, reward_model, scores
 from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
 from afd_study.worlds.controlled import GOOD
+
+DISCRIMINATORS = ("init_sft", "init_demo", "sft_demo")  # whose AUCs are among evaluation.when.DIAGNOSTICS
+MEASURED_TWICE = ("init_sft", "init_demo")  # whose replicates' disagreement is
 
 
 def verdicts(builder: Builder) -> Step | None:
@@ -69,8 +72,29 @@ def outcomes(builder: Builder, judged: Step) -> Step:
         "scorers": {name: REWARD_DATA[kind] for kind, names in models.items() for name in names},
         "ensembles": ensembles(builder),
     }
-    inputs = {"pool": pool(builder), "init_logprobs": init_logprobs(builder), "judged": judged}
-    return builder.once("outcomes", lambda: step("outcomes", settings, inputs | reward_scores(builder)))
+    inputs = {**likelihoods(builder), "judged": judged, **reward_scores(builder)}
+    return builder.once("outcomes", lambda: step("outcomes", settings, inputs))
+
+
+def likelihoods(builder: Builder) -> dict[str, Step]:
+    """Return the pool and what other policies think of it: what rules without training score by."""
+    pooled = {"pool": pool(builder), "init_logprobs": init_logprobs(builder)}
+    return pooled | half_logprobs(builder)
+
+
+def when(builder: Builder) -> Step:
+    """Return the step that measures what predicts when Init-SFT picks best, without a judge."""
+    models = {kind: list(names) for kind, names in replicates(builder).items() if kind in DISCRIMINATORS}
+    again = {kind: names[1] for kind, names in models.items() if len(names) > 1 and kind in MEASURED_TWICE}
+    settings = {"task": builder.task, "data": {kind: REWARD_DATA[kind] for kind in models}, "again": again}
+    scored, shown = reward_scores(builder), [f"{kind}_shown" for kind in models]
+    inputs = {
+        "pool": pool(builder),
+        "pool_init": pool_init(builder),
+        "shown": builder.texts.held_out_shown,
+        **{name: scored[name] for name in (*models, *again.values(), *shown)},
+    }
+    return builder.once("when", lambda: builder.reading("when", settings, inputs))
 
 
 def densities(builder: Builder, source: str, policy_step: Step, judged: Step) -> Step:

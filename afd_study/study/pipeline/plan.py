@@ -6,8 +6,17 @@ from dataclasses import dataclass
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.arms import arms
 from afd_study.study.pipeline.builder import Builder
-from afd_study.study.pipeline.measures import coverage, ensembles, outcomes, probes, reward_scores, verdicts
-from afd_study.study.pipeline.policies import init_logprobs, pi_init, pi_sft, policy, pool, training_samples
+from afd_study.study.pipeline.measures import (
+    coverage,
+    ensembles,
+    likelihoods,
+    outcomes,
+    probes,
+    reward_scores,
+    verdicts,
+    when,
+)
+from afd_study.study.pipeline.policies import pi_init, pi_sft, policy, training_samples
 from afd_study.study.pipeline.rewards import preferences
 from afd_study.study.pipeline.texts import texts
 from afd_study.study.spec import StudySpec
@@ -26,7 +35,7 @@ class Plan:
         return self.steps[role]
 
 
-_BY_ROLE = ("outcomes", "coverage", "arms", "probes")
+_BY_ROLE = ("outcomes", "coverage", "arms", "probes", "when")
 TABLES: dict[str, tuple[str, str]] = {
     "prompts": ("prompts", "prompts"),
     "demonstrations": ("shown", "demonstrations"),
@@ -55,9 +64,10 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
         training_samples(builder, name, policy(builder, name))
     if _labelled(spec):
         preferences(builder)
+    when(builder)
     judged = verdicts(builder)
     if judged is None:
-        inputs = {"pool": pool(builder), "init_logprobs": init_logprobs(builder), **reward_scores(builder)}
+        inputs = {**likelihoods(builder), **reward_scores(builder)}
         settings = {"ensembles": ensembles(builder)}
         builder.once("scored", lambda: step("all_scores", settings, inputs))
         return Plan(builder.steps)

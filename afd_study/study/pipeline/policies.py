@@ -37,6 +37,17 @@ def fine_tuned(
     return builder.reading("pi_sft", settings, inputs)
 
 
+def pi_half(builder: Builder) -> Step:
+    """Return the step that fine-tunes the initial policy for half of the steps that pi_SFT took."""
+    settings = {"training": builder.spec.sft, "lora": builder.spec.policy.lora}
+    inputs = {
+        "pi_init": pi_init(builder),
+        "pi_sft": pi_sft(builder),
+        "demonstrations": builder.texts.demonstrations,
+    }
+    return builder.once("pi_half", lambda: builder.reading("pi_half", settings, inputs))
+
+
 def _matched(builder: Builder) -> Step:
     """Return SFT that stops where it scores as SFT at another absorbed style does, which is its reference."""
     spec = builder.spec
@@ -100,5 +111,16 @@ def _test_samples(builder: Builder, source: str, draws: int) -> Step:
 
 def init_logprobs(builder: Builder) -> Step:
     """Return the step that gives pi_SFT's pool its log-probabilities under pi_init."""
-    inputs = {"policy": pi_init(builder), "samples": pool(builder)}
-    return builder.once("init_logprobs", lambda: builder.reading("logprobs", {}, inputs, seeded=False))
+    return builder.once("init_logprobs", lambda: _logprobs(builder, pi_init(builder)))
+
+
+def half_logprobs(builder: Builder) -> dict[str, Step]:
+    """Return the step that gives the pool its log-probabilities under pi_half by name, if it is asked for."""
+    if not builder.spec.late_reference:
+        return {}
+    return {"half_logprobs": builder.once("half_logprobs", lambda: _logprobs(builder, pi_half(builder)))}
+
+
+def _logprobs(builder: Builder, policy_step: Step) -> Step:
+    inputs = {"policy": policy_step, "samples": pool(builder)}
+    return builder.reading("logprobs", {}, inputs, seeded=False)

@@ -58,7 +58,9 @@ def replicates(builder: Builder) -> dict[str, dict[str, Step]]:
     """Return each kind's reward models by name."""
     spec = builder.spec.reward
     return {
-        kind: {replicate_name(kind, r): reward_model(builder, kind, r) for r in range(spec.replicates)}
+        kind: {
+            replicate_name(kind, r): reward_model(builder, kind, r) for r in range(spec.replicates_of(kind))
+        }
         for kind in spec.kinds
     }
 
@@ -74,6 +76,8 @@ def _reward_model(builder: Builder, kind: str, replicate: int) -> Step:
         "lora": reward.lora,
         "training": training,
     }
+    if reward.trained(kind) == "head":
+        settings |= {"trained": "head", "lora": None}  # a body that stays as it is has no adapters
     inputs = {"demonstrations": builder.texts.demonstrations}
     if reward.backbone != "scratch":
         inputs["policy"] = policy(builder, reward.backbone)

@@ -14,9 +14,10 @@ from afd_study.study.workflow.step import Step, StepKind
 # judge), unknown (through a model, by no rule of the forecast), none
 _TABLES_OF_PROBES = (
     "regression", "rank_correlations", "conditional_auc", "calibration", "calibration_curve", "edit_effects",
-    "remedies",
 )  # fmt: skip
-_TABLES_OF_OUTCOMES = ("scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination")
+_TABLES_OF_OUTCOMES = (
+    "scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination", "pessimism",
+)  # fmt: skip
 STEPS: Mapping[str, StepKind] = {
     # texts of a controlled world
     "prompts": StepKind("texts:prompts", ("prompts",)),
@@ -35,6 +36,7 @@ STEPS: Mapping[str, StepKind] = {
     # policies and their responses
     "pi_init": StepKind("policies:pi_init", ("evaluations",), "training", seconds=60),
     "pi_sft": StepKind("policies:pi_sft", ("evaluations", "cut"), "training", seconds=8),
+    "pi_half": StepKind("policies:pi_half", ("evaluations",), "unknown", seconds=5),
     "matched_sft": StepKind("matched_sft:matched_sft", ("evaluations", "matching"), "unknown", seconds=30),
     "samples": StepKind("policies:samples", ("samples",), "drawing", ("demonstrations",), seconds=6),
     "logprobs": StepKind("policies:logprobs", ("logprobs",), "logprobs", seconds=3),
@@ -66,6 +68,7 @@ STEPS: Mapping[str, StepKind] = {
     "edit_scores": StepKind("probes:edit_scores", ("edit_scores",), "scoring"),
     "published_edit_scores": StepKind("published:published_edit_scores", ("edit_scores",), "judging"),
     "probes": StepKind("probes:probes", _TABLES_OF_PROBES, seconds=8),
+    "when": StepKind("when:when", ("when",), seconds=2),
     # policies beyond picking
     "chosen_responses": StepKind("arms:chosen_responses", ("demonstrations",)),
     "best_responses": StepKind("arms:best_responses", ("demonstrations",)),

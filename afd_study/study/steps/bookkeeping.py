@@ -27,14 +27,17 @@ def count_training(
     items: Sequence[Example] | Sequence[Pair],
     training: TrainingSpec,
     steps: int,
+    *,
+    passes: int = 3,
 ) -> None:
     """Count the tokens that `steps` of training took through the model, with prompts; evaluations apart.
 
+    A token takes one pass forwards, and two backwards where all weights are trained.
     `items` are what it learned from: examples, whose response tokens are counted too, or pairs.
     """
     n_items = steps * training.batch_size
     tokens = n_items * (sum(map(_tokens, items)) / len(items))
-    context.spend(tokens=tokens, parameters=n_parameters(model), passes=3)
+    context.spend(tokens=tokens, parameters=n_parameters(model), passes=passes)
     responses = [response_tokens(each) for each in items if isinstance(each, Example)]
     if responses:
         context.cost["response_tokens"] = n_items * float(np.mean(responses))

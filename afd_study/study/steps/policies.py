@@ -96,6 +96,45 @@ def pi_sft(
     write_table(out, "cut", cut)
 
 
+def pi_half(
+    out: Path,
+    context: Context,
+    *,
+    common: CommonInputs,
+    training: TrainingSpec,
+    lora: LoRASpec | None,
+    pi_init: Path,
+    pi_sft: Path,
+    demonstrations: Path,
+) -> None:
+    """Fine-tune as pi_SFT was, and stop at half of the steps that its weights took (arXiv 2510.02493).
+
+    These are the steps to its lowest validation loss: where SFT ran longer in vain, half of all of them could
+    lie behind pi_SFT itself.
+    """
+    lm, whole = load_policy(pi_init), read_table(pi_sft, "evaluations")
+    train, validation, _ = common.training_examples(
+        demonstrations, context.workspace, context=context_length(lm)
+    )
+    half = max(1, int(whole["step"].to_numpy()[whole["validation_loss"].argmin()]) // 2)
+    once = dict.fromkeys(("evaluate_every", "checkpoint_every"), half)  # at its end
+    training = training.over(len(train)).model_copy(update={**once, "patience": None})
+    lm, evaluations = fine_tune(
+        lm,
+        train,
+        validation=validation,
+        training=training,
+        seed=common.derived_seed("sft"),
+        workspace=context.workspace,
+        lora=lora,
+        stop=half,
+        progress=context.steps(half),
+    )
+    count_training(context, lm, train, training, half)
+    save_policy(lm, out)
+    write_evaluations(out, evaluations)
+
+
 def samples(
     out: Path,
     context: Context,

@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 
 from afd_study.evaluation import probes as probing
-from afd_study.evaluation.best_of_n import best_of_n_curve
-from afd_study.evaluation.claim_effects import SIZES
 from afd_study.evaluation.counterfactual_edits import counterfactuals, edit_effects
 from afd_study.methods.reward_pairs import RewardData
 from afd_study.models.policy import device
@@ -23,7 +21,6 @@ from afd_study.worlds.controlled import open_world
 
 EDITED_DRAWS = 2  # samples a test prompt that are edited
 AUC_DRAWS = 16  # texts a prompt and source that AUCs are taken over
-REMEDY = "_without_length"
 CALIBRATION = ("task", "seed", "method", "metric", "value")
 CURVE = ("method", "bin", "logit", "log_ratio", "n")
 AUC = ("scorer", "positive", "negative", "within", "auc", "low", "high", "interval", "n_prompts")
@@ -76,8 +73,7 @@ def probes(
 ) -> None:
     """Ask every scorer what it has learned (evaluation.probes and evaluation.counterfactual_edits).
 
-    Tables: regression, rank_correlations, conditional_auc, calibration, calibration_curve, edit_effects,
-    remedies (outcomes of rewards without what length explains).
+    Tables: regression, rank_correlations, conditional_auc, calibration, calibration_curve, edit_effects.
     """
     scores = read_table(outcomes, "scores")
     common: dict[str, Any] = {"task": task, "seed": seed}
@@ -95,7 +91,6 @@ def probes(
     write_table(out, "conditional_auc", _aucs(scores, features, data, seed))
     _calibrations(out, own, _log_ratios(pool, init_logprobs, densities), data, common)
     write_table(out, "edit_effects", _edit_effects(edits, edited, outcomes, common))
-    write_table(out, "remedies", _remedies(own, features, data, common))
 
 
 def _calibrations(
@@ -111,17 +106,6 @@ def _calibrations(
     curves = [probing.calibration_curve(own, truth, scorer=kind) for kind, truth in truths.items()]
     write_table(out, "calibration", _stacked(fits, CALIBRATION))
     write_table(out, "calibration_curve", _stacked(curves, CURVE))
-
-
-def _remedies(
-    own: pd.DataFrame, features: pd.DataFrame, data: Mapping[str, RewardData], common: dict[str, Any]
-) -> pd.DataFrame:
-    """Return the outcomes of picking by rewards without what length explains."""
-    rest = probing.residualised(own[own["scorer"].isin(list(data))], features, on=("length",), suffix=REMEDY)
-    both = pd.concat([rest, own[own["scorer"] == "judge"]], ignore_index=True)
-    n_max = own.loc[own["prompt_id"] == own["prompt_id"].iloc[0], "draw"].nunique()
-    sizes = [n for n in SIZES if n <= n_max]
-    return best_of_n_curve(both, judge="judge", n=sizes, **common)
 
 
 def _rank_correlations(own: pd.DataFrame, features: pd.DataFrame, common: dict[str, Any]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from afd_study.methods.ensembles import parts_of
 from afd_study.methods.reward_model import accuracy, both_sides, fit
-from afd_study.methods.reward_pairs import PAIR, RewardData, paired_responses
+from afd_study.methods.reward_pairs import PAIR, RewardData, Trained, paired_responses
 from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, device, from_scratch, load_policy
 from afd_study.models.reward import RewardModel, load_reward_model, on_backbone, save_reward_model
@@ -32,6 +32,7 @@ def reward_model(
     lora: LoRASpec | None,
     training: TrainingSpec,
     demonstrations: Path,
+    trained: Trained = "all",
     policy: Path | None = None,
     **sources: Path,
 ) -> None:
@@ -51,6 +52,7 @@ def reward_model(
     train, validation = split_pairs(*common.pairs(rows, ("high", "low"), reader, context=context_length(lm)))
     seed = common.derived_seed("reward", kind)
     how: dict[str, Any] = {"loss": data.loss, "training": training, "seed": seed, "lora": lora}
+    how["trained"] = trained
     fitted, evaluations = fitted_on_pairs(out, context, on_backbone(lm, reader), train, validation, **how)
     high, low = both_sides(fitted, validation)
     row = {
@@ -75,6 +77,7 @@ def fitted_on_pairs(
     training: TrainingSpec,
     seed: int,
     lora: LoRASpec | None = None,
+    trained: Trained = "all",
 ) -> tuple[RewardModel, list[Evaluation]]:
     """Train a reward model on pairs, write it and how its training went, and count what that cost."""
     training = training.over(len(train))
@@ -87,11 +90,13 @@ def fitted_on_pairs(
         seed=seed,
         workspace=context.workspace,
         lora=lora,
+        trained=trained,
         progress=context.steps(training.steps),
     )
     save_reward_model(fitted, out)
     write_evaluations(out, evaluations)
-    count_training(context, fitted, train, training, evaluations[-1].step)
+    passes = 1 if trained == "head" else 3  # of which two go backwards, and a head is nothing beside its body
+    count_training(context, fitted, train, training, evaluations[-1].step, passes=passes)
     return fitted, evaluations
 
 

@@ -76,7 +76,8 @@ def test_every_assumption_is_called_one(root):
 @pytest.fixture(scope="module")
 def spent(tmp_path_factory):
     """A study that was run: what is told of its steps, and what they noted that they spent."""
-    store, kinds = Store(tmp_path_factory.mktemp("store")), {"reward.kinds": ["sft_demo", "preferences"]}
+    store = Store(tmp_path_factory.mktemp("store"))
+    kinds = {"reward.kinds": ["sft_demo", "preferences", "init_sft_linear"]}
     study = open_study("harmless", "smoke", 0, 1, store=store, overrides=kinds, quiet=True)
     steps = study.plans()[0].steps
     wanted = [step for name, step in steps.items() if name not in ("outcomes", "probes", "coverage")]

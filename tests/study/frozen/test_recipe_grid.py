@@ -30,6 +30,12 @@ def test_a_recipe_beyond_the_budget_is_refused():
         RecipeGrid(**{**recipe_grid().model_dump(), "recipes": recipes})
 
 
+def test_a_recipe_with_replicates_of_its_own_is_refused():
+    recipes = {"today": {"training": {}}, "more": {"replicates": 5}}
+    with pytest.raises(ValidationError, match="recipe 'more': a grid has 2 replicates of every recipe"):
+        RecipeGrid(**{**recipe_grid().model_dump(), "recipes": recipes})
+
+
 @pytest.mark.slow
 def test_a_small_grid_has_a_row_for_each_kind(tmp_path):
     name, world, cell = recipe_cells()[0]

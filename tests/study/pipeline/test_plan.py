@@ -52,10 +52,18 @@ def test_a_step_that_does_not_fit_is_noticed():
 def test_every_table_lies_in_a_step_of_the_plan_or_is_not_to_be_had(profile, task, given):
     steps = steps_of(given[task], task=task, profile=profile)
     there = {name for name, (step, _) in TABLES.items() if step in steps}
-    common = {"prompts", "demonstrations", "held_out_demonstrations", "samples", "init_samples", "cut"}
+    common = {
+        "prompts",
+        "demonstrations",
+        "held_out_demonstrations",
+        "samples",
+        "init_samples",
+        "cut",
+        "when",
+    }
     judged = {"scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination"}
     judged |= {"regression", "rank_correlations", "conditional_auc", "calibration", "calibration_curve"}
-    judged |= {"edit_effects", "remedies"}
+    judged |= {"edit_effects", "pessimism"}
     covering = {"coverage", "distinct_good"}
     published = judged | {"report", "left_out", "judge_reading"}
     assert (
@@ -81,7 +89,8 @@ SHOWN = {f"shown_{kind}" for kind in KINDS}
 SCORES = {f"scores_{kind}" for kind in KINDS}
 COVERING = {"densities_pi_init", "densities_pi_sft", "coverage"}
 ENDS = {"outcomes", "probes"}
-POOL = {"pool", "init_logprobs", "judged", "edits"} | SCORES | COVERING | ENDS
+LEARNED = ENDS | {"when"}  # what discriminators have to do with, and preferences have not
+POOL = {"pool", "init_logprobs", "judged", "edits"} | SCORES | COVERING | LEARNED
 EVERY = set(steps_of())
 DRAWN = {f"training_{policy}{times}" for policy in ("pi_init", "pi_sft") for times in ("", "_x10")}
 SFT = {"shown", "pi_sft", "training_pi_sft", "training_pi_sft_x10"} | POOL | REWARDS | SHOWN
@@ -94,7 +103,7 @@ def of(kind):
 
 # setting -> another value, and the steps whose key it may and must change
 REACH = {
-    "world.heterogeneity": (0.5, {"shown", *of("init_demo"), *of("sft_demo")} | SHOWN | ENDS),
+    "world.heterogeneity": (0.5, {"shown", *of("init_demo"), *of("sft_demo")} | SHOWN | LEARNED),
     "world.preference_noise": (0.1, {"preferences", *of("preferences")} | ENDS),
     "world.preference_scale": (1.0, {"preferences", *of("preferences")} | ENDS),
     "world.absorbed_style": (0.5, SFT | DRAWN | {"held_out", "preferences"}),
@@ -116,16 +125,16 @@ REACH = {
     "pretraining": ({"steps": 50}, EVERY - {"prompts", "shown", "held_out"}),
     "sft": ({"steps": 30}, SFT - {"shown"}),
     "matched_style": (0.9, SFT - {"shown"}),
-    "reward.training": ({"steps": 30}, REWARDS | SCORES | SHOWN | ENDS),
-    "reward.recipes": ({"init_sft": {"training": {"steps": 30}}}, of("init_sft") | ENDS),
-    "reward.backbone": ("pi_init", REWARDS | SCORES | SHOWN | ENDS),
-    "reward.lora": ({"r": 4}, REWARDS | SCORES | SHOWN | ENDS),
-    "reward.config": ({"n_embd": 16}, REWARDS | SCORES | SHOWN | ENDS),
+    "reward.training": ({"steps": 30}, REWARDS | SCORES | SHOWN | LEARNED),
+    "reward.recipes": ({"init_sft": {"training": {"steps": 30}}}, of("init_sft") | LEARNED),
+    "reward.backbone": ("pi_init", REWARDS | SCORES | SHOWN | LEARNED),
+    "reward.lora": ({"r": 4}, REWARDS | SCORES | SHOWN | LEARNED),
+    "reward.config": ({"n_embd": 16}, REWARDS | SCORES | SHOWN | LEARNED),
     "reward.n_preferences": (100, of("preferences") | ENDS),
     "sampling.draws": (20, POOL),
     "sampling.n_max": (15, ENDS),
-    "sampling.baseline_draws": (5, {"pool_init", "judged"} | SCORES | COVERING | ENDS),
-    "sampling.demonstrations": (3, {"held_out", "judged"} | SHOWN | COVERING | ENDS),
+    "sampling.baseline_draws": (5, {"pool_init", "judged"} | SCORES | COVERING | LEARNED),
+    "sampling.demonstrations": (3, {"held_out", "judged"} | SHOWN | COVERING | LEARNED),
     "sampling.max_new_tokens": (23, EVERY - {"prompts", "shown", "held_out"}),
     "sampling.max_prompt_tokens": (9, EVERY - {"prompts", "shown", "held_out"}),
 }
@@ -198,7 +207,7 @@ def leaves(model, path=""):
 def test_no_setting_goes_unkeyed():
     """A new setting must say here which steps it reaches."""
     known = set(REACH) | set(NO_REACH) | {"world.name", "reward.kinds", "sampling.temperature"}
-    known |= {"reward.replicates"}  # which adds steps; see below
+    known |= {"reward.replicates", "late_reference"}  # which add steps: test_rewards, test_policies
     known |= OF_DATA_SETS
     assert set(leaves(StudySpec)) == known
 

@@ -6,7 +6,7 @@ from afd_study.errors import SpecError
 from afd_study.study.pipeline.plan import plan
 from afd_study.study.spec import load_spec
 
-ENDS = {"outcomes", "probes"}
+ENDS = {"outcomes", "probes", "when"}
 OF_INIT_DEMO = {"reward_init_demo", "scores_init_demo", "shown_init_demo"}
 
 
@@ -41,12 +41,47 @@ def test_replicates_have_their_own_samples_and_share_what_costs_labels():
     assert not steps_of()["outcomes"].settings["ensembles"]
 
 
+def test_a_kind_may_have_a_number_of_replicates_of_its_own():
+    recipes = {"init_sft": {"replicates": 3}, "init_demo": {"replicates": 1}}
+    overrides = {"reward.replicates": 2, "reward.recipes": recipes}
+    steps, usual = steps_of(overrides), steps_of({"reward.replicates": 2})
+    models = {role.removeprefix("reward_") for role in steps if role.startswith("reward_")}
+    kinds = ("sft_demo", "preferences", "init_sft_x10")
+    twice = {f"{kind}{suffix}" for kind in kinds for suffix in ("", "#1")}
+    assert models == twice | {"init_sft", "init_sft#1", "init_sft#2", "init_demo"}
+    ensembles = steps["outcomes"].settings["ensembles"]
+    assert ensembles["init_sft_ensemble"] == ("init_sft", "init_sft#1", "init_sft#2")
+    assert set(ensembles) == {f"{kind}_ensemble" for kind in ("init_sft", *kinds)}
+    assert not {role for role in steps if role in usual and steps[role].key != usual[role].key} - ENDS
+
+
+def test_a_linear_reward_has_a_key_of_its_own_and_changes_no_other():
+    kinds = {"reward.kinds": ["init_sft", "init_sft_linear"]}
+    usual, linear = (steps_of(kinds)[f"reward_{kind}"] for kind in ("init_sft", "init_sft_linear"))
+    assert linear.settings["trained"] == "head" and linear.settings["data"] == usual.settings["data"]
+    assert "trained" not in usual.settings
+    assert {side: step.key for side, step in linear.inputs.items()} == {
+        side: step.key for side, step in usual.inputs.items()
+    }
+    adapters = {**kinds, "reward.lora": {"r": 2}}
+    assert [
+        steps_of(adapters)[f"reward_{kind}"].settings["lora"] is None for kind in kinds["reward.kinds"]
+    ] == [
+        False,
+        True,
+    ]
+    whole = steps_of({**kinds, "reward.recipes": {"init_sft_linear": {"trained": "all"}}})
+    assert "trained" not in whole["reward_init_sft_linear"].settings
+
+
 @pytest.mark.parametrize(
     "recipes, says",
     [
         ({"init_sftt": {}}, "did you mean 'init_sft'"),
         ({"init_sft": {"training": {"batchsize": 8}}}, "did you mean 'batch_size'"),
         ({"preferences": {"times": 4}}, "only samples are free"),
+        ({"init_sft": {"replicates": 0}}, "greater than or equal to 1"),
+        ({"init_sft": {"trained": "heads"}}, "'all' or 'head'"),
         ({"init_sft": {"training": {"checkpoint_every": 7}}}, "multiple of evaluate_every"),
     ],
 )
