@@ -13,14 +13,13 @@ from pydantic import Field
 
 from afd_study.errors import DataError, unknown_name
 from afd_study.evaluation.ranking import rank_correlation
+from afd_study.evaluation.sizes import SIZES
 from afd_study.evaluation.statistics import require_columns
 from afd_study.evaluation.verdicts import Kind
 from afd_study.settings import Settings
 
 VALUE_COLUMNS = ("task", "setting", "seed", "table", "metric", "method", "n", "value")
 """Means over prompts; n is 0 where it means nothing."""
-SIZES = (1, 2, 4, 8, 16, 32, 50)
-"""The n at which table `values` holds the judge's means."""
 
 
 class Claim(Settings):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from afd_study.errors import DataError, SpecError
-from afd_study.evaluation.claim_effects import FORMS, SIZES, VALUE_COLUMNS, Values
+from afd_study.evaluation.claim_effects import FORMS, VALUE_COLUMNS, Values
 from afd_study.evaluation.claims import (
     UNTESTED,
     chance,
@@ -16,6 +16,7 @@ from afd_study.evaluation.claims import (
     load_ledger,
 )
 from afd_study.evaluation.identities import IDENTITIES, errors
+from afd_study.evaluation.sizes import SIZES
 
 SEEDS = range(1000, 1008)
 ERRORS = dict.fromkeys(IDENTITIES, 0.0)

@@ -14,6 +14,7 @@ import pandas as pd
 from afd_study.errors import DataError
 from afd_study.evaluation.ledger.values import ALONE, Values, minus
 from afd_study.evaluation.ranking import rank_correlation
+from afd_study.evaluation.sizes import SIZES
 
 if TYPE_CHECKING:
     from afd_study.evaluation.ledger.records import Claim
@@ -34,7 +35,6 @@ METRICS: Mapping[str, tuple[str, ...]] = {
 """Table -> the metrics that claims may name."""
 GAP = "share of the gap"
 EARLY, LATE = 8, 50  # a late fall is from one to the other
-CURVE = (1, 2, 4, 8, 16, 32, 50)
 
 Make = Callable[[Values, "Claim", str, str, int], pd.DataFrame]
 """Values, claim, family, setting and n -> the effects (worlds x seeds, replicates)."""
@@ -82,7 +82,7 @@ def _late_fall(values: Values, claim: "Claim", family: str, setting: str, n: int
 
 def _curves(values: Values, family: str, setting: str, method: str) -> tuple[pd.DataFrame, np.ndarray]:
     """Return a frame of a curve's shape, and the curves: (sizes, worlds x seeds, replicates)."""
-    frames = [values.at(family, setting, "judge", method, n) for n in CURVE]
+    frames = [values.at(family, setting, "judge", method, n) for n in SIZES]
     return frames[0], np.stack([frame.to_numpy() for frame in frames])
 
 

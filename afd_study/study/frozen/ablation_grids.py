@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from afd_study.errors import unknown_name
-from afd_study.evaluation.claim_effects import SIZES
+from afd_study.evaluation.sizes import SIZES
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.settings import Settings
 from afd_study.study.frozen.grids import Cell

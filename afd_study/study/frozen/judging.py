@@ -15,18 +15,22 @@ from afd_study.errors import unknown_name
 from afd_study.evaluation.ledger.judging import Judged, Runs
 from afd_study.evaluation.ledger.records import Ledger, load_ledger
 from afd_study.evaluation.ledger.values import ALONE, VALUE_COLUMNS, Values
+from afd_study.evaluation.when import DIAGNOSTICS
 from afd_study.evaluation.world_rows import STRATA
 from afd_study.methods.arms import ARMS
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.frozen.files import is_frozen, read_frozen
 from afd_study.study.frozen.grids import Cell
 from afd_study.study.frozen.seed_means import cell_values
+from afd_study.study.study import Study
 from afd_study.study.workflow.step import Step
 from afd_study.study.workflow.store import Store
 from afd_study.worlds.variants import cell as place_of, numbers
 
 FOLDERS = ("judging", "exploration")
 WORLDS_A_PART = 8
+BETA = 1.0  # the strength of pessimism that claims are judged at: a standard deviation of rewards in a prompt
+PESSIMISM, WHEN = "_pessimism", "study"  # ends a method's name; the method of what is said of a whole study
 KEYS = [name for name in VALUE_COLUMNS if name not in ("world", "value")]
 
 
@@ -105,12 +109,25 @@ def parts(ledger: Ledger | None = None) -> list[Part]:
 
 def world_values(cells: Iterable[tuple[int, Cell]], store: Store) -> pd.DataFrame:
     """Return table `values` (VALUE_COLUMNS) of cells that have been computed."""
-    frames = [cell_values(cell, cell.study(store)).assign(world=world) for world, cell in cells]
+    frames = [_values_of(cell, cell.study(store)).assign(world=world) for world, cell in cells]
     values = pd.concat(frames, ignore_index=True).rename(columns={"task": "family"})
     named = {name: replicate_of(name) for name in values["method"].unique()}
     values["replicate"] = values["method"].map({name: each[1] for name, each in named.items()})
     values["method"] = values["method"].map({name: each[0] for name, each in named.items()})
     return values[list(VALUE_COLUMNS)]
+
+
+def _values_of(cell: Cell, study: Study) -> pd.DataFrame:
+    """Return a cell's values, with what only worlds are asked for: pessimism, and the diagnostics of when."""
+    frames = [cell_values(cell, study)]
+    if "outcomes" in cell.wanted:
+        cautious = study.table("pessimism").query("beta == @BETA")
+        means = cautious.groupby(["seed", "method", "n"])["value"].mean().reset_index()
+        frames.append(means.assign(method=means["method"] + PESSIMISM, table="outcomes", metric="judge"))
+    if "when" in cell.wanted:
+        row = study.table("when").melt(["task", "seed"], list(DIAGNOSTICS), "metric", "value").dropna()
+        frames.append(row.assign(table="when", method=WHEN, n=0))
+    return pd.concat(frames, ignore_index=True).assign(task=cell.task, setting=cell.setting)
 
 
 def replicate_of(name: str) -> tuple[str, int]:
@@ -122,7 +139,7 @@ def replicate_of(name: str) -> tuple[str, int]:
     numbered = re.fullmatch(r"([^#]+)#(\d+)(.*)", name)
     if numbered:
         return numbered[1] + numbered[3], int(numbered[2])
-    stems = (name, *(name.removesuffix(end) for end in ("_without_length", "_pessimism")))
+    stems = (name, *(name.removesuffix(end) for end in ("_without_length", PESSIMISM)))
     return name, 0 if any(stem in REWARD_DATA for stem in stems) else ALONE
 
 

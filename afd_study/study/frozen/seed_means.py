@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from afd_study.evaluation.claim_effects import SIZES, VALUE_COLUMNS
+from afd_study.evaluation.claim_effects import VALUE_COLUMNS
 from afd_study.evaluation.score_vs_kl import at_equal_kl
+from afd_study.evaluation.sizes import SIZES
 from afd_study.methods.arms import WAYS
 from afd_study.study.frozen.grids import Cell
 from afd_study.study.frozen.method_costs import cost_values

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from afd_study.methods.ensembles import ensemble_name
+from afd_study.methods.ensembles import ensemble_name, parts_of, replicate_name
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.builder import Builder
 from afd_study.study.pipeline.policies import half_logprobs, init_logprobs, policy, pool, pool_init
@@ -12,6 +12,7 @@ from afd_study.study.workflow.step import Step
 from afd_study.worlds.controlled import GOOD
 
 DISCRIMINATORS = ("init_sft", "init_demo", "sft_demo")  # whose AUCs are among evaluation.when.DIAGNOSTICS
+FREE = "_x10"  # ends the names of kinds with free samples
 MEASURED_TWICE = ("init_sft", "init_demo")  # whose replicates' disagreement is
 
 
@@ -83,16 +84,28 @@ def likelihoods(builder: Builder) -> dict[str, Step]:
 
 
 def when(builder: Builder) -> Step:
-    """Return the step that measures what predicts when Init-SFT picks best, without a judge."""
-    models = {kind: list(names) for kind, names in replicates(builder).items() if kind in DISCRIMINATORS}
-    again = {kind: names[1] for kind, names in models.items() if len(names) > 1 and kind in MEASURED_TWICE}
-    settings = {"task": builder.task, "data": {kind: REWARD_DATA[kind] for kind in models}, "again": again}
-    scored, shown = reward_scores(builder), [f"{kind}_shown" for kind in models]
+    """Return the step that measures what predicts when Init-SFT picks best, without a judge.
+
+    Where a kind has a reward model with free samples, that is the one which is measured.
+    """
+    every, models = replicates(builder), dict[str, list[str]]()
+    for kind in DISCRIMINATORS:
+        names = every.get(f"{kind}{FREE}") or every.get(kind)
+        if names:
+            models[kind] = list(names)[: 2 if kind in MEASURED_TWICE else 1]
+    settings = {
+        "task": builder.task,
+        "data": {kind: REWARD_DATA[parts_of(names[0])[0]] for kind, names in models.items()},
+        "called": {
+            name: replicate_name(kind, r) for kind, names in models.items() for r, name in enumerate(names)
+        },
+    }
+    scored, shown = reward_scores(builder), [f"{names[0]}_shown" for names in models.values()]
     inputs = {
         "pool": pool(builder),
         "pool_init": pool_init(builder),
         "shown": builder.texts.held_out_shown,
-        **{name: scored[name] for name in (*models, *again.values(), *shown)},
+        **{name: scored[name] for name in (*settings["called"], *shown)},
     }
     return builder.once("when", lambda: builder.reading("when", settings, inputs))
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from afd_study.evaluation.best_of_n import best_of_n_curve, levels, summarise, win_rates
-from afd_study.evaluation.claim_effects import SIZES
 from afd_study.evaluation.diagnostics import diagnostics, discrimination
 from afd_study.evaluation.pessimism import pessimism_curve
 from afd_study.evaluation.probes import residualised
+from afd_study.evaluation.sizes import SIZES
 from afd_study.evaluation.text_features import LENGTHS
 from afd_study.methods.best_of_n import JUDGE, NO_REMAINDER, SCORERS, WITHOUT_LENGTH, scores_of
 from afd_study.methods.ensembles import with_ensembles
@@ -55,7 +55,7 @@ def outcomes(
     """Judge every selection rule at every n on one pool: outcomes, summary, win rates and diagnostics.
 
     Rules without length are judged in tables outcomes and win_rates alone. They and pessimism have the n of
-    claim_effects.SIZES.
+    evaluation.sizes.
     """
     rules = _every_score(pool, init_logprobs, half_logprobs, read_table(judged, "scores"), scored)
     scores = with_ensembles(rules, ensembles)

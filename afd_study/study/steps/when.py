@@ -8,6 +8,7 @@ import pandas as pd
 from afd_study.evaluation.text_features import LENGTHS
 from afd_study.evaluation.when_diagnostics import diagnostics_row
 from afd_study.methods.best_of_n import scores_of
+from afd_study.methods.ensembles import replicate_name
 from afd_study.methods.reward_pairs import RewardData
 from afd_study.study.steps.encoding import ROW, CommonInputs, texts_of
 from afd_study.study.steps.probes import AUC_DRAWS
@@ -22,7 +23,7 @@ def when(
     common: CommonInputs,
     task: str,
     data: Mapping[str, RewardData],
-    again: Mapping[str, str],
+    called: Mapping[str, str],
     pool: Path,
     pool_init: Path,
     shown: Path,
@@ -30,13 +31,15 @@ def when(
 ) -> None:
     """Measure evaluation.when.DIAGNOSTICS of this study at its seed: table `when`, one row.
 
-    `data` names the discriminators, and `again` a second replicate of those that have one; `scored` are their
-    scores.
+    `data` are the pairs of each discriminator by the name that the law has for it, and `called` says which
+    scorer is meant by that name, or by that of a second replicate. `scored` are their scores.
     """
     samples, initial = read_table(pool, "samples"), read_table(pool_init, "samples")
     texts = [samples, initial, texts_of(shown, "demonstrations")]
     lengths = pd.concat([table[[*ROW, "text"]] for table in texts], ignore_index=True)
-    scores = [scores_of(samples), *(read_table(folder, "scores") for folder in scored.values())]
+    tables = [read_table(folder, "scores") for folder in scored.values()]
+    scores = [scores_of(samples), *(table.assign(scorer=table["scorer"].map(called)) for table in tables)]
+    again = {kind: replicate_name(kind, 1) for kind in data if replicate_name(kind, 1) in called.values()}
     end = common.policy_tokenizer.eos_token_id
     row = diagnostics_row(
         pd.concat(scores, ignore_index=True),

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from afd_study.evaluation.claim_effects import SIZES, VALUE_COLUMNS
+from afd_study.evaluation.claim_effects import VALUE_COLUMNS
 from afd_study.evaluation.claims import load_ledger
+from afd_study.evaluation.sizes import SIZES
 from afd_study.study.chapters import claims
 
 WORTH = {

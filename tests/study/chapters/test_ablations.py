@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from afd_study.errors import StoreError
-from afd_study.evaluation.claim_effects import SIZES, VALUE_COLUMNS
+from afd_study.evaluation.claim_effects import VALUE_COLUMNS
+from afd_study.evaluation.sizes import SIZES
 from afd_study.study.chapters import ablations as chapter
 from afd_study.study.frozen.ablation_grids import ablation_cells, ablations
 from afd_study.study.frozen.files import freeze

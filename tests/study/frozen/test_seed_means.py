@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from afd_study.evaluation.claim_effects import SIZES, VALUE_COLUMNS
+from afd_study.evaluation.claim_effects import VALUE_COLUMNS
+from afd_study.evaluation.sizes import SIZES
 from afd_study.study.frozen.grids import Cell
 from afd_study.study.frozen.seed_means import gather, narrow, wide
 

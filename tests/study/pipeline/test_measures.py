@@ -19,17 +19,19 @@ def names_of(step):
 
 def test_it_reads_the_three_discriminators_and_nothing_of_a_judge():
     step = when_of({"reward.kinds": KINDS})
-    assert names_of(step) == ({"init_sft", "init_demo", "sft_demo"},) * 2
-    assert set(step.settings["data"]) == {"init_sft", "init_demo", "sft_demo"} and not step.settings["again"]
+    meant = {"init_sft_x10": "init_sft", "init_demo": "init_demo", "sft_demo": "sft_demo"}
+    assert names_of(step) == (set(meant),) * 2, "the one with free samples, where there is one"
+    assert step.settings["called"] == meant and set(step.settings["data"]) == set(meant.values())
+    assert step.settings["data"]["init_sft"].times == 10
     assert not {"verdicts", "preferences"} & {each.name for each in step.closure().values()}
 
 
 def test_of_more_replicates_it_reads_the_second_alone():
-    step = when_of({"reward.replicates": 4, "reward.kinds": KINDS})
+    step = when_of({"reward.replicates": 4, "reward.kinds": KINDS[:4]})
     samples, demonstrations = names_of(step)
     assert samples == {"init_sft", "init_demo", "sft_demo", "init_sft#1", "init_demo#1"}
     assert demonstrations == {"init_sft", "init_demo", "sft_demo"}
-    assert step.settings["again"] == {"init_sft": "init_sft#1", "init_demo": "init_demo#1"}
+    assert {"init_sft#1", "init_demo#1"} < set(step.settings["called"].values())
 
 
 def test_a_study_without_a_judge_has_it_too(given):

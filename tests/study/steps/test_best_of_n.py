@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from afd_study.evaluation.best_of_n import best_of_n_curve
-from afd_study.evaluation.claim_effects import SIZES
 from afd_study.evaluation.pessimism import BETAS
+from afd_study.evaluation.sizes import SIZES
 from afd_study.methods.best_of_n import NO_REMAINDER, WITHOUT_LENGTH
 
 RULES = {
