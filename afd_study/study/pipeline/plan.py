@@ -26,7 +26,7 @@ class Plan:
         return self.steps[role]
 
 
-_BY_ROLE = ("outcomes", "coverage", "arms", "probes")
+_BY_ROLE = ("outcomes", "demonstrator_thresholds", "coverage", "arms", "probes")
 TABLES: dict[str, tuple[str, str]] = {
     "prompts": ("prompts", "prompts"),
     "demonstrations": ("shown", "demonstrations"),
