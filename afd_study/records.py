@@ -127,6 +127,11 @@ TABLES: dict[str, Table] = {
     "densities": Table(
         (*_ROW, "text", "logprob", "value", "logprob_demo", "n_stray", "n_tokens"), _ROW, ("value",)
     ),
+    # log-probability (nats) from which a response is in the demonstrators' highest-probability set, of all
+    # demonstrations or of those without a stray word; mass_error: standard error of the share that it holds
+    "demonstrator_thresholds": Table(
+        ("prompt_id", "without_stray", "threshold", "n", "mass_error"), ("prompt_id", "without_stray")
+    ),
     "coverage": Table((*_METRIC, "value"), _METRIC, ("value",)),
     # how many distinct good answers there are among k draws
     "distinct_good": Table(

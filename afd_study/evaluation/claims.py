@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.evaluation.claim_effects import FORMS, Claim, Values, same_h
+from afd_study.evaluation.coverage import METRICS as OF_COVERING
 from afd_study.evaluation.identities import IDENTITIES
 from afd_study.evaluation.statistics import seed_interval
 from afd_study.evaluation.verdicts import verdict
@@ -25,7 +26,7 @@ from afd_study.settings import Settings
 METRICS: Mapping[str, tuple[str, ...]] = {
     "outcomes": ("judge",),
     "win_rates": ("win_rate_over_pi_sft",),
-    "coverage": ("coverage", "precision", "precision_at_equal_length"),
+    "coverage": tuple(OF_COVERING),
     "probes": ("rank_correlation_without_length_and_style", "rank_correlation_with_closed_form"),
     "separability": ("auc", "auc_without_length"),
     "cost": ("flops",),

@@ -4,7 +4,9 @@ Input is table `densities`, a row a response: prompt_id, source, draw, text, n_t
 whole response under the policy), logprob_demo (under the demonstrators' exact law), n_stray (words that only
 the demonstrators' stray law explains), value (the judge's points). `source` is the policy's name for its own
 samples, drawn at temperature 1 without truncation, and "demonstrations" for held-out demonstrations to the
-same prompts.
+same prompts. Table `demonstrator_thresholds` says where the demonstrators' highest-probability sets begin.
+
+Coverage and precision mean what they mean in chapter 3 (theory.fits). Neither asks the judge.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,50 +29,71 @@ FIRST_DRAWS = 8  # self-similarity looks at pairs of these
 ALL = "(all prompts)"  # where lengths are compared across prompts
 LEAST = 20  # samples of one length from which a share of good answers is estimated
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128)
+SAME = (
+    1e-9  # nats within which two log-probabilities are one: sums in another order differ in the last digits
+)
 METRICS: Mapping[str, tuple[str, str]] = {
     "held_out_nll": ("nats a response", "minus the policy's log-probability of held-out demonstrations"),
     "forward_kl": ("nats", "KL(demo || policy): what the policy misses of the demonstrations"),
     "reverse_kl": ("nats", "KL(policy || demo): what the policy says and demonstrators would not"),
     "reverse_kl_stray": ("nats", "the part of the reverse KL from samples with a stray word"),
     "stray_share": ("share", "samples with a word that only the stray law explains"),
-    "coverage": (
+    "coverage": ("share", "demonstrations to which the policy gives a tenth of their probability or more"),
+    "coverage_without_stray": ("share", "coverage of demonstrations without a stray word"),
+    "coverage_of_good": ("share", "coverage of good demonstrations"),
+    "precision": ("share", "samples in the demonstrators' highest-probability 90 % set"),
+    "precision_without_stray": (
         "share",
-        "good demonstrations to which the policy gives a tenth of their probability or more",
+        "precision of samples without a stray word: the set is that of demonstrations without one",
     ),
-    "precision": ("share", "samples that are good answers"),
-    "demonstration_precision": ("share", "held-out demonstrations that are good answers"),
+    "good_share": ("share", "samples that are good answers by the judge"),
+    "good_share_without_stray": ("share", "good share of samples without a stray word"),
+    "demonstration_precision": ("share", "held-out demonstrations in that set: 0.9 but for sampling error"),
+    "demonstration_good_share": ("share", "held-out demonstrations that are good answers by the judge"),
     "entropy": ("nats", "minus the mean log-probability of the policy's own samples"),
     "length": ("tokens", "of the policy's samples, end mark included"),
     "demonstration_length": ("tokens", "of held-out demonstrations, end mark included"),
     "precision_at_equal_length": ("share", "precision at the lengths of the SFT policy's samples"),
+    "good_share_at_equal_length": ("share", "good share at the lengths of the SFT policy's samples"),
     "equal_length_share": ("share", "samples of the SFT policy at lengths that are compared"),
     "self_similarity": ("share", "word pairs that two samples to one prompt have in common"),
 }
 """Metric -> its unit, and what it says."""
+AT_EQUAL_LENGTH = ("precision", "good_share")  # what is compared at equal length
 
 
-def coverage(densities: pd.DataFrame, *, task: str, seed: int, policy: str, good: float) -> pd.DataFrame:
+def coverage(
+    densities: pd.DataFrame, *, thresholds: pd.DataFrame, task: str, seed: int, policy: str, good: float
+) -> pd.DataFrame:
     """Measure one policy: columns task, seed, policy, metric, prompt_id, value, for the metrics of METRICS.
 
-    A value is the mean over a prompt's rows; a prompt where it is undefined (coverage without a good
-    demonstration) has no row. `good` is the judge's points from which an answer is good.
+    A value is the mean over a prompt's rows; a prompt where it is undefined (coverage_of_good without a good
+    demonstration) has no row. `good` is the judge's points from which an answer is good, `thresholds` the
+    table `demonstrator_thresholds`.
 
     Raises:
-        DataError: missing columns, no demonstrations, a log-probability that is not finite.
+        DataError: missing columns, no demonstrations, a log-probability that is not finite, a prompt without
+            a threshold.
         SpecError: a policy that `source` does not hold.
     """
-    samples, demos = _sides(densities, policy)
+    samples, demos = (_with_shares(side, thresholds, good) for side in _sides(densities, policy))
     ratio, stray = samples["logprob"] - samples["logprob_demo"], samples["n_stray"] > 0
-    covered = demos["logprob"] >= demos["logprob_demo"] - np.log(FACTOR)
+    covered = (demos["logprob"] >= demos["logprob_demo"] - np.log(FACTOR)).astype(float)
     parts = {
         "held_out_nll": (demos, -demos["logprob"]),
         "forward_kl": (demos, demos["logprob_demo"] - demos["logprob"]),
         "reverse_kl": (samples, ratio),
         "reverse_kl_stray": (samples, ratio * stray),
         "stray_share": (samples, stray.astype(float)),
-        "coverage": (demos, covered.astype(float).where(demos["value"] >= good)),
-        "precision": (samples, (samples["value"] >= good).astype(float)),
-        "demonstration_precision": (demos, (demos["value"] >= good).astype(float)),
+        "coverage": (demos, covered),
+        "coverage_without_stray": (demos, covered.where(demos["n_stray"] == 0)),
+        "coverage_of_good": (demos, covered.where(demos["good_share"] == 1)),
+        "precision": (samples, samples["precision"]),
+        "precision_without_stray": (samples, samples["precision_without_stray"]),
+        "good_share": (samples, samples["good_share"]),
+        "good_share_without_stray": (samples, samples["good_share"].where(~stray)),
+        "demonstration_precision": (demos, demos["precision"]),
+        "demonstration_good_share": (demos, demos["good_share"]),
         "entropy": (samples, -samples["logprob"]),
         "length": (samples, samples["n_tokens"]),
         "demonstration_length": (demos, demos["n_tokens"]),
@@ -86,28 +109,40 @@ def coverage(densities: pd.DataFrame, *, task: str, seed: int, policy: str, good
     return table[["task", "seed", "policy", "metric", "prompt_id", "value"]]
 
 
-def precision_at_equal_length(
-    densities: Mapping[str, pd.DataFrame], *, task: str, seed: int, reference: str, rival: str, good: float
+def at_equal_length(
+    densities: Mapping[str, pd.DataFrame],
+    *,
+    thresholds: pd.DataFrame,
+    task: str,
+    seed: int,
+    reference: str,
+    rival: str,
+    good: float,
 ) -> pd.DataFrame:
-    """Return each policy's precision at the lengths of `reference`: one row a policy, prompt_id ALL.
+    """Return each policy's precision and good share at the lengths of `reference`: prompt_id is ALL.
 
-    Good answers are counted length by length (tokens, all prompts together) and the shares averaged with the
+    Samples are counted length by length (tokens, all prompts together) and the shares averaged with the
     reference's own frequencies, over the lengths at which both have LEAST samples: a policy that is more
     precise only because it says less gains nothing by it. The reference's own value is over the lengths that
     it shares with `rival`, where that is among the policies: so that the two can be compared.
 
     Args:
         densities: policy -> its table `densities`.
+        thresholds: table `demonstrator_thresholds`.
         task: written into the table.
         seed: written into the table.
         reference: whose lengths count.
         rival: with whom the reference is compared.
         good: the judge's points from which an answer is good.
 
-    Returns task, seed, policy, metric, prompt_id, value: precision_at_equal_length, and equal_length_share,
-    the share of the reference's samples at the lengths that count.
+    Returns task, seed, policy, metric, prompt_id, value: precision_at_equal_length,
+    good_share_at_equal_length, and equal_length_share, the share of the reference's samples at the lengths
+    that count. Raises as `coverage`.
     """
-    shares = {name: _by_length(_sides(table, name)[0], good) for name, table in densities.items()}
+    shares = {
+        name: _by_length(_with_shares(_sides(table, name)[0], thresholds, good))
+        for name, table in densities.items()
+    }
     own, rows = shares[reference], []
     for name in densities:
         other = shares[rival if name == reference and rival in shares else name]
@@ -115,19 +150,45 @@ def precision_at_equal_length(
         weights = own.loc[common, "size"]
         if len(common) == 0:
             continue  # nothing can be compared
-        precision = shares[name].loc[common, "mean"]
-        rows += [
-            (name, "precision_at_equal_length", float(np.average(precision, weights=weights))),
-            (name, "equal_length_share", float(weights.sum() / own["size"].sum())),
-        ]
+        for metric in AT_EQUAL_LENGTH:
+            mean = np.average(shares[name].loc[common, metric], weights=weights)
+            rows.append((name, f"{metric}_at_equal_length", float(mean)))
+        rows.append((name, "equal_length_share", float(weights.sum() / own["size"].sum())))
     table = pd.DataFrame(rows, columns=["policy", "metric", "value"])
     table = table.assign(task=task, seed=seed, prompt_id=ALL)
     return table[["task", "seed", "policy", "metric", "prompt_id", "value"]]
 
 
-def _by_length(samples: pd.DataFrame, good: float) -> pd.DataFrame:
-    """Return size and mean (share of good answers) by length."""
-    return (samples["value"] >= good).groupby(samples["n_tokens"]).agg(["size", "mean"])
+def _by_length(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return size, and the means of AT_EQUAL_LENGTH, by length."""
+    groups = samples.groupby("n_tokens")
+    return groups[list(AT_EQUAL_LENGTH)].mean().assign(size=groups.size())
+
+
+def _with_shares(rows: pd.DataFrame, thresholds: pd.DataFrame, good: float) -> pd.DataFrame:
+    """Return responses with what shares are means of: precision, precision_without_stray, good_share.
+
+    Each is 1 or 0; precision_without_stray is NaN where a word is a stray one, and where nothing is known of
+    demonstrations without one.
+    """
+    require_columns(thresholds, ("prompt_id", "without_stray", "threshold"))
+    clean = thresholds["without_stray"].astype(bool)
+    of_all, of_clean = (
+        rows["prompt_id"].map(part.set_index("prompt_id")["threshold"])
+        for part in (thresholds[~clean], thresholds[clean])
+    )
+    if of_all.isna().any():
+        raise DataError(
+            f"table demonstrator_thresholds lacks the prompt '{rows.loc[of_all.isna(), 'prompt_id'].iloc[0]}'"
+        )
+    within, within_clean = (
+        (rows["logprob_demo"] >= least - SAME).astype(float) for least in (of_all, of_clean)
+    )
+    return rows.assign(
+        precision=within,
+        precision_without_stray=within_clean.where((rows["n_stray"] == 0) & of_clean.notna()),
+        good_share=(rows["value"] >= good).astype(float),
+    )
 
 
 def distinct_good(

@@ -9,10 +9,18 @@ from matplotlib.ticker import MaxNLocator
 from afd_study.figures.panels import INTERVAL, line
 from afd_study.figures.style import RULE, Plate, in_order, legend_below, look, need, plate, theme
 
-PLANES = (
-    ("coverage", "precision", "coverage (share)", "precision (share)"),
-    ("forward_kl", "reverse_kl", "KL(demo || policy), nats", "KL(policy || demo), nats"),
-)
+PLANES = {
+    "coverage and precision": ("coverage", "precision", "coverage (share)", "precision (share)"),
+    "coverage of good demonstrations and good share": (
+        *("coverage_of_good", "good_share"),
+        *("coverage of good (share)", "good share"),
+    ),
+    "forward and reverse KL": (
+        *("forward_kl", "reverse_kl"),
+        *("KL(demo || policy), nats", "KL(policy || demo), nats"),
+    ),
+}
+"""What a row of panels shows -> the metrics across and up, and their labels."""
 COURSES = {
     "accuracy": "accuracy (share)",
     "mean_abs_logit": "mean |logit| (nats)",
@@ -21,17 +29,19 @@ COURSES = {
 
 
 def covering(table: pd.DataFrame) -> Plate:
-    """Draw coverage and precision (above), both KLs (below), a column a task and setting, a cross a policy.
+    """Draw a row of panels a plane of PLANES, a column a task and setting, a cross a policy.
 
-    `table`: task, setting, method, metric, mean, low, high; the crosses' arms are the intervals.
+    `table`: task, setting, method, metric, mean, low, high; the crosses' arms are the intervals. A plane of
+    which the table lacks a metric is left out.
     """
     need(table, ("task", "setting", "method", "metric", *INTERVAL), what="covering")
     cells = list(dict.fromkeys(zip(table["task"], table["setting"], strict=True)))
+    planes = {name: plane for name, plane in PLANES.items() if set(plane[:2]) <= set(table["metric"])}
     with theme():
-        figure, grid = plate(len(PLANES), len(cells), height=5.6)
+        figure, grid = plate(len(planes), len(cells), height=2.8 * len(planes))
         for column, (task, setting) in enumerate(cells):
             part = table[(table["task"] == task) & (table["setting"] == setting)]
-            for row, (across, up, xlabel, ylabel) in enumerate(PLANES):
+            for row, (across, up, xlabel, ylabel) in enumerate(planes.values()):
                 axes = grid[row, column]
                 for name in in_order(part["method"]):
                     _cross(axes, part[part["method"] == name].set_index("metric"), across, up, name)
@@ -40,8 +50,7 @@ def covering(table: pd.DataFrame) -> Plate:
             grid[0, column].set_title(f"{task}\n{setting}")
         legend_below(figure, columns=3)
     figure.caption = (
-        "Covering and seeking: coverage and precision (above), forward and reverse KL (below). "
-        "Bars: 95 % t-intervals over seeds."
+        f"Covering and seeking, from above: {', '.join(planes)}. Bars: 95 % t-intervals over seeds."
     )
     figure.data = table
     return figure

@@ -203,30 +203,33 @@ def fit(
     return Fit(parameters=parameters, law=family.law(parameters), value=value, values=values)
 
 
-def coverage(
-    *, demo: ArrayLike, policy: ArrayLike, good: ArrayLike | None = None, factor: float = 10.0
-) -> Tensor:
+def coverage(*, demo: ArrayLike, policy: ArrayLike, factor: float = 10.0) -> Tensor:
     """Return the share of the demonstrator's mass at which policy >= demo / factor; shape (...).
 
-    Counted by densities, not by which responses were seen. `good`, a mask over outcomes, restricts it to the
-    good demonstrations.
+    Counted by densities, not by which responses were seen.
     """
     demo, policy = checks.law("demo", demo), checks.law("policy", policy)
     checks.same_outcomes(demo=demo, policy=policy)
     checks.positive("factor", factor)
-    counted = demo if good is None else demo * checks.numbers("good", good)
-    return torch.where(policy * factor >= demo, counted, 0.0).sum(-1) / counted.sum(-1)
+    return torch.where(policy * factor >= demo, demo, 0.0).sum(-1)
 
 
-def precision(*, policy: ArrayLike, good: ArrayLike) -> Tensor:
-    """Return the policy's mass on the good outcomes, a mask over the last axis; shape (...)."""
-    policy, good = checks.law("policy", policy), checks.numbers("good", good)
-    checks.same_outcomes(policy=policy, good=good)
-    return (policy * good).sum(-1)
+def precision(*, demo: ArrayLike, policy: ArrayLike, mass: float = 0.9) -> Tensor:
+    """Return the policy's mass, (...), on the demonstrator's highest-probability set; demo: (outcomes,).
+
+    A policy that always gives the demonstrator's likeliest outcome has precision 1.
+    """
+    demo, policy = checks.law("demo", demo), checks.law("policy", policy)
+    checks.same_outcomes(demo=demo, policy=policy)
+    return (policy * highest_probability_set(law=demo, mass=mass)).sum(-1)
 
 
-def typical(*, law: ArrayLike, mass: float = 0.9) -> Tensor:
-    """Return the mask of the fewest outcomes that hold at least `mass` of one law, (outcomes,), bool."""
+def highest_probability_set(*, law: ArrayLike, mass: float = 0.9) -> Tensor:
+    """Return the mask of the fewest outcomes that hold at least `mass` of one law, (outcomes,), bool.
+
+    A highest-density region (Hyndman, The American Statistician 50, 1996). It is not the typical set of
+    information theory, which leaves out what is likelier than usual.
+    """
     law = checks.law("law", law)
     if not 0 < mass <= 1:
         raise SpecError(f"mass = {mass} must lie in (0, 1]; it is the share of the law that is kept")

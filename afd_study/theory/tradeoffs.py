@@ -59,19 +59,17 @@ def fit_along_alpha(
     return best
 
 
-def judged(
-    fitted: Mapping[Any, fits.Fit], *, demo: ArrayLike, good: ArrayLike, by: str = "divergence"
-) -> pd.DataFrame:
+def judged(fitted: Mapping[Any, fits.Fit], *, demo: ArrayLike, by: str = "divergence") -> pd.DataFrame:
     """Return value, coverage and precision of each fit, named in the column `by`.
 
-    `demo` is the true demonstrator and `good` the mask of outcomes that count as good.
+    `demo` is the true demonstrator, who need not be whom the fits were made to.
     """
     rows = [
         {
             by: name,
             "value": fit.value,
             "coverage": fits.coverage(demo=demo, policy=fit.law).item(),
-            "precision": fits.precision(policy=fit.law, good=good).item(),
+            "precision": fits.precision(demo=demo, policy=fit.law).item(),
         }
         for name, fit in fitted.items()
     ]
@@ -83,8 +81,8 @@ def by_kinds(
 ) -> pd.DataFrame:
     """Return how Gaussians fitted by forward and reverse KL fare as the kinds of good answer multiply.
 
-    The demonstrator is a mixture of that many equal hills, spread evenly from -span to span; the good
-    outcomes are the fewest that hold 90 % of it. Columns: kinds, divergence, value, coverage, precision.
+    The demonstrator is a mixture of that many equal hills, spread evenly from -span to span. Columns: kinds,
+    divergence, value, coverage, precision.
     """
     tables = []
     for number in numbers:
@@ -96,7 +94,7 @@ def by_kinds(
             weights=torch.full((number,), 1.0).double() / number,
         )
         fitted = fit_each(ENDS, demo=demo, family=fits.gaussian(grid=grid), generator=generator)
-        tables.append(judged(fitted, demo=demo, good=fits.typical(law=demo)).assign(kinds=number))
+        tables.append(judged(fitted, demo=demo).assign(kinds=number))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -115,7 +113,6 @@ def by_data(
     samples serve both. Columns: size, pseudo, draw, divergence, value, coverage, precision.
     """
     demo, tables = checks.law("demo", demo), []
-    good = fits.typical(law=demo)
     for size in sizes:
         for draw in range(draws):
             seen = torch.multinomial(demo, size, replacement=True, generator=generator)
@@ -124,7 +121,7 @@ def by_data(
                 guess = fits.smoothed(counts=counts, pseudo=amount)
                 fitted = fit_each(ENDS, demo=guess, family=family, generator=generator, starts=3)
                 place = {"size": size, "pseudo": amount, "draw": draw}
-                tables.append(judged(fitted, demo=demo, good=good).assign(**place))
+                tables.append(judged(fitted, demo=demo).assign(**place))
     return pd.concat(tables, ignore_index=True)
 
 

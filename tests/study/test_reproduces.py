@@ -23,6 +23,7 @@ def test_a_seed_of_the_ledger_comes_out_as_it_was_frozen(task, setting, tmp_path
     [cell] = [each for each in ledger_cells() if (each.task, each.setting) == (task, setting)]
     seed = cell.seeds[0]
     fresh = gather([cell._replace(seeds=(seed,))], store=Store(tmp_path), jobs=os.cpu_count() or 1)
+    fresh = fresh[fresh["metric"].isin(kept["metric"])]  # some measures are younger than the table
     here = kept[(kept["task"] == task) & (kept["setting"] == setting)]
     keys = ["metric", "method", "n"]
     both = fresh.merge(here[here["seed"] == seed], on=keys, suffixes=("", "_frozen"), validate="one_to_one")

@@ -31,7 +31,6 @@ def test_forward_kl_covers_and_reverse_kl_seeks_the_heavier_mode():
     demo, family = mixture(), fits.gaussian(grid=GRID)
     covering = fits.fit("forward_kl", demo=demo, family=family, generator=seeded())
     seeking = fits.fit("reverse_kl", demo=demo, family=family, generator=seeded())
-    good = fits.typical(law=demo)
     mean, deviation = fits.mean_and_deviation(seeking, grid=GRID)
     assert mean == pytest.approx(-2.0, abs=0.05)
     assert deviation == pytest.approx(0.6, abs=0.05)
@@ -43,10 +42,10 @@ def test_forward_kl_covers_and_reverse_kl_seeks_the_heavier_mode():
         > fits.coverage(demo=demo, policy=seeking.law)
     )
     assert (
-        fits.precision(policy=seeking.law, good=good)
+        fits.precision(demo=demo, policy=seeking.law)
         > 0.9
         > 0.6
-        > fits.precision(policy=covering.law, good=good)
+        > fits.precision(demo=demo, policy=covering.law)
     )
     # the reverse KL has a local optimum on each mode: starts end in different ones
     assert max(seeking.values) - min(seeking.values) > 0.1
@@ -82,10 +81,8 @@ def test_a_unigram_mixes_both_kinds_or_gives_one_up():
     assert rule[0] > 20 * rule[1]
     rule = covering.parameters.softmax(-1)
     assert rule[0] < 3 * rule[1]
-    good = fits.typical(law=demo)
-    assert (
-        fits.precision(policy=seeking.law, good=good) > fits.precision(policy=covering.law, good=good) + 0.2
-    )
+    precise = [fits.precision(demo=demo, policy=fitted.law) for fitted in (seeking, covering)]
+    assert precise[0] > precise[1] + 0.2
     assert fits.coverage(demo=demo, policy=covering.law) > fits.coverage(demo=demo, policy=seeking.law) + 0.1
 
 
@@ -127,16 +124,26 @@ def test_fits_repeat_with_their_seed_and_accept_a_further_start():
     assert warm.value <= one.value + 1e-12
 
 
-def test_coverage_precision_and_the_typical_set_by_hand():
+def test_coverage_precision_and_the_highest_probability_set_by_hand():
     demo, policy = [0.5, 0.3, 0.15, 0.05], [0.9, 0.02, 0.08, 0.0]
     assert fits.coverage(demo=demo, policy=policy).item() == pytest.approx(0.5 + 0.15, abs=1e-12)
     assert fits.coverage(demo=demo, policy=policy, factor=20).item() == pytest.approx(0.95, abs=1e-12)
-    share = fits.coverage(demo=demo, policy=policy, good=[0, 1, 1, 0]).item()
-    assert share == pytest.approx(0.15 / 0.45, abs=1e-12)
-    assert fits.precision(policy=policy, good=[0, 1, 1, 0]).item() == pytest.approx(0.1, abs=1e-12)
-    assert fits.typical(law=demo, mass=0.8).tolist() == [True, True, False, False]
-    assert fits.typical(law=demo, mass=0.81).tolist() == [True, True, True, False]
-    assert fits.typical(law=demo, mass=1).tolist() == [True] * 4
+    assert fits.highest_probability_set(law=demo, mass=0.8).tolist() == [True, True, False, False]
+    assert fits.highest_probability_set(law=demo, mass=0.81).tolist() == [True, True, True, False]
+    assert fits.highest_probability_set(law=demo, mass=1).tolist() == [True] * 4
+    other = [0.2, 0.3, 0.1, 0.4]
+    assert fits.precision(demo=demo, policy=other, mass=0.8).item() == pytest.approx(0.5, abs=1e-12)
+    assert fits.precision(demo=demo, policy=[other, demo]).tolist() == pytest.approx([0.6, 0.95], abs=1e-12)
+
+
+def test_who_always_gives_the_likeliest_outcome_is_precise_and_covers_little():
+    demo = mixture()
+    mode = torch.zeros_like(demo)
+    mode[demo.argmax()] = 1.0
+    assert fits.precision(demo=demo, policy=mode).item() == 1
+    assert fits.precision(demo=demo, policy=demo).item() == pytest.approx(0.9, abs=0.02)
+    assert fits.coverage(demo=demo, policy=demo).item() == pytest.approx(1)
+    assert fits.coverage(demo=demo, policy=mode).item() < 0.1
 
 
 def test_smoothing_adds_made_up_observations_evenly():
@@ -155,7 +162,7 @@ def test_smoothing_adds_made_up_observations_evenly():
         (lambda: fits.low_rank(world=TokenMDP(3, 2), rank=4), "rank = 4 is above 3: full rank"),
         (lambda: fits.two_kinds(world=TokenMDP(2, 2)), "vocab_size = 2"),
         (lambda: fits.two_kinds(world=TokenMDP(3, 2), stray=0), "stray = 0 must lie inside"),
-        (lambda: fits.typical(law=[1.0], mass=0), "mass = 0"),
+        (lambda: fits.highest_probability_set(law=[1.0], mass=0), "mass = 0"),
         (lambda: fits.smoothed(counts=[1.0, -1.0]), "counts must hold"),
         (lambda: fits.smoothed(counts=[1.0], pseudo=0), "pseudo = 0"),
         (

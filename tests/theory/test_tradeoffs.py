@@ -23,7 +23,7 @@ def test_fits_are_judged_against_the_true_law():
     fitted = tradeoffs.fit_each(
         tradeoffs.ENDS, demo=demo, family=fits.gaussian(grid=GRID), generator=seeded()
     )
-    table = tradeoffs.judged(fitted, demo=demo, good=fits.typical(law=demo)).set_index("divergence")
+    table = tradeoffs.judged(fitted, demo=demo).set_index("divergence")
     assert table.loc["forward_kl", "coverage"] > table.loc["reverse_kl", "coverage"] + 0.3
     assert table.loc["reverse_kl", "precision"] > table.loc["forward_kl", "precision"] + 0.3
     for name, row in table.iterrows():
@@ -61,7 +61,7 @@ def test_more_demonstrations_bring_the_fit_to_that_of_the_law():
     table = tradeoffs.by_data([3, 100_000], generator=seeded(), **options)
     assert len(table) == 2 * 3 * 2
     limit = fits.fit("forward_kl", demo=demo, family=family, generator=seeded())
-    precision = fits.precision(policy=limit.law, good=fits.typical(law=demo)).item()
+    precision = fits.precision(demo=demo, policy=limit.law).item()
     rows = table[table["divergence"] == "forward_kl"].groupby("size")["precision"]
     assert (
         (rows.get_group(100_000) - precision).abs().max() < 0.02 < (rows.get_group(3) - precision).abs().max()

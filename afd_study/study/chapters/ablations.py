@@ -7,8 +7,8 @@ from afd_study.errors import StoreError
 from afd_study.evaluation import ablations as evaluation
 from afd_study.study.chapters.words import intervals_in_words
 from afd_study.study.frozen import ablation_grids as grids
-from afd_study.study.frozen.files import read_frozen, read_manifest
-from afd_study.study.frozen.seed_means import narrow
+from afd_study.study.frozen.files import read_manifest
+from afd_study.study.frozen.seed_means import frozen_values
 
 BESIDE = ("random", "demonstrations")  # shown with every line
 COMPARED = ("preferences", "init_sft")  # rising with labels, and the level: what a demonstration is worth
@@ -58,7 +58,7 @@ def frozen_points(*names: str) -> pd.DataFrame:
     chosen = names or tuple(grids.ablations().grids)
     for name in chosen:
         grids.ablations().grid(name)
-    frozen = (points(name, narrow(read_frozen(f"{grids.FOLDER}/{name}", "values"))) for name in chosen)
+    frozen = (points(name, frozen_values(f"{grids.FOLDER}/{name}")) for name in chosen)
     return pd.concat(frozen, ignore_index=True)
 
 

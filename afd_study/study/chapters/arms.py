@@ -20,14 +20,18 @@ from afd_study.methods.arms import (
 from afd_study.study.chapters.words import by_task_and_method
 from afd_study.study.frozen.files import read_frozen, read_manifest
 from afd_study.study.frozen.grids import ARMS_SETTING, SMALL
-from afd_study.study.frozen.seed_means import LEVELS, narrow
+from afd_study.study.frozen.seed_means import LEVELS, frozen_values
 
 TAUGHT = tuple(name for name, arm in ARMS.items() if not isinstance(arm, ExtrapolationArm))
 OPTIMA = tuple(f"dpo_optimum_strength_{beta:g}" for beta in OPTIMUM_STRENGTHS)
 IMITATORS = ("pi_init", "pi_sft", *made_by(ImitationArm))
-SHOWN = ("coverage", "precision", "stray_share", "length")
-AT_EQUAL_LENGTH = "precision_at_equal_length"
-COVERING = ("coverage", "precision", "forward_kl", "reverse_kl", "stray_share", "length", AT_EQUAL_LENGTH)
+SHOWN = ("coverage", "precision", "coverage_of_good", "good_share", "stray_share", "length")
+AT_EQUAL_LENGTH = ("precision_at_equal_length", "good_share_at_equal_length")
+COVERING = (
+    *("coverage", "coverage_without_stray", "coverage_of_good"),
+    *("precision", "precision_without_stray", "good_share", "good_share_without_stray"),
+    *("forward_kl", "reverse_kl", "stray_share", "length", *AT_EQUAL_LENGTH),
+)
 WHOLE = "sequence_extrapolation"  # of whole responses: a method's name goes on with the strength
 
 
@@ -41,7 +45,7 @@ def values(setting: str = ARMS_SETTING) -> pd.DataFrame:
 
     Raises StoreError where it is missing or does not match its manifest.
     """
-    table = narrow(read_frozen("arms", "values"))
+    table = frozen_values("arms")
     return table[table["setting"] == setting].reset_index(drop=True)
 
 
@@ -86,7 +90,7 @@ def _ahead(rows: pd.DataFrame, methods: Sequence[str], *, than: str, keys: list[
 def covering(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
     """Return covering and seeking of what imitates: task, setting, method, metric, mean, low, high, n_seeds.
 
-    Metrics are those of COVERING; their units stand in evaluation.coverage.METRICS.
+    Metrics are those of COVERING that the frozen table has; evaluation.coverage.METRICS says what they are.
     """
     return t_intervals(_of_imitators(settings), ("task", "setting", "method", "metric"))
 
@@ -94,12 +98,12 @@ def covering(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
 def against_sft(settings: Sequence[str] = (ARMS_SETTING, SMALL)) -> pd.DataFrame:
     """Return the same less pi_SFT's, paired by seed: an interval without 0 tells the two apart.
 
-    precision_at_equal_length is there for EQUAL_LENGTH_RIVAL alone: pi_SFT's own is computed at the lengths
-    that it shares with that arm, and another arm shares other lengths.
+    What is compared at equal length is there for EQUAL_LENGTH_RIVAL alone: pi_SFT's own is computed at the
+    lengths that it shares with that arm, and another arm shares other lengths.
     """
     keys = ["task", "setting", "metric", "seed"]
     ahead = _ahead(_of_imitators(settings), made_by(ImitationArm), than="pi_sft", keys=keys)
-    incomparable = (ahead["metric"] == AT_EQUAL_LENGTH) & (ahead["method"] != EQUAL_LENGTH_RIVAL)
+    incomparable = ahead["metric"].isin(AT_EQUAL_LENGTH) & (ahead["method"] != EQUAL_LENGTH_RIVAL)
     return t_intervals(ahead[~incomparable], ("task", "setting", "method", "metric"))
 
 
@@ -110,12 +114,16 @@ def _of_imitators(settings: Sequence[str]) -> pd.DataFrame:
 
 
 def measured() -> pd.DataFrame:
-    """Return what every policy that has a law covers, means over seeds: task, method, SHOWN, n_seeds."""
+    """Return what every policy that has a law covers, means over seeds: task, method, metrics, n_seeds.
+
+    Metrics are those of SHOWN that the frozen table has.
+    """
     table = values()
     rows = table[table["metric"].isin(SHOWN) & (table["table"] == "coverage")]
     means = rows.groupby(["task", "method", "metric"])["value"].mean().unstack("metric")
     means = means.assign(n_seeds=rows.groupby(["task", "method"])["seed"].nunique()).reset_index()
-    return by_task_and_method(means)[["task", "method", *SHOWN, "n_seeds"]]
+    shown = [name for name in SHOWN if name in means]
+    return by_task_and_method(means)[["task", "method", *shown, "n_seeds"]]
 
 
 def ways() -> pd.DataFrame:

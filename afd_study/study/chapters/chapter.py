@@ -17,6 +17,7 @@ from afd_study.study.chapters import experiment, probes
 from afd_study.study.chapters.experiment import Maker, Studies
 from afd_study.study.frozen.basis import basis_of
 from afd_study.study.frozen.files import freeze, read_frozen, read_manifest
+from afd_study.study.frozen.present_names import with_present_names
 from afd_study.study.study import open_settings
 
 KINDS: Mapping[str, Mapping[str, Maker]] = {"experiment": experiment.TABLES, "probes": probes.TABLES}
@@ -39,7 +40,7 @@ class Chapter:
         if name not in self.makers:
             raise unknown_name(f"table of chapter {self.name}", name, self.makers)
         if self.studies is None:
-            return read_frozen(self.name, name)
+            return with_present_names(read_frozen(self.name, name))
         return self.makers[name](self.studies)
 
     @cached_property

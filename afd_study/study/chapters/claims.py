@@ -23,8 +23,8 @@ from afd_study.methods.arms import ARMS, WAYS
 from afd_study.methods.best_of_n import SCORERS
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.settings import Settings
-from afd_study.study.frozen.files import is_frozen, read_frozen, read_manifest
-from afd_study.study.frozen.seed_means import narrow
+from afd_study.study.frozen import seed_means
+from afd_study.study.frozen.files import is_frozen, read_manifest
 
 METHODS = (*REWARD_DATA, *SCORERS, *ARMS, *WAYS, "pi_init", "pi_sft", "demonstrations")
 """Every method that a claim may name."""
@@ -75,7 +75,7 @@ def by_seed() -> pd.DataFrame:
 
 def frozen_values() -> pd.DataFrame:
     """Return table `values` of the ledger, a row a seed."""
-    return narrow(read_frozen("ledger", "values"))
+    return seed_means.frozen_values("ledger")
 
 
 def frozen_runs() -> dict[str, pd.DataFrame]:
@@ -84,7 +84,7 @@ def frozen_runs() -> dict[str, pd.DataFrame]:
     Arms that have not been frozen are left out, and their claims are not yet tested.
     """
     names = [name for name in RUNS if name == "ledger" or is_frozen(name)]
-    return {name: narrow(read_frozen(name, "values")) for name in names}
+    return {name: seed_means.frozen_values(name) for name in names}
 
 
 def manifest() -> dict[str, Any]:

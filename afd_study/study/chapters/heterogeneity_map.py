@@ -8,9 +8,9 @@ from afd_study.evaluation.claims import load_ledger
 from afd_study.evaluation.heterogeneity_map import map_intervals, matched_rows, measured, predicted, winners
 from afd_study.study.chapters import claims
 from afd_study.study.chapters.words import intervals_in_words
-from afd_study.study.frozen.files import read_frozen, read_manifest
+from afd_study.study.frozen.files import read_manifest
 from afd_study.study.frozen.grids import cell_name, map_cells
-from afd_study.study.frozen.seed_means import gather, narrow
+from afd_study.study.frozen.seed_means import frozen_values, gather
 
 __all__ = [
     "at_matched_gain",
@@ -29,7 +29,7 @@ def frozen_map() -> pd.DataFrame:
 
     Raises StoreError where they are missing or do not match their manifest.
     """
-    return map_intervals(narrow(read_frozen("map", "values")))
+    return map_intervals(frozen_values("map"))
 
 
 def at_matched_gain() -> pd.DataFrame:

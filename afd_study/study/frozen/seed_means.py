@@ -12,8 +12,10 @@ from afd_study.evaluation.claim_effects import VALUE_COLUMNS
 from afd_study.evaluation.score_vs_kl import at_equal_kl
 from afd_study.evaluation.sizes import SIZES
 from afd_study.methods.arms import WAYS
+from afd_study.study.frozen.files import read_frozen
 from afd_study.study.frozen.grids import Cell
 from afd_study.study.frozen.method_costs import cost_values
+from afd_study.study.frozen.present_names import with_present_names
 from afd_study.study.study import Study
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.store import Store, default_store
@@ -74,6 +76,14 @@ def narrow(table: pd.DataFrame) -> pd.DataFrame:
     """Undo `wide`; a method without a value at a seed has no row for it."""
     values = table.melt(KEYS, var_name="seed", value_name="value").dropna(subset="value")
     return values.assign(seed=values["seed"].astype(int))[list(VALUE_COLUMNS)].reset_index(drop=True)
+
+
+def frozen_values(name: str) -> pd.DataFrame:
+    """Return table `values` of the frozen results `name`, a row a seed, its metrics named as they are today.
+
+    Raises StoreError where it is missing or does not match its manifest.
+    """
+    return with_present_names(narrow(read_frozen(name, "values")))
 
 
 def histories(cells: Iterable[Cell], name: str, *, store: Store | None = None) -> pd.DataFrame:

@@ -25,7 +25,13 @@ from afd_study.methods.arms import (
 from afd_study.methods.reward_pairs import RewardData
 from afd_study.methods.specs import ArmsSpec
 from afd_study.study.pipeline.builder import Builder
-from afd_study.study.pipeline.measures import densities, outcomes, policy_densities, world_verdicts
+from afd_study.study.pipeline.measures import (
+    demonstrator_thresholds,
+    densities,
+    outcomes,
+    policy_densities,
+    world_verdicts,
+)
 from afd_study.study.pipeline.policies import (
     fine_tuned,
     pi_init,
@@ -63,7 +69,12 @@ def arms(builder: Builder, judged: Step) -> Step:
         "sizes": tuple(n for n in SIZES if 4 * n <= builder.spec.sampling.draws),
         "names": ("pi_init", "pi_sft", *names),
     }
-    inputs = {"outcomes": outcomes(builder, judged), "judged": judged, "optimum": _optimum(builder)}
+    inputs = {
+        "outcomes": outcomes(builder, judged),
+        "judged": judged,
+        "optimum": _optimum(builder),
+        "thresholds": demonstrator_thresholds(builder),
+    }
     return builder.once("arms", lambda: step("arms", settings, inputs | measured))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from afd_study.evaluation.demonstrator_thresholds import DRAWS
 from afd_study.methods.ensembles import ensemble_name, parts_of, replicate_name
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.builder import Builder
@@ -9,7 +10,7 @@ from afd_study.study.pipeline.policies import half_logprobs, init_logprobs, poli
 from afd_study.study.pipeline.rewards import fitted_judge, replicates, reward_model, scores
 from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
-from afd_study.worlds.controlled import GOOD
+from afd_study.worlds.controlled import GOOD, ControlledSpec
 
 DISCRIMINATORS = ("init_sft", "init_demo", "sft_demo")  # whose AUCs are among evaluation.when.DIAGNOSTICS
 FREE = "_x10"  # ends the names of kinds with free samples
@@ -129,7 +130,24 @@ def coverage(builder: Builder, judged: Step) -> Step:
     """Return covering and seeking of both policies, by the exact law of the demonstrators."""
     settings = {"task": builder.task, "seed": builder.seed, "good": GOOD}
     inputs = {name: policy_densities(builder, name, judged) for name in ("pi_init", "pi_sft")}
+    inputs["thresholds"] = demonstrator_thresholds(builder)
     return builder.once("coverage", lambda: step("coverage", settings, inputs))
+
+
+def demonstrator_thresholds(builder: Builder) -> Step:
+    """Return where the demonstrators' highest-probability sets begin, which all policies are held against.
+
+    Demonstrations are cut at the horizon at which samples are.
+    """
+    assert isinstance(builder.spec.world, ControlledSpec)  # plan measures coverage in no other world
+    settings = {
+        "world": builder.world("demonstrator_law"),
+        "seed": builder.seed,
+        "draws": DRAWS,
+        "max_words": min(builder.spec.world.max_words, builder.bounds.max_new_tokens),
+    }
+    inputs = {"prompts": builder.texts.prompts}
+    return builder.once("demonstrator_thresholds", lambda: step("demonstrator_thresholds", settings, inputs))
 
 
 def policy_densities(builder: Builder, name: str, judged: Step) -> Step:

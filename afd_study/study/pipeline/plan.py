@@ -35,7 +35,7 @@ class Plan:
         return self.steps[role]
 
 
-_BY_ROLE = ("outcomes", "coverage", "arms", "probes", "when")
+_BY_ROLE = ("outcomes", "demonstrator_thresholds", "coverage", "arms", "probes", "when")
 TABLES: dict[str, tuple[str, str]] = {
     "prompts": ("prompts", "prompts"),
     "demonstrations": ("shown", "demonstrations"),

@@ -63,6 +63,9 @@ STEPS: Mapping[str, StepKind] = {
     "all_scores": StepKind("best_of_n:all_scores", ("scores",)),
     # covering, seeking, and what reward models have learned
     "densities": StepKind("coverage:densities", ("densities",), "logprobs", seconds=4),
+    "demonstrator_thresholds": StepKind(
+        "coverage:demonstrator_thresholds", ("demonstrator_thresholds",), seconds=3
+    ),
     "coverage": StepKind("coverage:coverage", ("coverage", "distinct_good"), seconds=3),
     "edits": StepKind("probes:edits", ("edits",)),
     "edit_scores": StepKind("probes:edit_scores", ("edit_scores",), "scoring"),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from afd_study.evaluation import score_vs_kl
-from afd_study.evaluation.coverage import coverage, precision_at_equal_length
+from afd_study.evaluation.coverage import at_equal_length, coverage
 from afd_study.methods import direct
 from afd_study.methods.best_of_n import JUDGE
 from afd_study.methods.policy_gradient import optimise
@@ -194,6 +194,7 @@ def arms(
     outcomes: Path,
     judged: Path,
     optimum: Path,
+    thresholds: Path,
     **measured: Path,
 ) -> None:
     """Gather what every arm reaches: table `arms`, and what it costs in nats: table `drift`.
@@ -206,9 +207,9 @@ def arms(
     frames = [_levels(name, measured, proxy).assign(**common) for name in names]
     folders = {name: measured.get(f"{name} densities") for name in names}
     laws = {name: read_table(folder, "densities") for name, folder in folders.items() if folder is not None}
-    frames += [coverage(table, policy=name, good=good, **common) for name, table in laws.items()]
-    equal: dict[str, Any] = {"reference": "pi_sft", "rival": equal_length_rival, "good": good}
-    frames.append(precision_at_equal_length(laws, **equal, **common))
+    covers = common | {"good": good, "thresholds": read_table(thresholds, "demonstrator_thresholds")}
+    frames += [coverage(table, policy=name, **covers) for name, table in laws.items()]
+    frames.append(at_equal_length(laws, reference="pi_sft", rival=equal_length_rival, **covers))
     many = read_table(optimum, "densities")
     frames.append(score_vs_kl.dpo_optimum(many, strengths=optimum_strengths, **common))
     demonstrations = read_table(judged, "components").query("source == 'demonstrations'")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from afd_study.evaluation import demonstrator_thresholds as probability_sets
 from afd_study.evaluation.coverage import coverage as measure_coverage, distinct_good
 from afd_study.models.distributed import map_across_ranks
 from afd_study.models.policy import context_length, load_policy, n_parameters
@@ -63,14 +64,45 @@ def _written(common: CommonInputs, context: Context, policy: Path, held_out: Pat
     return table.assign(token_ids=ids.to_numpy(), logprob=values)
 
 
+def demonstrator_thresholds(
+    out: Path,
+    context: Context,
+    *,
+    world: Mapping[str, Any],
+    seed: int,
+    draws: int,
+    max_words: int,
+    prompts: Path,
+) -> None:
+    """Draw from the demonstrators' law where its highest-probability sets begin, for the test prompts.
+
+    Table `demonstrator_thresholds`: evaluation.demonstrator_thresholds.
+    """
+    asked = read_table(prompts, "prompts").query("split == 'test'")
+    sizes: dict[str, int] = {"seed": seed, "draws": draws, "max_words": max_words}
+    table = probability_sets.demonstrator_thresholds(open_world(world), asked, **sizes)
+    write_table(out, "demonstrator_thresholds", table)
+
+
 def coverage(
-    out: Path, context: Context, *, task: str, seed: int, good: float, pi_init: Path, pi_sft: Path
+    out: Path,
+    context: Context,
+    *,
+    task: str,
+    seed: int,
+    good: float,
+    thresholds: Path,
+    pi_init: Path,
+    pi_sft: Path,
 ) -> None:
     """Measure covering and seeking of both policies: tables `coverage` and `distinct_good`."""
     folders = {"pi_init": pi_init, "pi_sft": pi_sft}
     tables = {name: read_table(folder, "densities") for name, folder in folders.items()}
     common: dict[str, Any] = {"task": task, "seed": seed, "good": good}
-    measured = [measure_coverage(table, policy=name, **common) for name, table in tables.items()]
+    sets = read_table(thresholds, "demonstrator_thresholds")
+    measured = [
+        measure_coverage(table, policy=name, thresholds=sets, **common) for name, table in tables.items()
+    ]
     distinct = [distinct_good(table, policy=name, **common) for name, table in tables.items()]
     write_table(out, "coverage", pd.concat(measured, ignore_index=True))
     rows = pd.concat(distinct, ignore_index=True).drop_duplicates(["source", "k", "prompt_id"])

@@ -7,6 +7,7 @@ import pytest
 from afd_study.errors import SpecError
 from afd_study.evaluation.claim_effects import VALUE_COLUMNS
 from afd_study.evaluation.claims import load_ledger
+from afd_study.evaluation.coverage import METRICS
 from afd_study.figures import adversarial, arms as draw
 from afd_study.figures.style import METHODS
 from afd_study.methods.arms import (
@@ -165,6 +166,17 @@ def test_every_arm_is_drawn_from_judged_and_measured(found):
     assert (arms.groupby(["policy", "metric"])["prompt_id"].nunique() <= study.spec.world.n_test).all()
 
 
+def test_all_policies_are_held_against_the_same_sets(found):
+    study, arms, _ = found
+    steps = study.plans()[0].steps
+    assert steps["arms"].inputs["thresholds"] is steps["coverage"].inputs["thresholds"]
+    shared = arms[arms["policy"].isin(["pi_init", "pi_sft"]) & arms["metric"].isin(METRICS)]
+    alone = study.table("coverage")
+    keys = ["policy", "metric", "prompt_id"]
+    both = shared.merge(alone, on=keys, suffixes=("", "_alone"), validate="one_to_one")
+    assert len(both) == len(alone) and both["value"].to_numpy() == pytest.approx(both["value_alone"])
+
+
 def test_picks_are_the_best_of_their_group(found):
     study, _, _ = found
     steps = study.plans()[0].steps
@@ -275,13 +287,15 @@ def test_the_chapter_s_tables_are_means_over_seeds(frozen):
     assert ahead[("harmless", "spin")] == pytest.approx(1.05 * expected)
     measured = beyond.measured()
     assert set(measured["method"]) >= {"pi_init", "pi_sft", "spin", "distilled_2"}
+    assert set(beyond.SHOWN) < set(measured.columns)
     assert (measured["n_seeds"] == 2).all()
 
 
 def test_imitation_is_compared_with_sft_on_the_same_seeds(frozen):
     one = frozen[frozen["table"] == "coverage"].set_index(["metric", "method"])["value"]
     levels = beyond.covering().set_index(["task", "setting", "method", "metric"])
-    assert levels.loc[("harmless", "h = 1", "pi_sft", "precision"), "n_seeds"] == 2
+    for metric in ("precision", "coverage_without_stray", "good_share"):
+        assert levels.loc[("harmless", "h = 1", "pi_sft", metric), "n_seeds"] == 2
     found = beyond.against_sft().set_index(["task", "setting", "method", "metric"])["mean"]
     for setting in ("h = 1", "small policy"):
         for metric in ("coverage", "reverse_kl"):
@@ -299,13 +313,14 @@ def test_at_equal_length_sft_is_compared_with_the_arm_whose_lengths_were_taken(t
         ("harmless", setting, seed, "coverage", metric, name, 0, share)
         for setting in ("h = 1", "small policy")
         for seed in (0, 1)
-        for metric in ("precision", "precision_at_equal_length")
+        for metric in ("precision", *beyond.AT_EQUAL_LENGTH)
         for name, share in shares.items()
     ]
     freeze("arms", {"values": seed_means.wide(pd.DataFrame(rows, columns=list(VALUE_COLUMNS)))}, seeds=[0, 1])
     found = beyond.against_sft().groupby("metric")["method"].agg(set)
     assert found["precision"] == {EQUAL_LENGTH_RIVAL, "true_reverse_kl"}
-    assert found["precision_at_equal_length"] == {EQUAL_LENGTH_RIVAL}
+    for metric in beyond.AT_EQUAL_LENGTH:
+        assert found[metric] == {EQUAL_LENGTH_RIVAL}
 
 
 def test_every_figure_of_the_chapter_is_drawn_and_brings_its_table(frozen):

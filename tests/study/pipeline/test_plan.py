@@ -64,7 +64,7 @@ def test_every_table_lies_in_a_step_of_the_plan_or_is_not_to_be_had(profile, tas
     judged = {"scores", "outcomes", "summary", "win_rates", "diagnostics", "discrimination"}
     judged |= {"regression", "rank_correlations", "conditional_auc", "calibration", "calibration_curve"}
     judged |= {"edit_effects", "pessimism"}
-    covering = {"coverage", "distinct_good"}
+    covering = {"demonstrator_thresholds", "coverage", "distinct_good"}
     published = judged | {"report", "left_out", "judge_reading"}
     assert (
         there - {"preferences"}
@@ -88,10 +88,12 @@ REWARDS = {f"reward_{kind}" for kind in KINDS}
 SHOWN = {f"shown_{kind}" for kind in KINDS}
 SCORES = {f"scores_{kind}" for kind in KINDS}
 COVERING = {"densities_pi_init", "densities_pi_sft", "coverage"}
+THRESHOLDS = {"demonstrator_thresholds"}  # which know no policy
 ENDS = {"outcomes", "probes"}
 LEARNED = ENDS | {"when"}  # what discriminators have to do with, and preferences have not
 POOL = {"pool", "init_logprobs", "judged", "edits"} | SCORES | COVERING | LEARNED
 EVERY = set(steps_of())
+OF_PI_INIT = EVERY - THRESHOLDS - {"prompts", "shown", "held_out"}
 DRAWN = {f"training_{policy}{times}" for policy in ("pi_init", "pi_sft") for times in ("", "_x10")}
 SFT = {"shown", "pi_sft", "training_pi_sft", "training_pi_sft_x10"} | POOL | REWARDS | SHOWN
 
@@ -106,23 +108,23 @@ REACH = {
     "world.heterogeneity": (0.5, {"shown", *of("init_demo"), *of("sft_demo")} | SHOWN | LEARNED),
     "world.preference_noise": (0.1, {"preferences", *of("preferences")} | ENDS),
     "world.preference_scale": (1.0, {"preferences", *of("preferences")} | ENDS),
-    "world.absorbed_style": (0.5, SFT | DRAWN | {"held_out", "preferences"}),
-    "world.demonstration_quality": (0.6, SFT | DRAWN | {"held_out", "preferences"}),
+    "world.absorbed_style": (0.5, SFT | DRAWN | THRESHOLDS | {"held_out", "preferences"}),
+    "world.demonstration_quality": (0.6, SFT | DRAWN | THRESHOLDS | {"held_out", "preferences"}),
     "world.n_demonstrations": (170, SFT | DRAWN | {"preferences"}),
-    "world.n_pretraining": (410, EVERY - {"prompts", "shown", "held_out"}),
+    "world.n_pretraining": (410, OF_PI_INIT),
     "world.n_good_answers": (4, EVERY - {"prompts"}),
     "world.variant": (100, EVERY),
     "world.stray": (0.03, EVERY - {"prompts"}),
     "world.max_words": (20, EVERY - {"prompts"}),
     "world.n_test": (13, EVERY),
     "world.n_validation": (41, EVERY),
-    "policy.config": ({"n_embd": 16}, EVERY - {"prompts", "shown", "held_out"}),
-    "policy.architecture": ("llama", EVERY - {"prompts", "shown", "held_out"}),
+    "policy.config": ({"n_embd": 16}, OF_PI_INIT),
+    "policy.architecture": ("llama", OF_PI_INIT),
     "policy.lora": ({"r": 4}, SFT - {"shown"}),
-    "policy.name_or_path": ("gpt2", EVERY - {"prompts", "shown", "held_out"}),
-    "policy.dtype": ("bfloat16", EVERY - {"prompts", "shown", "held_out"}),
-    "policy.allow_download": (True, EVERY - {"prompts", "shown", "held_out"}),
-    "pretraining": ({"steps": 50}, EVERY - {"prompts", "shown", "held_out"}),
+    "policy.name_or_path": ("gpt2", OF_PI_INIT),
+    "policy.dtype": ("bfloat16", OF_PI_INIT),
+    "policy.allow_download": (True, OF_PI_INIT),
+    "pretraining": ({"steps": 50}, OF_PI_INIT),
     "sft": ({"steps": 30}, SFT - {"shown"}),
     "matched_style": (0.9, SFT - {"shown"}),
     "reward.training": ({"steps": 30}, REWARDS | SCORES | SHOWN | LEARNED),
@@ -133,10 +135,17 @@ REACH = {
     "reward.n_preferences": (100, of("preferences") | ENDS),
     "sampling.draws": (20, POOL),
     "sampling.n_max": (15, ENDS),
+<<<<<<< HEAD
     "sampling.baseline_draws": (5, {"pool_init", "judged"} | SCORES | COVERING | LEARNED),
     "sampling.demonstrations": (3, {"held_out", "judged"} | SHOWN | COVERING | LEARNED),
     "sampling.max_new_tokens": (23, EVERY - {"prompts", "shown", "held_out"}),
     "sampling.max_prompt_tokens": (9, EVERY - {"prompts", "shown", "held_out"}),
+=======
+    "sampling.baseline_draws": (5, {"pool_init", "judged"} | SCORES | COVERING | ENDS),
+    "sampling.demonstrations": (3, {"held_out", "judged"} | SHOWN | COVERING | ENDS),
+    "sampling.max_new_tokens": (23, OF_PI_INIT | THRESHOLDS),
+    "sampling.max_prompt_tokens": (9, OF_PI_INIT),
+>>>>>>> measures
 }
 # what a study of one seed does not depend on; a judge and a vocabulary are fitted to data sets alone
 NO_REACH = {
@@ -294,7 +303,9 @@ def test_uses_of_a_seed_have_seeds_of_their_own():
 
 def test_covering_is_measured_at_temperature_one_alone():
     before, after = steps_of(), steps_of({"sampling.temperature": 0.9})
-    assert set(before) - set(after) == COVERING  # the samples are of another law than the recorded one
+    assert (
+        set(before) - set(after) == COVERING | THRESHOLDS
+    )  # the samples are of another law than the recorded one
     outdated = {name for name in after if after[name].key != before[name].key}
     # what is learned from is drawn at temperature 1: policies and reward models stay
     assert outdated == (POOL | {"pool_init"}) - COVERING
