@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.methods.arms import ARMS
+from afd_study.methods.arms import ARMS, ExtrapolationArm, made_by
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.specs import ArmsSpec
 from afd_study.models.specs import ClassifierSpec, ModelSpec, SamplingSpec, TrainingSpec
@@ -80,6 +80,8 @@ class StudySpec(Settings):
         for name in self.arms.names if self.arms is not None else ():
             if name not in ARMS:
                 raise unknown_name("arm", name, ARMS)
+        if self.arms is not None:
+            _refuse_schedules(self.arms, self.sft)
         for kind in self.reward.kinds:
             if kind not in REWARD_DATA:
                 raise unknown_name("reward model", kind, REWARD_DATA)
@@ -116,6 +118,20 @@ class StudySpec(Settings):
         if controlled and (self.sampling.stop or self.sampling.long_prompts != "cut"):
             raise ValueError(f"sampling.stop and long_prompts are of dialogues, and '{name}' has none")
         return self
+
+
+def _refuse_schedules(arms: ArmsSpec, sft: TrainingSpec) -> None:
+    """Raise SpecError or ValueError for the schedule of an unknown arm, or one that its method can't have."""
+    trained = [name for name in ARMS if name not in made_by(ExtrapolationArm)]
+    for name in arms.schedules:
+        if name not in trained:
+            raise unknown_name("arm that is trained", name, trained)
+        try:
+            arms.scheduled(name, ARMS[name].training(arms, sft))
+        except ValidationError as fault:
+            first = fault.errors()[0]
+            where = ".".join(map(str, (f"arms.schedules.{name}", *first["loc"])))
+            raise ValueError(f"{where}: {first['msg']}") from None
 
 
 def _refuse_made_up_ends(world: ControlledSpec, horizon: int) -> None:

@@ -1,15 +1,19 @@
 """Steps that make and measure policies beyond picking (methods.arms). Each reads its inputs' folders."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from transformers import PreTrainedModel
 
 from afd_study.evaluation import score_vs_kl
 from afd_study.evaluation.coverage import coverage, precision_at_equal_length
+from afd_study.evaluation.imitation_objectives import own_objectives
 from afd_study.methods import direct
 from afd_study.methods.best_of_n import JUDGE
 from afd_study.methods.policy_gradient import optimise
@@ -17,17 +21,20 @@ from afd_study.methods.rejection_sampling import best_of_each
 from afd_study.methods.reward_pairs import RewardData, paired_responses
 from afd_study.methods.specs import PolicyGradientSpec
 from afd_study.models.decoding import Extrapolation
-from afd_study.models.distributed import map_across_ranks
+from afd_study.models.distributed import is_main, map_across_ranks
 from afd_study.models.policy import context_length, device, load_policy, n_parameters, save_policy
 from afd_study.models.reward import load_reward_model, rewards
 from afd_study.models.scoring import response_kl
 from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.tokenizers import decode, load_tokenizer
+from afd_study.records import TABLES
 from afd_study.study.steps.bookkeeping import count_training
 from afd_study.study.steps.drawing import draw_responses, requests_for, samples_table
 from afd_study.study.steps.encoding import ROW, CommonInputs, responses_of, split_pairs
 from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.tables import read_table, write_table
+
+SNAPSHOTS = "snapshots"  # folder of the policies along a direct method's run, by their step
 
 
 def chosen_responses(out: Path, context: Context, *, source: str, tokenizers: Path, **sources: Path) -> None:
@@ -56,6 +63,8 @@ def direct_policy(
     high: str,
     low: str,
     beta: float,
+    loss: direct.Loss,
+    points: int,
     training: TrainingSpec,
     lora: LoRASpec | None,
     demonstrations: Path,
@@ -64,7 +73,8 @@ def direct_policy(
 ) -> None:
     """Train a policy directly on pairs, from the policy that is its reference: table `history`.
 
-    `demonstrations` says how many pairs a prompt gets; the responses are those of the `sources`.
+    `demonstrations` says how many pairs a prompt gets; the responses are those of the `sources`. Beside the
+    policy at its validated stop the run's path is kept: at most `points` of its evaluations, SNAPSHOTS/STEP.
     """
     lm = load_policy(policy)
     rows = paired_responses(
@@ -73,11 +83,19 @@ def direct_policy(
     both = common.pairs(rows, ("high", "low"), common.policy_tokenizer, context=context_length(lm))
     train, validation = split_pairs(*both)
     training = training.over(len(train))
+    kept, snapshots = set(path_steps(training, points)), context.workspace / SNAPSHOTS  # a resumed run's too
+
+    def keep(lm: PreTrainedModel, step: int) -> None:
+        if step in kept:
+            save_policy(lm, snapshots / str(step))
+
     fitted, history = direct.fit(
         lm,
         train,
         validation=validation,
         beta=beta,
+        loss=loss,
+        keep=keep,
         training=training,
         lora=lora,
         seed=common.derived_seed("arm", name),
@@ -85,10 +103,18 @@ def direct_policy(
         progress=context.steps(training.steps),
     )
     save_policy(fitted, out)
+    if is_main():
+        shutil.move(snapshots, out / SNAPSHOTS)
     write_table(out, "history", history)
     count_training(context, fitted, train, training, history["step"].iloc[-1])
     once = sum(len(pair.high.ids) + len(pair.low.ids) for pair in train)
     context.spend(tokens=once, parameters=n_parameters(fitted), passes=1)  # the reference's log-probabilities
+
+
+def path_steps(training: TrainingSpec, points: int) -> list[int]:
+    """Return the evaluations whose policies are kept: all, or every second, third, ... back from the last."""
+    evaluated = [*range(training.evaluate_every, training.steps, training.evaluate_every), training.steps]
+    return evaluated[:: -ceil(len(evaluated) / points)][::-1]
 
 
 def gradient_policy(
@@ -191,12 +217,17 @@ def arms(
     strengths: Sequence[float],
     optimum_strengths: Sequence[float],
     names: Sequence[str],
+    imitated: Mapping[str, tuple[str, str]],
+    paths: Sequence[str],
     outcomes: Path,
     judged: Path,
     optimum: Path,
     **measured: Path,
 ) -> None:
     """Gather what every arm reaches: table `arms`, and what it costs in nats: table `drift`.
+
+    Beside them table `path` of the arms in `paths`, and `objectives` of those in `imitated`, which says where
+    each starts and by which transform of the logit it is rewarded.
 
     `arms` has task, seed, policy, metric, prompt_id, value: the metrics of evaluation.coverage, and judge,
     proxy (the reward model's logit, nats) and kl (to pi_SFT, nats a response), means over a prompt's draws;
@@ -221,6 +252,10 @@ def arms(
         score_vs_kl.sequence_extrapolation(scores, judge=JUDGE, proxy=proxy, strengths=strengths, **common),
     ]
     write_table(out, "drift", pd.concat(ways, ignore_index=True))
+    write_table(out, "objectives", own_objectives(laws, imitated).assign(**common))
+    courses = [read_table(measured[f"{name} path"], "path") for name in paths]
+    path = pd.concat(courses) if courses else pd.DataFrame(columns=list(TABLES["path"].columns))
+    write_table(out, "path", path.assign(**common))
 
 
 def _levels(name: str, measured: Mapping[str, Path], proxy: str) -> pd.DataFrame:
