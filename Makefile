@@ -3,8 +3,8 @@
 # PROFILE   cpu (default) or smoke: which settings the study runs with (afd_study/study/profiles)
 # HH_RLHF   a folder with Anthropic's HH-RLHF files: adds the chapter on real dialogues
 # JOBS      how many steps and notebooks run at once (default: the cores)
-# WHAT      which frozen results: all (default), worlds, chapters, map, ledger, arms, ablations, or gpu (needs
-#           one); of `make break` its parts, such as WHAT="kills signals"
+# WHAT      which frozen results: all (default), worlds, chapters, map, ledger, arms, ablations, recipes,
+#           arm_schedules, adversarial, or gpu (needs one); of `make break` its parts, such as WHAT="kills signals"
 # ONLY      one ablation, by its name (afd_study/study/frozen/ablation_grids.yaml)
 # SWEEP     a sweep's file (book/sweeps/example.yaml); ON=slurm runs it on a cluster
 # PY        a Python that already has the packages (conda users: PY=python); without it .venv is made

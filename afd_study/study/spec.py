@@ -126,11 +126,18 @@ def _refuse_schedules(arms: ArmsSpec, sft: TrainingSpec) -> None:
     for name in arms.schedules:
         if name not in trained:
             raise unknown_name("arm that is trained", name, trained)
+        training = ARMS[name].training(arms, sft)
         try:
-            arms.scheduled(name, ARMS[name].training(arms, sft))
+            arms.scheduled(name, training)
         except ValidationError as fault:
             first = fault.errors()[0]
-            where = ".".join(map(str, (f"arms.schedules.{name}", *first["loc"])))
+            *path, last = map(str, first["loc"] or ("",))
+            if first["type"] == "extra_forbidden":
+                model: Any = type(training)
+                for part in path:
+                    model = _model_of(model.model_fields[part].annotation)
+                raise unknown_name(f"setting of the schedule of {name}", last, model.model_fields) from None
+            where = ".".join([f"arms.schedules.{name}", *path, last]).rstrip(".")
             raise ValueError(f"{where}: {first['msg']}") from None
 
 

@@ -130,10 +130,10 @@ def _imitation(name: str, folders: Mapping[str, Any]) -> dict[str, Any]:
         arm.start: read_table(folders[f"densities_{arm.start}"], "densities"),
     }
     table = own_objectives(laws, {name: (arm.start, arm.transform)})
-    row = table.drop(columns="method").to_dict("records")[0]
+    (row,) = table.drop(columns="method").to_dict("records")
     judged = {each: float(law.loc[law["source"] == each, "value"].mean()) for each, law in laws.items()}
-    row = {str(each): value for each, value in row.items()}
-    return {**row, "objective_end": row["end"], "judge": judged[name], "judge_start": judged[arm.start]}
+    own = {str(each): value for each, value in row.items()}
+    return {**own, "objective_end": own["end"], "judge": judged[name], "judge_start": judged[arm.start]}
 
 
 def schedule_choice(results: pd.DataFrame) -> Tables:

@@ -59,8 +59,9 @@ def _some_prompts(common: CommonInputs, n: int) -> pd.DataFrame:
 def _points(start: Path, policy: Path, history: pd.DataFrame) -> Iterator[tuple[int, Path]]:
     """Yield step and folder of the policies of a run, in order."""
     kept = {int(folder.name): folder for folder in (policy / SNAPSHOTS).iterdir()}
-    trained = history[history.index > 0]
-    stop = int(trained.index[trained["validation_loss"].to_numpy().argmin()])
+    steps = [int(step) for step in history.index.to_numpy()]
+    losses = dict(zip(steps, history["validation_loss"].tolist(), strict=True))
+    stop = min((step for step in steps if step > 0), key=lambda step: losses[step])
     yield from sorted((kept | {stop: policy, 0: start}).items())
 
 
