@@ -78,19 +78,16 @@ def fit(
     `beta` that is not positive, TrainingError for a loss that is no finite number.
     """
     refuse_empty(validation_pairs=validation)
-    items, held_out = referred(lm, pairs), referred(lm, validation)
-    start = _both_sides(lm, held_out)
+    items, sides = referred(lm, pairs), _Sides(referred(lm, validation), beta, loss)
+    sides.measure(lm)
     adapters = with_lora(lm, lora, seed=seed)
-    sides = _Sides()
 
     def evaluate(policy: nn.Module) -> float:
         assert isinstance(policy, Policy)  # train hands back the module it was given
-        logprobs = _both_sides(policy.lm, held_out)
-        value = float(pair_loss(torch.from_numpy(logprobs), held_out, beta, len(held_out), loss))
-        sides.rows.append({"validation_loss": value, **_means(logprobs)})
+        value = sides.measure(policy.lm)
         if keep is not None:
             whole = lm if adapters is None else copy.deepcopy(adapters).merge_and_unload()
-            keep(whole, min(training.steps, len(sides.rows) * training.evaluate_every))
+            keep(whole, min(training.steps, (len(sides.rows) - 1) * training.evaluate_every))
         return value
 
     _, evaluations = train(
@@ -105,9 +102,7 @@ def fit(
         beside={"sides": sides},
         progress=progress,
     )
-    first = float(pair_loss(torch.from_numpy(start), held_out, beta, len(held_out), loss))
-    history = _history(evaluations, sides.rows, first, start)
-    return lm if adapters is None else adapters.merge_and_unload(), history
+    return lm if adapters is None else adapters.merge_and_unload(), _history(evaluations, sides.rows)
 
 
 def referred(lm: PreTrainedModel, pairs: Sequence[Pair]) -> list[Referred]:
@@ -164,9 +159,19 @@ def _means(logprobs: np.ndarray) -> dict[str, float]:
 
 @dataclass
 class _Sides:
-    """What was measured on both sides at each evaluation; a checkpoint holds it."""
+    """What was measured on both sides, of the reference and at each evaluation; a checkpoint holds it."""
 
+    held_out: Sequence[Referred]
+    beta: float
+    loss: Loss
     rows: list[dict[str, float]] = field(default_factory=list)
+
+    def measure(self, lm: PreTrainedModel) -> float:
+        """Note a row, and return the validation loss."""
+        logprobs = _both_sides(lm, self.held_out)
+        loss = pair_loss(torch.from_numpy(logprobs), self.held_out, self.beta, len(self.held_out), self.loss)
+        self.rows.append({"validation_loss": float(loss), **_means(logprobs)})
+        return float(loss)
 
     def save(self, folder: Path) -> None:
         """Write the rows."""
@@ -178,12 +183,10 @@ class _Sides:
         self.rows = json.loads((folder / "sides.json").read_text())
 
 
-def _history(
-    evaluations: Sequence[Evaluation], sides: Sequence[dict[str, float]], loss: float, start: np.ndarray
-) -> pd.DataFrame:
-    """Join evaluations and both sides, from the reference on, whose loss is `loss`."""
-    seen = pd.DataFrame(sides)
+def _history(evaluations: Sequence[Evaluation], sides: Sequence[dict[str, float]]) -> pd.DataFrame:
+    """Join evaluations and both sides, behind the reference's row, which has one loss for both."""
+    seen = pd.DataFrame(sides[1:])
     table = pd.DataFrame(evaluations, columns=Evaluation._fields)
     table = table.merge(seen.drop_duplicates("validation_loss"), on="validation_loss", how="left")
-    first = {"step": 0, "training_loss": loss, "validation_loss": loss, **_means(start)}
+    first = {"step": 0, "training_loss": sides[0]["validation_loss"], **sides[0]}
     return pd.concat([pd.DataFrame([first]), table], ignore_index=True)

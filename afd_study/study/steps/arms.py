@@ -20,6 +20,7 @@ from afd_study.methods.policy_gradient import optimise
 from afd_study.methods.rejection_sampling import best_of_each
 from afd_study.methods.reward_pairs import RewardData, paired_responses
 from afd_study.methods.specs import PolicyGradientSpec
+from afd_study.models.batches import Pair
 from afd_study.models.decoding import Extrapolation
 from afd_study.models.distributed import is_main, map_across_ranks
 from afd_study.models.policy import context_length, device, load_policy, n_parameters, save_policy
@@ -76,39 +77,48 @@ def direct_policy(
     `demonstrations` says how many pairs a prompt gets; the responses are those of the `sources`. Beside the
     policy at its validated stop the run's path is kept: at most `points` of its evaluations, SNAPSHOTS/STEP.
     """
-    lm = load_policy(policy)
-    rows = paired_responses(
-        RewardData(high, low), responses_of(sources), read_table(demonstrations, "demonstrations")
-    )
-    both = common.pairs(rows, ("high", "low"), common.policy_tokenizer, context=context_length(lm))
-    train, validation = split_pairs(*both)
+    lm, data = load_policy(policy), RewardData(high, low)
+    train, validation = _pairs(common, data, sources, demonstrations, context=context_length(lm))
     training = training.over(len(train))
-    kept, snapshots = set(path_steps(training, points)), context.workspace / SNAPSHOTS  # a resumed run's too
-
-    def keep(lm: PreTrainedModel, step: int) -> None:
-        if step in kept:
-            save_policy(lm, snapshots / str(step))
-
+    snapshots = context.workspace / SNAPSHOTS  # where a resumed run finds those of before
     fitted, history = direct.fit(
         lm,
         train,
         validation=validation,
         beta=beta,
         loss=loss,
-        keep=keep,
+        keep=partial(_keep, snapshots, path_steps(training, points)),
         training=training,
         lora=lora,
         seed=common.derived_seed("arm", name),
         workspace=context.workspace,
         progress=context.steps(training.steps),
     )
-    save_policy(fitted, out)
-    if is_main():
-        shutil.move(snapshots, out / SNAPSHOTS)
+    _finish(fitted, snapshots, out)
     write_table(out, "history", history)
     count_training(context, fitted, train, training, history["step"].iloc[-1])
-    once = sum(len(pair.high.ids) + len(pair.low.ids) for pair in train)
-    context.spend(tokens=once, parameters=n_parameters(fitted), passes=1)  # the reference's log-probabilities
+    tokens = sum(len(side.ids) for pair in train for side in pair)  # of the reference's log-probabilities
+    context.spend(tokens=tokens, parameters=n_parameters(fitted), passes=1)
+
+
+def _pairs(
+    common: CommonInputs, data: RewardData, sources: Mapping[str, Path], counts: Path, *, context: int
+) -> tuple[list[Pair], list[Pair]]:
+    """Return pairs to train on and for validation, as many to a prompt as it has demonstrations."""
+    rows = paired_responses(data, responses_of(sources), read_table(counts, "demonstrations"))
+    return split_pairs(*common.pairs(rows, ("high", "low"), common.policy_tokenizer, context=context))
+
+
+def _keep(folder: Path, steps: Sequence[int], lm: PreTrainedModel, step: int) -> None:
+    if step in steps:
+        save_policy(lm, folder / str(step))
+
+
+def _finish(lm: PreTrainedModel, snapshots: Path, out: Path) -> None:
+    """Write a policy, and put the policies of its path beside it."""
+    save_policy(lm, out)
+    if is_main():
+        shutil.move(snapshots, out / SNAPSHOTS)
 
 
 def path_steps(training: TrainingSpec, points: int) -> list[int]:
@@ -235,8 +245,8 @@ def arms(
     """
     common: dict[str, Any] = {"task": task, "seed": seed}
     frames = [_levels(name, measured, proxy).assign(**common) for name in names]
-    folders = {name: measured.get(f"{name} densities") for name in names}
-    laws = {name: read_table(folder, "densities") for name, folder in folders.items() if folder is not None}
+    lawful = [name for name in names if f"{name} densities" in measured]
+    laws = {name: read_table(measured[f"{name} densities"], "densities") for name in lawful}
     frames += [coverage(table, policy=name, good=good, **common) for name, table in laws.items()]
     equal: dict[str, Any] = {"reference": "pi_sft", "rival": equal_length_rival, "good": good}
     frames.append(precision_at_equal_length(laws, **equal, **common))
@@ -244,8 +254,7 @@ def arms(
     frames.append(score_vs_kl.dpo_optimum(many, strengths=optimum_strengths, **common))
     demonstrations = read_table(judged, "components").query("source == 'demonstrations'")
     frames.append(_means(demonstrations, "value", "judge", "demonstrations").assign(**common))
-    columns = ["task", "seed", "policy", "metric", "prompt_id", "value"]
-    write_table(out, "arms", pd.concat(frames, ignore_index=True)[columns])
+    write_table(out, "arms", pd.concat(frames, ignore_index=True)[list(TABLES["arms"].columns)])
     scores = read_table(outcomes, "scores")
     ways = [
         score_vs_kl.best_of_n_path(scores, judge=JUDGE, scorer=proxy, n=sizes, **common),
@@ -253,9 +262,13 @@ def arms(
     ]
     write_table(out, "drift", pd.concat(ways, ignore_index=True))
     write_table(out, "objectives", own_objectives(laws, imitated).assign(**common))
-    courses = [read_table(measured[f"{name} path"], "path") for name in paths]
-    path = pd.concat(courses) if courses else pd.DataFrame(columns=list(TABLES["path"].columns))
-    write_table(out, "path", path.assign(**common))
+    write_table(out, "path", _paths(measured, paths).assign(**common))
+
+
+def _paths(measured: Mapping[str, Path], names: Sequence[str]) -> pd.DataFrame:
+    """Return table `path` of some arms, with its columns where there is none."""
+    paths = [read_table(measured[f"{name} path"], "path") for name in names]
+    return pd.concat(paths) if paths else pd.DataFrame(columns=list(TABLES["path"].columns))
 
 
 def _levels(name: str, measured: Mapping[str, Path], proxy: str) -> pd.DataFrame:
