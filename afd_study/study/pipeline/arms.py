@@ -47,16 +47,15 @@ from afd_study.worlds.controlled import GOOD
 
 
 def arms(builder: Builder, judged: Step) -> Step:
-    """Return the step that gathers what all arms reach: the spec's, and those that they build on.
+    """Return the step that gathers what all arms reach: the spec's, those that they build on, and controls.
 
     Raises SpecError where the reward model that scores arms is not among the study's.
     """
     if PROXY not in builder.spec.reward.kinds:
         raise SpecError(f"arms are scored by the reward model '{PROXY}': add it to reward.kinds")
     spec_names = _settings(builder).names
-    names = list(dict.fromkeys(name for each in spec_names for name in (*_before(each), each)))
-    names += [control for name in names if (control := control_of(name)) and control not in names]
-    names = list(dict.fromkeys(names))
+    needed = [name for each in spec_names for name in (*_before(each), each)]
+    names = list(dict.fromkeys([*needed, *filter(None, map(control_of, needed))]))
     direct = [name for name in names if isinstance(ARMS[name], DirectArm)]
     measured = _of_first_policies(builder, judged)
     for name in names:

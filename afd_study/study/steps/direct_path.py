@@ -34,7 +34,7 @@ def direct_path(
     The points are the reference (step 0), the snapshots, and the validated stop. All answer the same prompts
     with the same random numbers. `stray_share` is by the demonstrators' law; `off_grammar` is by the judge's
     reading: the share of samples with a sentence that is no clause of the world, even with two words struck
-    out, which the judge counts among the component `faults`.
+    out, which the judge counts among the component `faults`. A sentence that the horizon cuts is one, too.
     """
     judge, history = open_world(world), read_table(policy, "history").set_index("step")
     prompts = _some_prompts(common, n_prompts)
