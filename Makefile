@@ -4,7 +4,8 @@
 # HH_RLHF   a folder with Anthropic's HH-RLHF files: adds the chapter on real dialogues
 # JOBS      how many steps and notebooks run at once (default: the cores)
 # WHAT      which frozen results: all (default), worlds, chapters, map, ledger, arms, ablations, recipes,
-#           exploration, judging, or gpu (needs one); of `make break` its parts, such as WHAT="kills signals"
+#           exploration, judging, arm_schedules, adversarial, or gpu (needs one); of `make break` its parts, such
+#           as WHAT="kills signals"
 # ONLY      of these one ablation, or one part of exploration or judging (DRY=1 names them)
 # DRY       1: say what is left of each part of the results, and run nothing
 # SWEEP     a sweep's file (book/sweeps/example.yaml); ON=slurm runs it on a cluster

@@ -176,6 +176,24 @@ TABLES: dict[str, Table] = {
         ("task", "seed", "method", "at", "prompt_id"),
         ("ess", "judge", "proxy", "kl"),
     ),
+    # points of a direct method's run: losses and log-probabilities (nats) of validation pairs, what the judge
+    # says of samples (points; judge_1 and judge_2 by halves of the prompts), and shares of the samples with a
+    # word that only the stray law explains, and with a sentence that nobody would write (off_grammar)
+    "path": Table(
+        (
+            *("method", "step", "validation_loss", "preferred_logprob", "rejected_logprob"),
+            *("judge", "judge_1", "judge_2", "stray_share", "off_grammar", "length", "n"),
+        ),
+        ("method", "step"),
+    ),
+    # what a run of adversarial imitation did to its own objective (nats a response)
+    "objectives": Table(
+        (
+            *("method", "start_policy", "divergence", "start", "end", "change", "low", "high", "lowered"),
+            *("start_stray", "end_stray", "n_prompts"),
+        ),
+        ("method",),
+    ),
     # --- over seeds
     # means over prompts that claims are judged on; n is 0 where it means nothing
     "values": Table(

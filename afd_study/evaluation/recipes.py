@@ -15,7 +15,7 @@ from afd_study.evaluation.ranking import rank_correlation
 from afd_study.evaluation.statistics import require_columns, t_interval
 from afd_study.records import TABLES
 
-COLUMNS = ("recipe", "world", "kind", "held_out_loss", "agreement", "judge")
+LOWER = ("held_out_loss", "validation_loss", "objective_end")  # criteria of which the lowest is the best
 
 
 def held_out_loss(scores: pd.DataFrame, *, scorer: str, high: str, low: str) -> float:
@@ -53,18 +53,19 @@ def agreement(scores: pd.DataFrame, scorers: Sequence[str], *, source: str = "pi
     return float(known.mean()) if len(known) else np.nan
 
 
-def choice(results: pd.DataFrame, by: str, *, level: float = 0.95) -> pd.DataFrame:
+def choice(results: pd.DataFrame, by: str, *, level: float = 0.95, keep_first: bool = True) -> pd.DataFrame:
     """Return each kind's recipe by one criterion: kind, recipe, best, n_worlds, lead, low, high.
 
-    `results` has COLUMNS, a row for each recipe, world, kind and seed. Recipes are compared by the mean over
-    worlds of their difference from the recipe that stands first, for worlds differ more than recipes. `lead`
-    is by how much the best is better than the first, with its t interval over worlds. Where that holds 0 the
-    first is kept: `recipe` is then not the `best`.
+    `results` has recipe, world, kind and the criterion, a row for each recipe, world, kind and seed. Recipes
+    are compared by the mean over worlds of their difference from the recipe that stands first, for worlds
+    differ more than recipes. `lead` is by how much the best is better than the first, with its t interval
+    over worlds. Where that holds 0 the first is kept, unless `keep_first` is False: `recipe` is then not the
+    `best`.
 
     Raises DataError where a recipe lacks a world.
     """
-    require_columns(results, COLUMNS)
-    sign = -1.0 if by == "held_out_loss" else 1.0
+    require_columns(results, ("recipe", "world", "kind", by))
+    sign = -1.0 if by in LOWER else 1.0
     rows = []
     for kind, part in results.groupby("kind", sort=False):
         order = list(dict.fromkeys(part["recipe"]))
@@ -74,5 +75,6 @@ def choice(results: pd.DataFrame, by: str, *, level: float = 0.95) -> pd.DataFra
         gains = sign * wide.sub(wide.iloc[:, 0], axis=0)
         best = str(gains.mean().idxmax())
         lead, low, high = map(float, t_interval(gains[best].to_numpy(), level))
-        rows.append((kind, best if low > 0 else order[0], best, len(wide), lead, low, high))
+        kept = best if low > 0 or not keep_first else order[0]
+        rows.append((kind, kept, best, len(wide), lead, low, high))
     return pd.DataFrame(rows, columns=["kind", "recipe", "best", "n_worlds", "lead", "low", "high"])

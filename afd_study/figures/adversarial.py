@@ -7,7 +7,18 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from afd_study.figures.panels import INTERVAL, line
-from afd_study.figures.style import RULE, Plate, in_order, legend_below, look, need, plate, theme
+from afd_study.figures.style import (
+    RULE,
+    Plate,
+    error_bars,
+    in_order,
+    legend_below,
+    look,
+    name_rows,
+    need,
+    plate,
+    theme,
+)
 
 PLANES = {
     "coverage and precision": ("coverage", "precision", "coverage (share)", "precision (share)"),
@@ -21,6 +32,7 @@ PLANES = {
     ),
 }
 """What a row of panels shows -> the metrics across and up, and their labels."""
+OWN = {"reverse_kl": "reverse KL", "jensen_shannon": "Jensen-Shannon", "forward_kl": "forward KL"}
 COURSES = {
     "accuracy": "accuracy (share)",
     "mean_abs_logit": "mean |logit| (nats)",
@@ -97,4 +109,32 @@ def courses(table: pd.DataFrame, methods: list[str]) -> Plate:
         "Means over seeds."
     )
     figure.data = rows
+    return figure
+
+
+def objectives(table: pd.DataFrame) -> Plate:
+    """Draw by how much each run changed its own objective, a column a divergence, a row of panels a task.
+
+    `table`: task, method, divergence, mean, low, high (of the change, nats a response). Left of the line a
+    run did what its method descends.
+    """
+    need(table, ("task", "method", "divergence", *INTERVAL), what="objectives")
+    tasks, divergences = (
+        sorted(set(table["task"])),
+        [name for name in OWN if name in set(table["divergence"])],
+    )
+    with theme():
+        figure, grid = plate(len(tasks), len(divergences), height=1.4 * len(tasks) + 1.6)
+        for row, task in enumerate(tasks):
+            for column, name in enumerate(divergences):
+                axes = grid[row, column]
+                part = table[(table["task"] == task) & (table["divergence"] == name)].set_index("method")
+                methods = in_order(part.index)[::-1]
+                axes.axvline(0, **RULE)
+                for place, method in enumerate(methods):
+                    error_bars(axes, part.loc[[method]], [place], value="mean", style=look(method))
+                name_rows(axes, [look(method).label for method in methods])
+                axes.set(title=f"{task}\n{OWN[name]}", xlabel="end - start (nats)")
+    figure.caption = "Change of each run's own objective. Bars: 95 % t-intervals over seeds."
+    figure.data = table
     return figure

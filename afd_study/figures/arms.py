@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from afd_study.figures.panels import INTERVAL, band, demonstrations_across, line
 from afd_study.figures.style import (
@@ -18,6 +19,7 @@ from afd_study.figures.style import (
 )
 
 TICKS = (0, 1, 2, 4, 8, 16, 32)
+ALONG = {"judge": "judge points", "off_grammar": "off the grammar (share)"}
 SIDES = {"preferred_logprob": ("raised", "-"), "rejected_logprob": ("lowered", "--")}
 
 
@@ -99,3 +101,43 @@ def sides(table: pd.DataFrame, methods: list[str]) -> Plate:
     figure.caption = "Log-probability of validation responses that are raised and lowered, means over seeds."
     figure.data = rows
     return figure
+
+
+def direct_paths(table: pd.DataFrame, stops: pd.DataFrame, levels: pd.DataFrame) -> Plate:
+    """Draw the judge (above) and the share off the grammar (below) along direct methods' runs, by task.
+
+    `table`: task, method, step, judge, off_grammar. `stops`: task, method, stop, metric, mean, of which the
+    validated stop is a filled and the oracle's a hollow mark. `levels`: task, method, mean, of which the
+    demonstrations' score is drawn across.
+    """
+    need(table, ("task", "method", "step", *ALONG), what="direct_paths")
+    need(stops, ("task", "method", "stop", "metric", "mean"), what="direct_paths")
+    tasks = sorted(set(table["task"]))
+    with theme():
+        figure, grid = plate(len(ALONG), len(tasks), height=5.0, sharex=True, sharey="row")
+        for column, task in enumerate(tasks):
+            for row, (metric, ylabel) in enumerate(ALONG.items()):
+                axes = grid[row, column]
+                for name in in_order(table["method"]):
+                    part = table[(table["task"] == task) & (table["method"] == name)].sort_values("step")
+                    line(axes, part["step"], part[metric], look(name), marker="")
+                    own = stops[(stops["task"] == task) & (stops["method"] == name)]
+                    _stops(axes, own.set_index(["stop", "metric"])["mean"], metric, name)
+                axes.set(ylabel=ylabel if column == 0 else "")
+            demonstrations_across(grid[0, column], levels, task)
+            grid[0, column].set_title(task)
+            grid[-1, column].set_xlabel("step")
+        legend_below(figure, columns=3)
+    figure.caption = (
+        "Judge, and share of samples with a sentence that nobody would write, along each run (means over "
+        "seeds). Filled: the stop by validation loss. Hollow: an oracle's stop, by the judge."
+    )
+    figure.data = table
+    return figure
+
+
+def _stops(axes: Axes, means: pd.Series, metric: str, name: str) -> None:
+    """Mark both stops of a method at their mean step."""
+    for stop, fill in (("validated", look(name).colour), ("oracle", "white")):
+        place = means[stop, "stop_step"], means[stop, metric]
+        axes.plot(*place, look(name).marker, color=look(name).colour, markerfacecolor=fill, markersize=7)

@@ -6,14 +6,15 @@ method has a record of its own. Every record says
 - `step`: which step makes the policy,
 - `sources`: whose responses are learned from: sources of reward data, or arms, whose own samples are drawn,
 - `settings`: what that step is called with,
-- `training(spec)`: for how long and how fast it trains, by the study's settings,
+- `training(spec)`: for how long and how fast it trains, by the study's settings for its method; an arm of
+  its own schedule (`ArmsSpec.schedules`) differs from that where the schedule says so,
 - `label`: what figures call the arm.
 
 A new arm is one line in ARMS, a new method one more record.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from afd_study.methods.specs import ArmsSpec
@@ -30,6 +31,9 @@ SIZES = (1, 2, 4, 8, 16, 32)  # of Best-of-n, as far as the pool can tell its KL
 STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0)  # of the extrapolated law of whole responses
 OPTIMUM_STRENGTHS = (1.0, 0.5, 0.1)  # of DPO on demonstrations, where its optimum is estimated
 OPTIMUM_DRAWS = 64  # demonstrations a test prompt, from which the optimum is estimated
+PATH_POINTS = 12  # of a direct method's run, at most: policies that are kept, sampled and judged
+PATH_PROMPTS = 48  # test prompts that they answer
+PATH_DRAWS = 8  # responses a prompt
 EQUAL_LENGTH_RIVAL = "adversarial_reverse_kl"  # at whose lengths pi_SFT's precision is measured (claim L5)
 ROUNDS = ("no round", "one round", "two rounds", "three rounds")
 
@@ -52,7 +56,8 @@ class Record:
 class DirectArm(Record):
     """DPO on pairs: raise responses of `high` and lower those of `low`, at strength `beta`.
 
-    `round` counts SPIN's rounds, in which the policy's own samples are lowered; 0 is plain DPO.
+    `round` counts SPIN's rounds, in which the policy's own samples are lowered; 0 is plain DPO. With the
+    `squared` loss SPIN fits a chi-square divergence (theory.self_play).
     """
 
     step: ClassVar[str] = "direct_policy"
@@ -60,6 +65,7 @@ class DirectArm(Record):
     low: str
     beta: float
     round: int = 0
+    loss: Literal["logistic", "squared"] = "logistic"
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -67,7 +73,7 @@ class DirectArm(Record):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return {"high": self.high, "low": self.low, "beta": self.beta}
+        return {"high": self.high, "low": self.low, "beta": self.beta, "loss": self.loss}
 
     def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
         return spec.direct
@@ -75,7 +81,10 @@ class DirectArm(Record):
     @property
     def label(self) -> str:
         if self.round:
-            return f"SPIN, {ROUNDS[self.round]}"
+            front = "chi-square SPIN" if self.loss == "squared" else "SPIN"
+            return f"{front}, {ROUNDS[self.round]}"
+        if (self.high, self.low) == ("pi_sft", "pi_init"):
+            return "DPO on Init-SFT's pairs"
         if self.high == "preferred":
             return "DPO on preferences"
         return f"DPO on {self.high}, strength {self.beta:g}"
@@ -83,7 +92,7 @@ class DirectArm(Record):
 
 @dataclass(frozen=True)
 class SupervisedArm(Record):
-    """SFT on responses of `high`."""
+    """SFT on responses of `high`; from pi_SFT on demonstrations, SFT continued for as many steps again."""
 
     step: ClassVar[str] = "pi_sft"
     high: str
@@ -92,9 +101,13 @@ class SupervisedArm(Record):
     def sources(self) -> tuple[str, ...]:
         return (self.high,)
 
+    def training(self, spec: ArmsSpec, sft: TrainingSpec) -> Settings:
+        again = self.start == "pi_sft" and self.high == "demonstrations"
+        return sft.model_copy(update={"patience": None}) if again else sft
+
     @property
     def label(self) -> str:
-        return f"SFT on {self.high} responses"
+        return "SFT continued" if self.high == "demonstrations" else f"SFT on {self.high} responses"
 
 
 @dataclass(frozen=True)
@@ -185,10 +198,14 @@ ARMS: dict[str, Arm] = {
     "dpo_demo_strength_1": DirectArm("pi_init", "demonstrations", "pi_init", 1.0),
     "dpo_demo_strength_0.5": DirectArm("pi_init", "demonstrations", "pi_init", 0.5),
     "dpo_demo_strength_0.1": DirectArm("pi_init", "demonstrations", "pi_init", 0.1),
+    "dpo_init_sft": DirectArm("pi_sft", "pi_sft", "pi_init", 0.5),
     "dpo_preferences": DirectArm("pi_init", "preferred", "rejected", 0.5),
     "sft_preferred": SupervisedArm("pi_init", "preferred"),
+    "sft_continued": SupervisedArm("pi_sft", "demonstrations"),
     "spin_1": DirectArm("pi_sft", "demonstrations", "pi_sft", 0.5, round=1),
     "spin": DirectArm("spin_1", "demonstrations", "spin_1", 0.5, round=2),
+    "spin_chi2_1": DirectArm("pi_sft", "demonstrations", "pi_sft", 0.5, round=1, loss="squared"),
+    "spin_chi2": DirectArm("spin_chi2_1", "demonstrations", "spin_chi2_1", 0.5, round=2, loss="squared"),
     "distilled_1": DistilledArm("pi_sft", 1, "init_sft"),
     "distilled_2": DistilledArm("distilled_1", 2, "init_sft"),
     "distilled_3": DistilledArm("distilled_2", 3, "init_sft"),
@@ -207,16 +224,30 @@ ARMS: dict[str, Arm] = {
     "adversarial_forward_kl": ImitationArm("pi_init", "demonstrations", "density_ratio"),
     "adversarial_reverse_kl_marked": ImitationArm("pi_init", "marked_demonstrations", "airl"),
     "adversarial_reverse_kl_from_sft": ImitationArm("pi_sft", "demonstrations", "airl"),
+    "adversarial_js_from_sft": ImitationArm("pi_sft", "demonstrations", "gail"),
     "true_reverse_kl": ImitationArm("pi_init", DEMONSTRATORS, "airl"),
     "true_js": ImitationArm("pi_init", DEMONSTRATORS, "gail"),
     "true_forward_kl": ImitationArm("pi_init", DEMONSTRATORS, "density_ratio"),
     "true_reverse_kl_from_sft": ImitationArm("pi_sft", DEMONSTRATORS, "airl"),
+    "true_js_from_sft": ImitationArm("pi_sft", DEMONSTRATORS, "gail"),
 }
 
 
 def made_by(*records: type[Arm]) -> tuple[str, ...]:
     """Return the names of the arms that these methods make, in order."""
     return tuple(name for name, arm in ARMS.items() if isinstance(arm, records))
+
+
+def control_of(name: str) -> str | None:
+    """Return the arm with the true logit in place of a learned one, all else equal; None for other arms.
+
+    What a learned arm does not reach says something of the method only beside what the exact logit reaches.
+    """
+    arm = ARMS[name]
+    if not isinstance(arm, ImitationArm) or arm.against == DEMONSTRATORS:
+        return None
+    exact = replace(arm, against=DEMONSTRATORS)
+    return next(each for each, other in ARMS.items() if other == exact)
 
 
 def strength(arm: Arm) -> float:

@@ -1,11 +1,14 @@
 """Settings of the methods that train a policy on a reward or against a discriminator."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from afd_study.models.specs import TrainingSpec
 from afd_study.settings import Settings
+
+Method = TypeVar("Method", bound=Settings)
 
 
 class PolicyGradientSpec(TrainingSpec):
@@ -87,5 +90,28 @@ class ArmsSpec(Settings):
     direct: TrainingSpec
     gradient: PolicyGradientSpec = PolicyGradientSpec()
     adversarial: AdversarialSpec = AdversarialSpec()
+    schedules: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="arm -> what differs from its method's settings, where some do"
+    )
     ppo_epochs: int = Field(2, ge=1, description="ppo_clip: optimiser steps on one batch of responses")
     draws: int = Field(16, ge=2, description="responses of an arm to a test prompt")
+
+    def scheduled(self, name: str, training: Method) -> Method:
+        """Return the training of an arm, `training` by its method, with what its own schedule changes.
+
+        A setting that is not named keeps the method's value; settings may be nested as the method's are.
+
+        Raises pydantic.ValidationError for a setting that the method has not, or for a value out of range.
+        """
+        changes = self.schedules.get(name)
+        if not changes:
+            return training
+        return type(training).model_validate(_merged(training.model_dump(exclude_unset=True), changes))
+
+
+def _merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with some of them replaced."""
+    return values | {
+        name: _merged(values.get(name, {}), value) if isinstance(value, Mapping) else value
+        for name, value in changes.items()
+    }

@@ -18,13 +18,14 @@ from afd_study.study.chapters.ablations import effects_of
 from afd_study.study.chapters.chapter import KINDS, freeze_chapter
 from afd_study.study.chapters.claims import METHODS, judged
 from afd_study.study.frozen import ablation_grids as grids, judging
+from afd_study.study.frozen.arm_grids import CHOICES, arm_grid, grid_cells, grid_results
 from afd_study.study.frozen.basis import basis_of
 from afd_study.study.frozen.files import freeze
 from afd_study.study.frozen.grids import ARMS_SETTING, PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.frozen.method_costs import cost_table
 from afd_study.study.frozen.parts import cell_steps, chapter_tasks
 from afd_study.study.frozen.recipe_grid import recipe_cells, recipe_grid, recipe_results
-from afd_study.study.frozen.seed_means import gather, histories, wide
+from afd_study.study.frozen.seed_means import arm_tables, gather, histories, wide
 from afd_study.study.study import open_settings
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.step import Step, closure
@@ -77,7 +78,8 @@ def freeze_arms(*, jobs: int) -> None:
 def _arm_tables(cells: Sequence[Cell], values: pd.DataFrame) -> Tables:
     costs = cost_table(values[values["setting"] == ARMS_SETTING])
     went = {"histories": histories(cells, "history"), "trajectories": histories(cells, "trajectory")}
-    return {**went, "costs": costs}
+    own = {name: arm_tables(cells, name) for name in ("objectives", "path")}
+    return {**went, **own, "costs": costs}
 
 
 def freeze_ablations(*, jobs: int, only: str | None = None) -> None:
@@ -138,6 +140,33 @@ def _freeze_worlds(folder: str, jobs: int, only: str | None) -> None:
         about |= {"step_seconds": round(seconds_of(steps, store), 1), "basis": basis_of(steps).model_dump()}
         freeze(part.name, tables, profile=PROFILE, threads=1, jobs=jobs, **about)
         print(f"{part.name}: {len(tables['values'])} rows frozen")
+
+
+def freeze_arm_schedules(*, jobs: int) -> None:
+    """Compute the grid of direct arms' schedules, world by world; freeze its results and the choices."""
+    _freeze_grid("arm_schedules", jobs)
+
+
+def freeze_adversarial(*, jobs: int) -> None:
+    """Compute the grid of adversarial settings; freeze results, choice, and which arms are applicable."""
+    _freeze_grid("adversarial_grid", jobs)
+
+
+def _freeze_grid(name: str, jobs: int) -> None:
+    started, store, grid = time.perf_counter(), default_store(), arm_grid(name)
+    cells = grid_cells(grid)
+    steps = cell_steps((cell for _, _, cell in cells), store)
+    execute(steps, store, jobs=jobs, threads=1, lines=True)
+    results = grid_results(cells, store)
+    about = {
+        "wall_seconds": round(time.perf_counter() - started, 1),
+        "step_seconds": round(seconds_of(steps, store), 1),
+        "seeds": list(grid.seeds),
+        "basis": basis_of(steps).model_dump(),
+    }
+    tables = {"results": results, **CHOICES[name][0](results)}
+    freeze(name, tables, profile=PROFILE, threads=1, jobs=jobs, **about)
+    print(f"{name}: {len(results)} rows frozen")
 
 
 def _freeze_values(
@@ -216,6 +245,8 @@ FREEZERS: dict[str, Callable[..., Any]] = {
     "recipes": freeze_recipes,
     "exploration": freeze_exploration,
     "judging": freeze_judging,
+    "arm_schedules": freeze_arm_schedules,
+    "adversarial": freeze_adversarial,
     "gpu": freeze_gpu,
 }
 """What `afd results --what` can freeze."""

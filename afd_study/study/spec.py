@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from afd_study.errors import SpecError, unknown_name
-from afd_study.methods.arms import ARMS
+from afd_study.methods.arms import ARMS, ExtrapolationArm, made_by
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.specs import ArmsSpec
 from afd_study.models.specs import ClassifierSpec, ModelSpec, SamplingSpec, TrainingSpec
@@ -83,6 +83,8 @@ class StudySpec(Settings):
         for name in self.arms.names if self.arms is not None else ():
             if name not in ARMS:
                 raise unknown_name("arm", name, ARMS)
+        if self.arms is not None:
+            _refuse_schedules(self.arms, self.sft)
         for kind in self.reward.kinds:
             if kind not in REWARD_DATA:
                 raise unknown_name("reward model", kind, REWARD_DATA)
@@ -121,6 +123,27 @@ class StudySpec(Settings):
         if controlled and (self.sampling.stop or self.sampling.long_prompts != "cut"):
             raise ValueError(f"sampling.stop and long_prompts are of dialogues, and '{name}' has none")
         return self
+
+
+def _refuse_schedules(arms: ArmsSpec, sft: TrainingSpec) -> None:
+    """Raise SpecError or ValueError for the schedule of an unknown arm, or one that its method can't have."""
+    trained = [name for name in ARMS if name not in made_by(ExtrapolationArm)]
+    for name in arms.schedules:
+        if name not in trained:
+            raise unknown_name("arm that is trained", name, trained)
+        training = ARMS[name].training(arms, sft)
+        try:
+            arms.scheduled(name, training)
+        except ValidationError as fault:
+            first = fault.errors()[0]
+            *path, last = map(str, first["loc"] or ("",))
+            if first["type"] == "extra_forbidden":
+                model: Any = type(training)
+                for part in path:
+                    model = _model_of(model.model_fields[part].annotation)
+                raise unknown_name(f"setting of the schedule of {name}", last, model.model_fields) from None
+            where = ".".join([f"arms.schedules.{name}", *path, last]).rstrip(".")
+            raise ValueError(f"{where}: {first['msg']}") from None
 
 
 def _refuse_made_up_ends(world: ControlledSpec, horizon: int) -> None:

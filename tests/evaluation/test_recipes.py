@@ -70,3 +70,10 @@ def test_a_lead_that_may_be_chance_changes_nothing_and_seeds_are_of_one_world():
 def test_a_recipe_that_lacks_a_world_is_refused():
     with pytest.raises(DataError, match="lacks a world"):
         choice(results(today=[0.1, 0.5], other=[0.2]), "judge")
+
+
+def test_the_lowest_is_taken_where_nothing_is_to_be_kept():
+    table = results(today=[0.3, 0.5], other=[0.29, 0.45]).rename(columns={"held_out_loss": "validation_loss"})
+    assert choice(table, "validation_loss").iloc[0]["recipe"] == "today"  # two worlds are not sure of it
+    taken = choice(table, "validation_loss", keep_first=False).iloc[0]
+    assert taken["recipe"] == taken["best"] == "other" and taken["low"] < 0 < taken["lead"]

@@ -122,3 +122,80 @@ def test_bad_input_is_named(lm, spec, tmp_path):
         fitted(lm, spec, tmp_path, pairs=pairs_of(4))
     with pytest.raises(SpecError, match="beta"):
         fitted(lm, spec, tmp_path, beta=0.0)
+
+
+def test_every_evaluation_s_policy_is_handed_out_and_a_resumed_run_hands_out_the_rest(lm, spec, tmp_path):
+    both = {"validation": pairs_of(8, seed=1), "beta": 0.5, "training": spec(steps=25), "seed": 0}
+
+    def kept_by(folder, **options):
+        kept = {}
+
+        def keep(policy, step):
+            kept[step] = [weight.detach().clone() for weight in policy.parameters()]
+
+        policy, history = direct.fit(
+            copy.deepcopy(lm), pairs_of(), workspace=tmp_path / folder, keep=keep, **both, **options
+        )
+        return kept, policy, history
+
+    kept, policy, history = kept_by("whole")
+    assert list(kept) == [10, 20, 25] == history["step"].tolist()[1:]
+    best = history.loc[history["step"] > 0].set_index("step")["validation_loss"].idxmin()
+    assert all(torch.equal(a, b) for a, b in zip(kept[best], policy.parameters(), strict=True))
+    assert not torch.equal(kept[10][0], kept[25][0])
+
+    def stop(step, note):
+        if step == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kept_by("cut", progress=stop)
+    rest, _, again = kept_by("cut")
+    assert list(rest) == [20, 25] and again.equals(history)
+    assert all(torch.equal(a, b) for a, b in zip(rest[20], kept[20], strict=True))
+
+
+def test_adapters_are_merged_in_what_is_handed_out_and_training_goes_on_with_them(lm, spec, tmp_path):
+    from afd_study.models.specs import LoRASpec
+
+    options = {"validation": pairs_of(8, seed=1), "beta": 0.5, "training": spec(), "seed": 0}
+    kept = {}
+    runs = [
+        direct.fit(
+            copy.deepcopy(lm),
+            pairs_of(),
+            workspace=tmp_path / str(keep),
+            lora=LoRASpec(r=4),
+            keep=(lambda policy, step: kept.update({step: policy})) if keep else None,
+            **options,
+        )
+        for keep in (True, False)
+    ]
+    names = [name for name, _ in lm.named_parameters()]
+    assert all([name for name, _ in policy.named_parameters()] == names for policy in kept.values())
+    weights = [list(policy.parameters()) for policy, _ in runs]
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+    assert runs[0][1].equals(runs[1][1])
+
+
+def test_the_squared_loss_begins_at_one_and_asks_for_a_margin_of_one(lm, spec, tmp_path):
+    """The logistic loss pushes on where the squared one has what it asks for."""
+    gaps = {}
+    for loss in ("logistic", "squared"):
+        _, history = direct.fit(
+            copy.deepcopy(lm),
+            pairs_of(),
+            validation=pairs_of(),
+            beta=0.5,
+            loss=loss,
+            training=spec(steps=60),
+            seed=0,
+            workspace=tmp_path / loss,
+        )
+        assert history["validation_loss"].iloc[0] == pytest.approx(
+            {"logistic": np.log(2), "squared": 1}[loss]
+        )
+        assert history["validation_loss"].iloc[-1] < 0.5 * history["validation_loss"].iloc[0]
+        gap = history["preferred_logprob"] - history["rejected_logprob"]
+        gaps[loss] = 0.5 * (gap.iloc[-1] - gap.iloc[0])
+    assert gaps["squared"] == pytest.approx(1, abs=0.3) and gaps["logistic"] > 1.5 * gaps["squared"]

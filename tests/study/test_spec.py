@@ -111,6 +111,26 @@ FAULTS = {
         {"arms.names": ["spin"], "sampling.temperature": 0.5},
         "arms are drawn at temperature 1",
     ),
+    "a schedule of no arm": (
+        {"arms.schedules": {"spin_l": {"steps": 5}}},
+        "unknown arm that is trained 'spin_l': did you mean 'spin_1'",
+    ),
+    "a schedule of what is not trained": (
+        {"arms.schedules": {"extrapolation_2": {"steps": 5}}},
+        "unknown arm that is trained 'extrapolation_2'",
+    ),
+    "a schedule's unknown setting": (
+        {"arms.schedules": {"adversarial_js": {"policy": {"learning_rat": 0.1}}}},
+        "unknown setting of the schedule of adversarial_js 'learning_rat': did you mean 'learning_rate'",
+    ),
+    "a schedule out of range": (
+        {"arms.schedules": {"adversarial_js": {"policy": {"draws": 1}}}},
+        "arms.schedules.adversarial_js.policy.draws: .*greater than or equal to 2",
+    ),
+    "a schedule of two lengths": (
+        {"arms.schedules": {"spin_1": {"data_epochs": 1.0}}},
+        "arms.schedules.spin_1: .*either steps or data_epochs, and not both",
+    ),
     "no preferences": ({"reward.n_preferences": 0}, "'reward.n_preferences' = 0: .*greater than or equal"),
     "two lengths": ({"sft.data_epochs": 2}, "'sft' = .*either steps or data_epochs, and not both"),
     "no length": ({"sft": {"batch_size": 8}}, "either steps or data_epochs, and not both"),

@@ -170,3 +170,48 @@ def paths(setting: str = ARMS_SETTING) -> pd.DataFrame:
     """
     table = read_frozen("arms", "trajectories")
     return table[table["setting"] == setting].drop(columns="setting").reset_index(drop=True)
+
+
+def direct_paths(setting: str = ARMS_SETTING) -> pd.DataFrame:
+    """Return the judge along direct methods' runs, means over seeds: task, method, step, n_seeds, and more.
+
+    Beside judge (points): off_grammar and stray_share (of the samples), validation_loss and both sides'
+    log-probabilities (nats). Steps that early stopping kept some seed from are left out.
+    """
+    table = read_frozen("arms", "path")
+    rows = table[table["setting"] == setting].drop(columns=["setting", "judge_1", "judge_2"])
+    by = ["task", "method", "step"]
+    means = rows.groupby(by, sort=False).mean().drop(columns="seed")
+    means["n_seeds"] = rows.groupby(by).size()
+    most = means.groupby(["task", "method"])["n_seeds"].transform("max")
+    return means[means["n_seeds"] == most].reset_index()
+
+
+def direct_stops(setting: str = ARMS_SETTING) -> pd.DataFrame:
+    """Return direct methods at their own stop and at an oracle's, over seeds.
+
+    Columns task, method, stop (validated, oracle), metric (judge, off_grammar, stray_share, stop_step), mean,
+    low, high, n_seeds.
+    """
+    table = values(setting)
+    rows = table[table["table"] == "path"]
+    parts = rows["metric"].str.rsplit("_", n=1, expand=True)
+    rows = rows.assign(metric=parts[0], stop=parts[1])
+    return t_intervals(rows, ("task", "method", "stop", "metric"))
+
+
+def objectives(setting: str = ARMS_SETTING) -> pd.DataFrame:
+    """Return what imitation did to its own objective: a row a task and method.
+
+    Columns task, method, divergence, start, end, start_stray, end_stray (means over seeds, nats a response),
+    mean, low, high (of the change, over seeds), n_seeds, and n_lowered: seeds at which the interval over
+    prompts lies below 0.
+    """
+    table = read_frozen("arms", "objectives")
+    rows, by = table[table["setting"] == setting], ["task", "method"]
+    ends = (
+        rows.groupby([*by, "divergence"])[["start", "end", "start_stray", "end_stray"]].mean().reset_index()
+    )
+    change = t_intervals(rows, by, value="change")
+    lowered = rows.groupby(by)["lowered"].sum().rename("n_lowered").reset_index()
+    return ends.merge(change, on=by).merge(lowered, on=by)

@@ -11,6 +11,7 @@ import pandas as pd
 from afd_study.evaluation.claim_effects import VALUE_COLUMNS
 from afd_study.evaluation.score_vs_kl import at_equal_kl
 from afd_study.evaluation.sizes import SIZES
+from afd_study.evaluation.stops import stops
 from afd_study.methods.arms import WAYS
 from afd_study.study.frozen.files import read_frozen
 from afd_study.study.frozen.grids import Cell
@@ -61,8 +62,10 @@ def cell_values(cell: Cell, study: Study) -> pd.DataFrame:
         frames += [_means(ranked, "probes", by=("metric", "method")), _aucs(study.table("conditional_auc"))]
     if "arms" in cell.wanted:
         frames += [*_arms(study.table("arms"), study.table("drift")), cost_values(study)]
+        frames += [_objectives(study.table("objectives")), _stops(study.table("path"))]
     values = pd.concat(frames, ignore_index=True)
-    return values.assign(task=cell.task, setting=cell.setting)[list(VALUE_COLUMNS)]
+    values = values.assign(task=cell.task, setting=cell.setting)[list(VALUE_COLUMNS)]
+    return values.astype({"value": float})  # a part without rows may have made them objects
 
 
 def wide(values: pd.DataFrame) -> pd.DataFrame:
@@ -99,6 +102,32 @@ def histories(cells: Iterable[Cell], name: str, *, store: Store | None = None) -
     means["n_seeds"] = every.groupby(["task", "setting", "method", "step"]).size()
     most = means.groupby(["task", "setting", "method"])["n_seeds"].transform("max")
     return means[means["n_seeds"] == most].reset_index()
+
+
+def arm_tables(cells: Iterable[Cell], name: str, *, store: Store | None = None) -> pd.DataFrame:
+    """Return table `objectives` or `path` of all cells as it stands, a row a seed and more."""
+    studies = [(cell, cell.study(store or default_store())) for cell in cells]
+    frames = [study.table(name).assign(task=cell.task, setting=cell.setting) for cell, study in studies]
+    table = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+    first = ["task", "setting", "seed", "method"]
+    return table[[*first, *(column for column in table.columns if column not in first)]]
+
+
+def _objectives(objectives: pd.DataFrame) -> pd.DataFrame:
+    """Return what imitation did to its own objective: at its start, its end, and the change (nats)."""
+    names = {name: f"objective_{name}" for name in ("start", "end", "change")}
+    rows = objectives.rename(columns=names).melt(["seed", "method"], list(names.values()), "metric", "value")
+    return _means(rows.astype({"value": float}), "objectives", by=("metric", "method"))
+
+
+def _stops(path: pd.DataFrame) -> pd.DataFrame:
+    """Return direct methods at their validated and at the oracle's stop: METRIC_STOP, by method."""
+    rows = stops(path, ("seed", "method"))
+    rows = rows[rows["stop"] != "last"].rename(columns={"step": "stop_step"})
+    metrics = ["judge", "off_grammar", "stray_share", "stop_step"]
+    rows = rows.melt(["seed", "method", "stop"], metrics, "metric", "value")
+    rows = rows.assign(metric=rows["metric"] + "_" + rows["stop"]).astype({"value": float})
+    return _means(rows, "path", by=("metric", "method"))
 
 
 def _outcomes(outcomes: pd.DataFrame) -> pd.DataFrame:

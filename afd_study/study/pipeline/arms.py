@@ -11,19 +11,25 @@ from afd_study.methods.arms import (
     FRESH,
     OPTIMUM_DRAWS,
     OPTIMUM_STRENGTHS,
+    PATH_DRAWS,
+    PATH_POINTS,
+    PATH_PROMPTS,
     PICKED_FROM,
     PROXY,
     SIZES,
     STRENGTHS,
     Arm,
+    DirectArm,
     DistilledArm,
     ExtrapolationArm,
     GradientArm,
     ImitationArm,
     SupervisedArm,
+    control_of,
 )
 from afd_study.methods.reward_pairs import RewardData
 from afd_study.methods.specs import ArmsSpec
+from afd_study.models.specs import TrainingSpec
 from afd_study.study.pipeline.builder import Builder
 from afd_study.study.pipeline.measures import (
     demonstrator_thresholds,
@@ -47,17 +53,20 @@ from afd_study.worlds.controlled import GOOD
 
 
 def arms(builder: Builder, judged: Step) -> Step:
-    """Return the step that gathers what all arms reach: the spec's, and those that they build on.
+    """Return the step that gathers what all arms reach: the spec's, those that they build on, and controls.
 
     Raises SpecError where the reward model that scores arms is not among the study's.
     """
     if PROXY not in builder.spec.reward.kinds:
         raise SpecError(f"arms are scored by the reward model '{PROXY}': add it to reward.kinds")
     spec_names = _settings(builder).names
-    names = list(dict.fromkeys(name for each in spec_names for name in (*_before(each), each)))
+    needed = [name for each in spec_names for name in (*_before(each), each)]
+    names = list(dict.fromkeys([*needed, *filter(None, map(control_of, needed))]))
+    direct = [name for name in names if isinstance(ARMS[name], DirectArm)]
     measured = _of_first_policies(builder, judged)
     for name in names:
         measured |= _measured(builder, name)
+    measured |= {f"{name} path": path(builder, name) for name in direct}
     settings = {
         "task": builder.task,
         "seed": builder.seed,
@@ -68,6 +77,10 @@ def arms(builder: Builder, judged: Step) -> Step:
         "optimum_strengths": OPTIMUM_STRENGTHS,
         "sizes": tuple(n for n in SIZES if 4 * n <= builder.spec.sampling.draws),
         "names": ("pi_init", "pi_sft", *names),
+        "imitated": {
+            name: (arm.start, arm.transform) for name in names if isinstance(arm := ARMS[name], ImitationArm)
+        },
+        "paths": direct,
     }
     inputs = {
         "outcomes": outcomes(builder, judged),
@@ -101,10 +114,12 @@ def arm_policy(builder: Builder, name: str) -> Step:
 def _trained(builder: Builder, name: str) -> Step:
     arm = ARMS[name]
     assert not isinstance(arm, ExtrapolationArm)  # which has no weights of its own
-    training = arm.training(_settings(builder), builder.spec.sft)
+    spec = _settings(builder)
+    training = spec.scheduled(name, arm.training(spec, builder.spec.sft))
     if isinstance(arm, (SupervisedArm, DistilledArm)):
         start, responses = arm_policy(builder, arm.start), _responses(builder, arm)
-        return fine_tuned(builder, builder.spec.sft, start=start, responses=responses)
+        assert isinstance(training, TrainingSpec)  # as these arms' methods have it
+        return fine_tuned(builder, training, start=start, responses=responses)
     settings = {"name": name, "training": training, **arm.settings}
     inputs = {"policy": arm_policy(builder, arm.start)}
     if isinstance(arm, ImitationArm):
@@ -117,6 +132,7 @@ def _trained(builder: Builder, name: str) -> Step:
     if isinstance(arm, GradientArm):
         inputs["reward_model"] = reward_model(builder, arm.reward)
         return builder.reading(arm.step, settings, inputs)
+    settings["points"] = PATH_POINTS
     inputs["demonstrations"] = builder.texts.demonstrations
     for source in arm.sources:
         inputs |= _source(builder, source)
@@ -125,6 +141,8 @@ def _trained(builder: Builder, name: str) -> Step:
 
 def _responses(builder: Builder, arm: SupervisedArm | DistilledArm) -> Step:
     """Return what an arm learns by SFT: a source's responses, or the best of several by a reward model."""
+    if isinstance(arm, SupervisedArm) and arm.high == "demonstrations":
+        return builder.texts.demonstrations
     if isinstance(arm, SupervisedArm):
         inputs = _source(builder, arm.high) | {"tokenizers": builder.texts.tokenizers}
         return step("chosen_responses", {"source": arm.high}, inputs)
@@ -152,6 +170,18 @@ def _source(builder: Builder, source: str) -> dict[str, Step]:
     if source in ("preferred", "rejected"):
         return {"preferences": preferences(builder)}
     return {source: training_samples(builder, source, arm_policy(builder, source))}
+
+
+def path(builder: Builder, name: str) -> Step:
+    """Return the step that samples and judges the policies along a direct arm's run."""
+    settings = {
+        "world": builder.world("demonstrator_law"),
+        "method": name,
+        "n_prompts": PATH_PROMPTS,
+        "draws": PATH_DRAWS,
+    }
+    inputs = {"start": arm_policy(builder, ARMS[name].start), "policy": arm_policy(builder, name)}
+    return builder.once(f"{name} path", lambda: builder.reading("direct_path", settings, inputs))
 
 
 def _measured(builder: Builder, name: str) -> dict[str, Step]:

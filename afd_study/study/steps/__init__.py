@@ -78,11 +78,12 @@ STEPS: Mapping[str, StepKind] = {
     "direct_policy": StepKind(
         "arms:direct_policy", ("history",), "training", ("demonstrations",), seconds=12
     ),
+    "direct_path": StepKind("direct_path:direct_path", ("path",), "unknown", seconds=12),
     "gradient_policy": StepKind("arms:gradient_policy", ("trajectory",), "unknown", seconds=40),
     "adversarial_policy": StepKind("adversarial:adversarial_policy", ("trajectory",), "unknown", seconds=40),
     "extrapolation": StepKind("arms:extrapolation", ("samples", "kls"), "unknown", seconds=4),
     "response_kls": StepKind("arms:response_kls", ("kls",), "unknown", seconds=2),
-    "arms": StepKind("arms:arms", ("arms", "drift"), seconds=3),
+    "arms": StepKind("arms:arms", ("arms", "drift", "objectives", "path"), seconds=3),
 }
 """Name of a step -> what it is."""
 

@@ -1,33 +1,41 @@
 """Steps that make and measure policies beyond picking (methods.arms). Each reads its inputs' folders."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from transformers import PreTrainedModel
 
 from afd_study.evaluation import score_vs_kl
 from afd_study.evaluation.coverage import at_equal_length, coverage
+from afd_study.evaluation.imitation_objectives import own_objectives
 from afd_study.methods import direct
 from afd_study.methods.best_of_n import JUDGE
 from afd_study.methods.policy_gradient import optimise
 from afd_study.methods.rejection_sampling import best_of_each
 from afd_study.methods.reward_pairs import RewardData, paired_responses
 from afd_study.methods.specs import PolicyGradientSpec
+from afd_study.models.batches import Pair
 from afd_study.models.decoding import Extrapolation
-from afd_study.models.distributed import map_across_ranks
+from afd_study.models.distributed import is_main, map_across_ranks
 from afd_study.models.policy import context_length, device, load_policy, n_parameters, save_policy
 from afd_study.models.reward import load_reward_model, rewards
 from afd_study.models.scoring import response_kl
 from afd_study.models.specs import LoRASpec, TrainingSpec
 from afd_study.models.tokenizers import decode, load_tokenizer
+from afd_study.records import TABLES
 from afd_study.study.steps.bookkeeping import count_training
 from afd_study.study.steps.drawing import draw_responses, requests_for, samples_table
 from afd_study.study.steps.encoding import ROW, CommonInputs, responses_of, split_pairs
 from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.tables import read_table, write_table
+
+SNAPSHOTS = "snapshots"  # folder of the policies along a direct method's run, by their step
 
 
 def chosen_responses(out: Path, context: Context, *, source: str, tokenizers: Path, **sources: Path) -> None:
@@ -56,6 +64,8 @@ def direct_policy(
     high: str,
     low: str,
     beta: float,
+    loss: direct.Loss,
+    points: int,
     training: TrainingSpec,
     lora: LoRASpec | None,
     demonstrations: Path,
@@ -64,31 +74,57 @@ def direct_policy(
 ) -> None:
     """Train a policy directly on pairs, from the policy that is its reference: table `history`.
 
-    `demonstrations` says how many pairs a prompt gets; the responses are those of the `sources`.
+    `demonstrations` says how many pairs a prompt gets; the responses are those of the `sources`. Beside the
+    policy at its validated stop the run's path is kept: at most `points` of its evaluations, SNAPSHOTS/STEP.
     """
-    lm = load_policy(policy)
-    rows = paired_responses(
-        RewardData(high, low), responses_of(sources), read_table(demonstrations, "demonstrations")
-    )
-    both = common.pairs(rows, ("high", "low"), common.policy_tokenizer, context=context_length(lm))
-    train, validation = split_pairs(*both)
+    lm, data = load_policy(policy), RewardData(high, low)
+    train, validation = _pairs(common, data, sources, demonstrations, context=context_length(lm))
     training = training.over(len(train))
+    snapshots = context.workspace / SNAPSHOTS  # where a resumed run finds those of before
     fitted, history = direct.fit(
         lm,
         train,
         validation=validation,
         beta=beta,
+        loss=loss,
+        keep=partial(_keep, snapshots, path_steps(training, points)),
         training=training,
         lora=lora,
         seed=common.derived_seed("arm", name),
         workspace=context.workspace,
         progress=context.steps(training.steps),
     )
-    save_policy(fitted, out)
+    _finish(fitted, snapshots, out)
     write_table(out, "history", history)
     count_training(context, fitted, train, training, history["step"].iloc[-1])
-    once = sum(len(pair.high.ids) + len(pair.low.ids) for pair in train)
-    context.spend(tokens=once, parameters=n_parameters(fitted), passes=1)  # the reference's log-probabilities
+    tokens = sum(len(side.ids) for pair in train for side in pair)  # of the reference's log-probabilities
+    context.spend(tokens=tokens, parameters=n_parameters(fitted), passes=1)
+
+
+def _pairs(
+    common: CommonInputs, data: RewardData, sources: Mapping[str, Path], counts: Path, *, context: int
+) -> tuple[list[Pair], list[Pair]]:
+    """Return pairs to train on and for validation, as many to a prompt as it has demonstrations."""
+    rows = paired_responses(data, responses_of(sources), read_table(counts, "demonstrations"))
+    return split_pairs(*common.pairs(rows, ("high", "low"), common.policy_tokenizer, context=context))
+
+
+def _keep(folder: Path, steps: Sequence[int], lm: PreTrainedModel, step: int) -> None:
+    if step in steps:
+        save_policy(lm, folder / str(step))
+
+
+def _finish(lm: PreTrainedModel, snapshots: Path, out: Path) -> None:
+    """Write a policy, and put the policies of its path beside it."""
+    save_policy(lm, out)
+    if is_main():
+        shutil.move(snapshots, out / SNAPSHOTS)
+
+
+def path_steps(training: TrainingSpec, points: int) -> list[int]:
+    """Return the evaluations whose policies are kept: all, or every second, third, ... back from the last."""
+    evaluated = [*range(training.evaluate_every, training.steps, training.evaluate_every), training.steps]
+    return evaluated[:: -ceil(len(evaluated) / points)][::-1]
 
 
 def gradient_policy(
@@ -191,6 +227,8 @@ def arms(
     strengths: Sequence[float],
     optimum_strengths: Sequence[float],
     names: Sequence[str],
+    imitated: Mapping[str, tuple[str, str]],
+    paths: Sequence[str],
     outcomes: Path,
     judged: Path,
     optimum: Path,
@@ -199,14 +237,17 @@ def arms(
 ) -> None:
     """Gather what every arm reaches: table `arms`, and what it costs in nats: table `drift`.
 
+    Beside them table `path` of the arms in `paths`, and `objectives` of those in `imitated`, which says where
+    each starts and by which transform of the logit it is rewarded.
+
     `arms` has task, seed, policy, metric, prompt_id, value: the metrics of evaluation.coverage, and judge,
     proxy (the reward model's logit, nats) and kl (to pi_SFT, nats a response), means over a prompt's draws;
     beside policies, what DPO's population optimum would score (score_vs_kl.dpo_optimum).
     """
     common: dict[str, Any] = {"task": task, "seed": seed}
     frames = [_levels(name, measured, proxy).assign(**common) for name in names]
-    folders = {name: measured.get(f"{name} densities") for name in names}
-    laws = {name: read_table(folder, "densities") for name, folder in folders.items() if folder is not None}
+    lawful = [name for name in names if f"{name} densities" in measured]
+    laws = {name: read_table(measured[f"{name} densities"], "densities") for name in lawful}
     covers = common | {"good": good, "thresholds": read_table(thresholds, "demonstrator_thresholds")}
     frames += [coverage(table, policy=name, **covers) for name, table in laws.items()]
     frames.append(at_equal_length(laws, reference="pi_sft", rival=equal_length_rival, **covers))
@@ -214,14 +255,21 @@ def arms(
     frames.append(score_vs_kl.dpo_optimum(many, strengths=optimum_strengths, **common))
     demonstrations = read_table(judged, "components").query("source == 'demonstrations'")
     frames.append(_means(demonstrations, "value", "judge", "demonstrations").assign(**common))
-    columns = ["task", "seed", "policy", "metric", "prompt_id", "value"]
-    write_table(out, "arms", pd.concat(frames, ignore_index=True)[columns])
+    write_table(out, "arms", pd.concat(frames, ignore_index=True)[list(TABLES["arms"].columns)])
     scores = read_table(outcomes, "scores")
     ways = [
         score_vs_kl.best_of_n_path(scores, judge=JUDGE, scorer=proxy, n=sizes, **common),
         score_vs_kl.sequence_extrapolation(scores, judge=JUDGE, proxy=proxy, strengths=strengths, **common),
     ]
     write_table(out, "drift", pd.concat(ways, ignore_index=True))
+    write_table(out, "objectives", own_objectives(laws, imitated).assign(**common))
+    write_table(out, "path", _paths(measured, paths).assign(**common))
+
+
+def _paths(measured: Mapping[str, Path], names: Sequence[str]) -> pd.DataFrame:
+    """Return table `path` of some arms, with its columns where there is none."""
+    paths = [read_table(measured[f"{name} path"], "path") for name in names]
+    return pd.concat(paths) if paths else pd.DataFrame(columns=list(TABLES["path"].columns))
 
 
 def _levels(name: str, measured: Mapping[str, Path], proxy: str) -> pd.DataFrame:

@@ -153,9 +153,12 @@ def test_costs_are_frozen_beside_what_the_arms_reach(elsewhere, monkeypatch):
     values = pd.DataFrame(rows, columns=list(VALUE_COLUMNS))
     monkeypatch.setattr(freezing, "gather", lambda *_, **__: values)
     monkeypatch.setattr(freezing, "histories", lambda cells, name: values.head(1))
+    monkeypatch.setattr(freezing, "arm_tables", lambda cells, name: values.head(1))
     monkeypatch.setattr(freezing, "seconds_of", lambda *_: 1.0)
     freezing.freeze_arms(jobs=1)
-    tables = {"values.csv", "histories.csv", "trajectories.csv", "costs.csv"}
+    tables = {
+        f"{name}.csv" for name in ("values", "histories", "trajectories", "costs", "objectives", "path")
+    }
     assert set(read_manifest("arms")["files"]) == tables
     pd.testing.assert_frame_equal(read_frozen("arms", "costs"), cost_table(values))
 

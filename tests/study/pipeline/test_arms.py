@@ -20,6 +20,7 @@ from afd_study.methods.arms import (
     ExtrapolationArm,
     GradientArm,
     ImitationArm,
+    control_of,
     made_by,
 )
 from afd_study.methods.reward_data import REWARD_DATA
@@ -38,6 +39,7 @@ from afd_study.study.workflow.step import closure
 from afd_study.study.workflow.store import Store
 from afd_study.theory.rewards import REWARD_TRANSFORMS
 
+TWICE = [(task, seed) for task in ("harmless", "helpful") for seed in (0, 1)]
 EVERY = {"arms.names": list(ARMS), "reward.kinds": ["init_sft"], "sampling.draws": 68}
 
 
@@ -80,6 +82,7 @@ def test_every_step_of_every_arm_fits_its_function():
 def test_an_arm_brings_what_it_builds_on_and_nothing_else():
     alone = steps_of({"arms.names": ["spin"]})
     assert {"spin_1", "spin"} <= set(alone) and "distilled_1" not in alone and "dpo_preferences" not in alone
+    assert {"spin_1 path", "spin path"} <= set(alone)
     assert not any(name.startswith("arms") for name in steps_of({"arms.names": []}))
 
 
@@ -99,6 +102,45 @@ def test_settings_of_direct_training_reach_direct_arms_alone():
     moved = {name for name in ARMS if name in before and before[name].key != after[name].key}
     assert moved == set(made_by(DirectArm))
     assert isinstance(spec.arms.direct, TrainingSpec)
+
+
+def test_an_arm_s_own_schedule_changes_that_arm_and_what_builds_on_it():
+    own = {
+        "spin_1": {"learning_rate": 1e-4},
+        "adversarial_js": {"policy": {"kl_coefficient": 0.1}, "updates": 7},
+        "sft_preferred": {"steps": 10},
+    }
+    before, after = steps_of(), steps_of({"arms.schedules": own})
+    moved = {name for name in ARMS if name in before and before[name].key != after[name].key}
+    assert moved == {*own, "spin"}
+    was, now = (steps["spin_1"].settings["training"] for steps in (before, after))
+    assert now == was.model_copy(update={"learning_rate": 1e-4})
+    players = after["adversarial_js"].settings["training"]
+    assert players.updates == 7 and players.policy.kl_coefficient == 0.1
+    assert players.policy_reward == "gail" and players.policy.steps == 4  # as its method has them
+    assert after["sft_preferred"].settings["training"].steps == 10
+
+
+def test_an_exact_control_stands_beside_every_learned_imitation():
+    for name in made_by(ImitationArm):
+        control = control_of(name)
+        assert (control is None) == (ARMS[name].against == DEMONSTRATORS)
+        if control is not None:
+            assert ARMS[control].start == ARMS[name].start
+            assert ARMS[control].transform == ARMS[name].transform
+    assert control_of("spin") is None
+    steps = steps_of({"arms.names": ["adversarial_reverse_kl_marked"]})
+    assert "true_reverse_kl densities" in steps
+    assert set(steps["arms"].settings["imitated"]) == {"adversarial_reverse_kl_marked", "true_reverse_kl"}
+
+
+def test_offline_dpo_reads_the_pairs_that_init_sft_reads():
+    steps = steps_of()
+    offline, reward = steps["dpo_init_sft"], steps["reward_init_sft"]
+    sides = ("pi_sft", "pi_init")
+    assert [offline.inputs[side].key for side in sides] == [reward.inputs[side].key for side in sides]
+    assert (offline.settings["high"], offline.settings["low"]) == sides == tuple(reward.settings["data"][:2])
+    assert offline.inputs["policy"] is steps["pi_sft"]
 
 
 def test_mistakes_are_named():
@@ -269,6 +311,9 @@ def frozen(found, tmp_path, monkeypatch):
         tables[name] = pd.concat(
             [went.assign(task=task, setting="h = 1", n_seeds=2) for task in ("harmless", "helpful")]
         )
+    for name in ("objectives", "path"):
+        every = [study.table(name).assign(task=task, setting="h = 1", seed=seed) for task, seed in TWICE]
+        tables[name] = pd.concat(every)
     freeze("arms", tables, seeds=[0, 1])
     return one
 
@@ -306,6 +351,23 @@ def test_imitation_is_compared_with_sft_on_the_same_seeds(frozen):
     assert sure[("harmless", "dpo_optimum_strength_1")] == pytest.approx(1.05)  # every weight is one
 
 
+def test_what_runs_did_is_shown_over_seeds(found, frozen):
+    study, *_ = found
+    own = study.table("objectives").set_index("method")
+    shown = beyond.objectives().set_index(["task", "method"])
+    assert set(own.index) == set(made_by(ImitationArm)) and len(shown) == 2 * len(own)
+    assert shown.loc[("helpful", "true_js"), "mean"] == pytest.approx(own.loc["true_js", "change"])
+    assert (shown.loc["harmless", "n_lowered"] == 2 * own["lowered"]).all()
+    path = study.table("path")
+    assert set(path["method"]) == set(made_by(DirectArm))
+    along = beyond.direct_paths()
+    assert len(along) == 2 * len(path) and set(along["n_seeds"]) == {2}
+    stops = beyond.direct_stops().set_index(["task", "method", "stop", "metric"])["mean"]
+    one = path[path["method"] == "spin"].set_index("step")["judge"]
+    validated = stops["harmless", "spin", "validated"]
+    assert validated["judge"] == pytest.approx(1.05 * one[round(validated["stop_step"] / 1.05)])
+
+
 def test_at_equal_length_sft_is_compared_with_the_arm_whose_lengths_were_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("AFD_RESULTS", str(tmp_path))
     shares = {"pi_sft": 0.5, "adversarial_reverse_kl": 0.75, "true_reverse_kl": 0.9}
@@ -331,6 +393,8 @@ def test_every_figure_of_the_chapter_is_drawn_and_brings_its_table(frozen):
         draw.sides(beyond.sides(), ["spin", "dpo_preferences"]),
         adversarial.covering(beyond.covering()),
         adversarial.courses(beyond.paths(), ["adversarial_js", "true_js"]),
+        adversarial.objectives(beyond.objectives()),
+        draw.direct_paths(beyond.direct_paths(), beyond.direct_stops(), levels),
     ]
     for figure in figures:
         assert len(figure._repr_png_()) > 5000 and len(figure.table) and figure.caption

@@ -135,17 +135,10 @@ REACH = {
     "reward.n_preferences": (100, of("preferences") | ENDS),
     "sampling.draws": (20, POOL),
     "sampling.n_max": (15, ENDS),
-<<<<<<< HEAD
     "sampling.baseline_draws": (5, {"pool_init", "judged"} | SCORES | COVERING | LEARNED),
     "sampling.demonstrations": (3, {"held_out", "judged"} | SHOWN | COVERING | LEARNED),
-    "sampling.max_new_tokens": (23, EVERY - {"prompts", "shown", "held_out"}),
-    "sampling.max_prompt_tokens": (9, EVERY - {"prompts", "shown", "held_out"}),
-=======
-    "sampling.baseline_draws": (5, {"pool_init", "judged"} | SCORES | COVERING | ENDS),
-    "sampling.demonstrations": (3, {"held_out", "judged"} | SHOWN | COVERING | ENDS),
     "sampling.max_new_tokens": (23, OF_PI_INIT | THRESHOLDS),
     "sampling.max_prompt_tokens": (9, OF_PI_INIT),
->>>>>>> measures
 }
 # what a study of one seed does not depend on; a judge and a vocabulary are fitted to data sets alone
 NO_REACH = {
