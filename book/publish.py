@@ -23,11 +23,12 @@ import render
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 from afd_study.errors import AfdError
-from afd_study.study.chapters import claims
+from afd_study.study.chapters import claims, heterogeneity_map
 
 BOOK = Path(__file__).resolve().parent
 CONFIG = render.ROOT / "_config.yml"
 CHAPTERS = "chapters/"
+INCLUDED = ("_ledger.txt", "_simple_rules.txt")  # written from frozen values, included by the front page
 
 
 class PublishError(Exception):
@@ -122,7 +123,9 @@ def gather_pages(workspace: Path) -> None:
 
 
 def write_ledger(workspace: Path) -> None:
-    """Write the ledger's summary, judged from its frozen values, for the front page to include.
+    """Write the ledger's summary and what the map says of simple rules, for the front page to include.
+
+    Both come from frozen values.
 
     Raises PublishError where a claim names something that does not exist, the values do not match their
     manifest, or a sentence of the summary disagrees with the ledger.
@@ -130,12 +133,14 @@ def write_ledger(workspace: Path) -> None:
     try:
         sentences = "".join(f"- {sentence}\n" for sentence in claims.in_words(claims.claims()))
         summary = f"{sentences}\n{claims.front_page()}"
+        rules = heterogeneity_map.simple_rules_in_words(heterogeneity_map.frozen_map())
     except AfdError as fault:
         raise PublishError(f"the ledger of claims cannot be judged: {fault}") from fault
-    target = workspace / "_ledger.txt"
-    if not target.is_file() or target.read_text(encoding="utf-8") != summary:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(summary, encoding="utf-8")
+    for name, text in zip(INCLUDED, (summary, rules + "\n"), strict=True):
+        target = workspace / name
+        if not target.is_file() or target.read_text(encoding="utf-8") != text:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
 
 
 def toc_pages(workspace: Path) -> list[str]:
@@ -196,7 +201,7 @@ def site_key(workspace: Path, pages: list[str]) -> str:
     files = [page_source(workspace, page) for page in pages]
     files += [
         workspace / "_toc.yml",
-        workspace / "_ledger.txt",
+        *(workspace / name for name in INCLUDED),
         CONFIG,
         render.ROOT / "constraints.txt",
         *BOOK.glob("*.py"),

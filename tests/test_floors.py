@@ -122,7 +122,7 @@ def test_a_step_up_inside_the_study_is_seen(source, room, faults):
 
 def test_frozen_pages_wait_for_no_models():
     """Importing transformers takes each kernel seconds, and a page from frozen tables runs no model."""
-    pages = ("ablations", "arms", "claims", "costs", "heterogeneity_map")
+    pages = ("ablations", "arms", "claims", "costs", "free_feature", "heterogeneity_map")
     shown = ", ".join(f"afd_study.study.chapters.{name}" for name in pages)
     asked = f"import sys, {shown}; print('transformers' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)

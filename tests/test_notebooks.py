@@ -9,12 +9,17 @@ import papermill
 import pytest
 import render
 import stored
+import torch
 from floors import NOTEBOOKS_MAY_IMPORT, imports_of
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from afd_study.study.notebook_parameters import refuse_unread
+from afd_study.study.spec import load_spec
+from afd_study.worlds.controlled import open_world
 
 LONGEST_CELL, LONGEST_LINE, LONGEST_PROSE = 6, 96, 110
 # calls that would put data on a page as markup
+SMALL = ("04", "06", "07", "08")  # chapters on policies that were trained here
 MARKUP = {"HTML", "Markdown", "Javascript", "IFrame", "SVG", "Latex"}
 
 FOUND = sorted(render.NOTEBOOKS.glob("*.ipynb"))
@@ -158,3 +163,24 @@ def test_stored_figures_are_ignored_ones(notebook):
         kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
         figures = {kind for kind in kinds if kind.startswith("image/") or "plotly" in kind}
         assert not figures, f"cell {number} stores a figure: tag it `{stored.IGNORED}`"
+
+
+def test_how_small_policies_are_is_said_first_and_true(root):
+    """In the first cell of each chapter on trained policies, and at the top of the front page."""
+    size, layers = "at most 0.13 million parameters", "two layers"
+    tops = [nbformat.read(path, as_version=4).cells[0].source for path in FOUND if path.stem[:2] in SMALL]
+    tops.append((root / "book" / "intro.md").read_text(encoding="utf-8").split("## What was found")[0])
+    assert len(tops) == len(SMALL) + 1
+    assert all(size in " ".join(top.split()) and layers in " ".join(top.split()) for top in tops)
+    chapter = next(path for path in FOUND if path.stem == "04_experiment")
+    words = nbformat.read(chapter, as_version=4).cells[0].source
+    sizes = []
+    for task in ("harmless", "helpful"):
+        spec = load_spec(task, "cpu")
+        vocabulary = len(open_world(spec.world.model_dump(mode="json")).alphabet)
+        assert re.search(rf"\b{vocabulary}\b[^,]*\({task}\)", words)
+        with torch.device("meta"):
+            policy = GPT2LMHeadModel(GPT2Config(**spec.policy.config, vocab_size=vocabulary))
+        assert policy.config.n_layer == 2
+        sizes.append(policy.num_parameters() / 1e6)
+    assert round(max(sizes), 2) == 0.13

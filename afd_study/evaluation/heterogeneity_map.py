@@ -148,3 +148,24 @@ def predicted(cells: pd.DataFrame, *, rival: str = "init_demo") -> pd.DataFrame:
 
 def _ranks_alike(cells: pd.DataFrame, column: str) -> float:
     return float(rank_correlation(cells[column].to_numpy(float), cells["lead"].to_numpy(float)))
+
+
+def simple_rules(
+    cells: pd.DataFrame, rules: Sequence[str] = ("likelihood", "longest", "shortest")
+) -> pd.DataFrame:
+    """Return how rules that need no reward model do beside Init-SFT, which reads no marks either.
+
+    Only the lowest h is used: the rules and Init-SFT are the same at every h. Columns task, rule, share and
+    init_sft (means over a of the shares of the gap), ahead (in how many cells the rule's share is above
+    Init-SFT's), of (how many cells there are).
+    """
+    rows = cells[(cells["quantity"] == "share") & ~cells["matched"].astype(bool)]
+    rows = rows[rows["h"] == rows["h"].min()]
+    shares = rows.pivot(index=["task", "a"], columns="method", values="mean")
+    tables = []
+    for task, part in shares.groupby("task", sort=True):
+        for rule in [rule for rule in rules if rule in part]:
+            ahead = int((part[rule] > part["init_sft"]).sum())
+            means = part[rule].mean(), part["init_sft"].mean()
+            tables.append((task, rule, *means, ahead, len(part)))
+    return pd.DataFrame(tables, columns=["task", "rule", "share", "init_sft", "ahead", "of"])

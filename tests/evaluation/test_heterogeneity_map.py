@@ -12,6 +12,7 @@ from afd_study.evaluation.heterogeneity_map import (
     matched_rows,
     measured,
     predicted,
+    simple_rules,
     winners,
 )
 
@@ -127,3 +128,17 @@ def test_a_task_of_any_name_has_its_own_rows(cells, table):
     for task in tasks:
         rows = both[both["task"] == task].drop(columns="task").reset_index(drop=True)
         pd.testing.assert_frame_equal(rows, alone, check_column_type=False)
+
+
+def test_simple_rules_are_counted_beside_init_sft_once_an_a():
+    rows = []
+    for h in (0.0, 1.0):
+        for a, longest in ((0.1, 0.3), (0.9, 0.1)):
+            for method, share in (("init_sft", 0.2), ("longest", longest - h), ("likelihood", 0.2)):
+                rows.append(("harmless", h, a, False, "share", method, share, 0.0, 1.0, 3))
+    rows.append(("harmless", 0.0, 0.1, True, "share", "longest", 9.0, 0.0, 1.0, 3))
+    names = ["task", "h", "a", "matched", "quantity", "method", "mean", "low", "high", "n_seeds"]
+    table = simple_rules(pd.DataFrame(rows, columns=names)).set_index("rule")
+    assert list(table.index) == ["likelihood", "longest"]  # the shortest is not in the table
+    assert table.loc["longest", ["share", "init_sft"]].tolist() == pytest.approx([0.2, 0.2])
+    assert table["ahead"].to_dict() == {"likelihood": 0, "longest": 1} and (table["of"] == 2).all()

@@ -5,7 +5,14 @@ from typing import Any
 import pandas as pd
 
 from afd_study.evaluation.claims import load_ledger
-from afd_study.evaluation.heterogeneity_map import map_intervals, matched_rows, measured, predicted, winners
+from afd_study.evaluation.heterogeneity_map import (
+    map_intervals,
+    matched_rows,
+    measured,
+    predicted,
+    simple_rules,
+    winners,
+)
 from afd_study.study.chapters import claims
 from afd_study.study.chapters.words import intervals_in_words
 from afd_study.study.frozen.files import read_manifest
@@ -20,8 +27,16 @@ __all__ = [
     "manifest",
     "measured",
     "predicted",
+    "simple_rules",
+    "simple_rules_in_words",
     "winners",
 ]
+
+SIMPLE = {
+    "likelihood": "the answer that the policy finds likeliest",
+    "longest": "the longest answer",
+    "shortest": "the shortest answer",
+}
 
 
 def frozen_map() -> pd.DataFrame:
@@ -46,6 +61,23 @@ def at_matched_gain() -> pd.DataFrame:
     values = claims.frozen_values()
     values = values[values["setting"].isin(list(cells))]
     return matched_rows(map_intervals(values.assign(setting=values["setting"].map(cells))))
+
+
+def simple_rules_in_words(cells: pd.DataFrame) -> str:
+    """Return in one sentence where a rule without a reward model picks better than Init-SFT, with numbers.
+
+    `cells`: `frozen_map`. Shares are means over absorbed style, at n = 16.
+    """
+    table = simple_rules(cells)
+    better = table[table["share"] > table["init_sft"]]
+    if better.empty:
+        return "No rule without a reward model picks better than Init-SFT on average over the map."
+    places = [
+        f"in `{row['task']}` {SIMPLE[row['rule']]} ({row['share']:.2f} of the gap, Init-SFT "
+        f"{row['init_sft']:.2f}; ahead in {row['ahead']} of {row['of']} cells)"
+        for row in better.to_dict("records")
+    ]
+    return f"**Simple rules pick better than Init-SFT** on average over the map: {'; '.join(places)}."
 
 
 def manifest() -> dict[str, Any]:

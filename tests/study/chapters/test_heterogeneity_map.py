@@ -20,3 +20,14 @@ def test_corners_are_computed_and_stand_beside_the_frozen_ones(elsewhere):
     both = heterogeneity_map.compared(frozen, fresh)
     assert len(both) == 8 and both["now"].notna().all()
     assert "now" not in heterogeneity_map.compared(frozen, None)
+
+
+def test_simple_rules_are_one_sentence_with_the_numbers_of_the_table():
+    cells = heterogeneity_map.frozen_map()
+    table, sentence = heterogeneity_map.simple_rules(cells), heterogeneity_map.simple_rules_in_words(cells)
+    for row in table.to_dict("records"):
+        better = row["share"] > row["init_sft"]
+        assert (heterogeneity_map.SIMPLE[row["rule"]] in sentence.split(f"`{row['task']}`")[-1]) >= better
+        assert (f"ahead in {row['ahead']} of {row['of']} cells" in sentence) or not better
+    none = cells.assign(mean=cells["mean"].where(cells["method"] == "init_sft", -1.0))
+    assert heterogeneity_map.simple_rules_in_words(none).startswith("No rule")
