@@ -19,6 +19,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 SOURCE = "from afd_study.study.notebook_parameters import check_parameters\n\ncheck_parameters(globals())"
 
+CITED = re.compile(r"\{cite:[pt]\}`([^`]+)`")
+
 
 PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
 PAGES += [f"book/{name}.md" for name in ("intro", "notation", "rerun", "references")]
@@ -32,6 +34,16 @@ def test_lines_of_prose_are_short(root, name):
     )
     lines = [line for line in text.splitlines() if not line.startswith(("|", "!["))]
     assert max(map(len, lines)) <= 110
+
+
+def test_every_work_is_cited_and_every_citation_has_its_work(root):
+    """An entry that nobody cites stands on the page of references without a reason."""
+    entries = re.findall(r"^@\w+\{([^,]+),", (root / "book" / "references.bib").read_text(), re.MULTILINE)
+    notebooks = [nbformat.read(path, as_version=4).cells for path in (root / "notebooks").glob("*.ipynb")]
+    texts = [cell.source for cells in notebooks for cell in cells if cell.cell_type == "markdown"]
+    texts += [path.read_text(encoding="utf-8") for path in (root / "book").glob("*.md")]
+    cited = {key.strip() for text in texts for keys in CITED.findall(text) for key in keys.split(",")}
+    assert cited == set(entries) and len(entries) == len(set(entries))
 
 
 def test_parameters_on_the_page_are_those_that_ran():
