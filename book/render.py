@@ -36,10 +36,8 @@ FOLDERS = ("hh_rlhf",)  # parameters that name a folder, relative to NOTEBOOKS, 
 NEEDS_DATA = "needs-data"  # the tag of cells that a page without a data folder does not show
 TRIES = 2  # a kernel that dies while starting gets one more chance; a cell that raises gets none
 
-LONGEST = (
-    "03_covering_and_seeking",
-    "03b_free_feature",
-)  # begun first: the others fill the other cores meanwhile
+# begun first: the others fill the other cores meanwhile
+LONGEST = ("03_covering_and_seeking", "03b_free_feature")
 
 
 class Rendering(NamedTuple):
