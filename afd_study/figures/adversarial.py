@@ -113,7 +113,7 @@ def courses(table: pd.DataFrame, methods: list[str]) -> Plate:
 
 
 def objectives(table: pd.DataFrame) -> Plate:
-    """Draw by how much each run changed its own objective, a column a divergence, a row of panels a task.
+    """Draw by how much each run changed its own objective, a column a task, a row of panels a divergence.
 
     `table`: task, method, divergence, mean, low, high (of the change, nats a response). Left of the line a
     run did what its method descends.
@@ -123,18 +123,21 @@ def objectives(table: pd.DataFrame) -> Plate:
         sorted(set(table["task"])),
         [name for name in OWN if name in set(table["divergence"])],
     )
+    methods = {name: in_order(table["method"][table["divergence"] == name])[::-1] for name in divergences}
+    height = 0.3 * sum(map(len, methods.values())) + 0.9 * len(divergences)
     with theme():
-        figure, grid = plate(len(tasks), len(divergences), height=1.4 * len(tasks) + 1.6)
-        for row, task in enumerate(tasks):
-            for column, name in enumerate(divergences):
+        figure, grid = plate(len(divergences), len(tasks), height=height, sharey="row")
+        for row, (name, arms) in enumerate(methods.items()):
+            for column, task in enumerate(tasks):
                 axes = grid[row, column]
                 part = table[(table["task"] == task) & (table["divergence"] == name)].set_index("method")
-                methods = in_order(part.index)[::-1]
                 axes.axvline(0, **RULE)
-                for place, method in enumerate(methods):
+                for place, method in enumerate(arms):
                     error_bars(axes, part.loc[[method]], [place], value="mean", style=look(method))
-                name_rows(axes, [look(method).label for method in methods])
-                axes.set(title=f"{task}\n{OWN[name]}", xlabel="end - start (nats)")
+                name_rows(axes, [look(method).label for method in arms])
+                axes.set_title(f"{task}: {OWN[name]}")
+        for axes in grid[-1]:
+            axes.set_xlabel("end - start (nats)")
     figure.caption = "Change of each run's own objective. Bars: 95 % t-intervals over seeds."
     figure.data = table
     return figure
