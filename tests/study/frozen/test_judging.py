@@ -4,11 +4,14 @@ import pandas as pd
 import pytest
 
 from afd_study.errors import SpecError
+from afd_study.evaluation.ledger.judging import contrast_rows, is_computed
 from afd_study.evaluation.ledger.records import load_ledger
 from afd_study.evaluation.ledger.values import ALONE, VALUE_COLUMNS
 from afd_study.evaluation.world_rows import STRATA
 from afd_study.study import freeze as freezing
 from afd_study.study.frozen import judging
+from afd_study.study.frozen.files import read_manifest
+from afd_study.study.frozen.grids import Cell
 from afd_study.study.frozen.judging import narrow, parts, replicate_of, strata_of, wide, worlds_of
 
 
@@ -103,3 +106,37 @@ def test_a_world_for_judging_is_refused_as_exploration():
     run = ledger.runs["components"].model_copy(update={"worlds": (3,)})
     with pytest.raises(SpecError, match="world for exploration .run components. '3'"):
         worlds_of(ledger.model_copy(update={"runs": {"components": run}}), "components", "harmless")
+
+
+def test_a_part_is_computed_frozen_and_judged(tmp_path, monkeypatch):
+    """One world of the asides, with tiny settings: every value that its claims ask for is there.
+
+    It is a world for exploration, for no world for judging may be looked at in a test.
+    """
+    monkeypatch.setenv("AFD_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("AFD_STORE", str(tmp_path / "store"))
+    study = Cell.study
+    tiny = {"sampling.draws": 20, "world.n_test": 6}
+
+    def of_smoke(cell, store=None, jobs=None, profile=""):
+        return study(cell._replace(overrides={**cell.overrides, **tiny}), store, jobs, "smoke")
+
+    monkeypatch.setattr(Cell, "study", of_smoke)
+    whole = next(part for part in parts() if part.run == "asides" and part.family == "harmless")
+    monkeypatch.setattr(judging, "parts", lambda ledger=None: [whole._replace(worlds=(100,))])
+    freezing.freeze_judging(jobs=1, only="asides-harmless-1")
+    values = judging.frozen_values("asides")
+    assert values is not None and set(values["world"]) == {100}
+    runs, ledger = judging.frozen_runs(["asides"]), load_ledger()
+    claims = [claim for claim in ledger.claims if claim.run == "asides" and "harmless" in claim.families]
+    assert claims
+    for claim in claims:
+        for setting in claim.settings:
+            rows = contrast_rows(ledger, runs, claim, "harmless", setting)
+            assert set(rows["replicate"]) == {0, 1} or claim.method == "late_closed_form"
+            assert rows["effect"].notna().all() and rows["gap"].gt(0).all()
+            assert not is_computed(ledger, runs, claim, "harmless", setting), (
+                "the design asks for eight worlds"
+            )
+    about = read_manifest("judging/asides-harmless-1")
+    assert about["worlds"] == [100] and about["basis"]["code"] and about["step_seconds"] > 0
