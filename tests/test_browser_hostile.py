@@ -56,7 +56,8 @@ def site(tmp_path_factory):
         shutil.copytree(publish.BOOK / folder, workspace / folder)
     shutil.copy(publish.BOOK / "references.bib", workspace)
     (workspace / "_toc.yml").write_text(f"format: jb-book\nroot: intro\nchapters:\n- file: {PAGE}\n")
-    (workspace / "_ledger.txt").write_text("")
+    for name in publish.INCLUDED:
+        (workspace / name).write_text("")
     (workspace / "intro.md").write_text(HEAD.replace("What", "Where", 1))
     cells = [nbformat.v4.new_markdown_cell(HEAD), *map(nbformat.v4.new_code_cell, CELLS)]
     source = workspace / "source.ipynb"

@@ -154,7 +154,7 @@ def results(
         raise unknown_name("frozen result", what, freeze.FREEZERS)
     if only is not None and what not in ("ablations", "exploration", "judging"):
         raise SpecError(
-            f"--only {only} names an ablation, or a part of exploration or judging: use it with --what"
+            f"--only {only} names one of several: use it with --what ablations, exploration or judging"
         )
     names = [
         name for name in parts() if freeze.belongs(name, what) and only in (None, name.rpartition("/")[2])

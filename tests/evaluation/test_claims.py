@@ -97,7 +97,8 @@ def test_the_studys_own_ledger_is_whole():
     ids = {claim.id for claim in ledger.claims}
     assert set("I1 I2 I3 I4 E1 E2 E4 E5 E7 E8 E10 E11 E12 R1 R3 R5 R6 L1 L3a L4 L5".split()) <= ids
     assert ledger.tasks == ("harmless", "helpful")
-    assert {claim.metric for claim in ledger.claims if claim.kind == "identity"} == set(IDENTITIES)
+    asked = {claim.metric for claim in ledger.claims if claim.kind == "identity"}
+    assert asked == set(IDENTITIES) - {"endogenous_reward_is_likelihood"}, "which the second ledger asks"
     assert ledger.overrides("helpful", "h = 1, few good answers")["world.n_good_answers"] == 5
 
 
@@ -350,5 +351,7 @@ def test_identities_hold_and_each_check_can_fail(monkeypatch):
     monkeypatch.setattr(identities, "sft_loss", half)
     monkeypatch.setattr(identities, "discriminator_bce", squares)
     wrong = errors()
+    monkeypatch.setattr(identities.TokenMDP, "token_logprobs", lambda world, policy: world.responses() * 0.1)
+    wrong["endogenous_reward_is_likelihood"] = IDENTITIES["endogenous_reward_is_likelihood"]()
     for name in set(IDENTITIES) - {"logit_descends_reverse_kl"}:
         assert not wrong[name] < 1e-3, name

@@ -71,7 +71,8 @@ nbformat.write(notebook, chapter.target)
 (workspace / "_toc.yml").write_text(
     "format: jb-book\\nroot: first\\nchapters:\\n  - file: chapters/02_divergences\\n"
 )
-(workspace / "_ledger.txt").write_text("")
+for name in publish.INCLUDED:
+    (workspace / name).write_text("")
 print(publish.build(workspace, publish.toc_pages(workspace)))
 """
 

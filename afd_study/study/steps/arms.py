@@ -246,15 +246,14 @@ def arms(
     """
     common: dict[str, Any] = {"task": task, "seed": seed}
     frames = [_levels(name, measured, proxy).assign(**common) for name in names]
-    lawful = [name for name in names if f"{name} densities" in measured]
-    laws = {name: read_table(measured[f"{name} densities"], "densities") for name in lawful}
+    folders = {name: measured[f"{name} densities"] for name in names if f"{name} densities" in measured}
+    laws = {name: read_table(folder, "densities") for name, folder in folders.items()}
     covers = common | {"good": good, "thresholds": read_table(thresholds, "demonstrator_thresholds")}
     frames += [coverage(table, policy=name, **covers) for name, table in laws.items()]
     frames.append(at_equal_length(laws, reference="pi_sft", rival=equal_length_rival, **covers))
     many = read_table(optimum, "densities")
     frames.append(score_vs_kl.dpo_optimum(many, strengths=optimum_strengths, **common))
-    demonstrations = read_table(judged, "components").query("source == 'demonstrations'")
-    frames.append(_means(demonstrations, "value", "judge", "demonstrations").assign(**common))
+    frames.append(_of_demonstrations(judged).assign(**common))
     write_table(out, "arms", pd.concat(frames, ignore_index=True)[list(TABLES["arms"].columns)])
     scores = read_table(outcomes, "scores")
     ways = [
@@ -270,6 +269,12 @@ def _paths(measured: Mapping[str, Path], names: Sequence[str]) -> pd.DataFrame:
     """Return table `path` of some arms, with its columns where there is none."""
     paths = [read_table(measured[f"{name} path"], "path") for name in names]
     return pd.concat(paths) if paths else pd.DataFrame(columns=list(TABLES["path"].columns))
+
+
+def _of_demonstrations(judged: Path) -> pd.DataFrame:
+    """Return what the judge says of demonstrations, by prompt."""
+    rows = read_table(judged, "components").query("source == 'demonstrations'")
+    return _means(rows, "value", "judge", "demonstrations")
 
 
 def _levels(name: str, measured: Mapping[str, Path], proxy: str) -> pd.DataFrame:

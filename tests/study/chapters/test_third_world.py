@@ -23,10 +23,9 @@ from afd_study.figures import (
     tables,
     text,
 )
-from afd_study.study import freeze as freezing
 from afd_study.study.chapters import arms, benchmarks, claims, costs, experiment, heterogeneity_map
 from afd_study.study.forecast.dry_run import report
-from afd_study.study.frozen import grids
+from afd_study.study.frozen import grids, parts
 from afd_study.study.frozen.files import freeze, read_frozen
 from afd_study.study.frozen.method_costs import cost_table
 from afd_study.study.frozen.seed_means import narrow
@@ -224,10 +223,10 @@ def test_the_arms_and_their_costs_show_the_new_task(frozen, toy_in_the_ledger):
 
 
 def test_chapters_are_frozen_for_every_controlled_world_of_the_profile(elsewhere, toy, monkeypatch):
-    monkeypatch.setattr(freezing, "task_names", lambda profile: ["harmless", "helpful", "hh_rlhf"])
-    assert freezing.chapter_tasks("cpu") == ["harmless", "helpful"], "the profile does not have it"
-    monkeypatch.setattr(freezing, "task_names", lambda profile: ["hh_rlhf", *CONTROLLED])
-    assert freezing.chapter_tasks("cpu") == ["harmless", "helpful", TOY]
+    monkeypatch.setattr(parts, "task_names", lambda profile: ["harmless", "helpful", "hh_rlhf"])
+    assert parts.chapter_tasks("cpu") == ["harmless", "helpful"], "the profile does not have it"
+    monkeypatch.setattr(parts, "task_names", lambda profile: ["hh_rlhf", *CONTROLLED])
+    assert parts.chapter_tasks("cpu") == ["harmless", "helpful", TOY]
     curves = pd.DataFrame({"setting": "h = 1", "method": "random", "n": [1, 16], "mean": 0.0})
     tables = {"curves": curves.assign(low=0.0, high=0.0), "settings": pd.DataFrame({"kept": [16]})}
     freeze(f"gpu/experiment/{TOY}", tables)

@@ -381,8 +381,7 @@ def test_at_equal_length_sft_is_compared_with_the_arm_whose_lengths_were_taken(t
     freeze("arms", {"values": seed_means.wide(pd.DataFrame(rows, columns=list(VALUE_COLUMNS)))}, seeds=[0, 1])
     found = beyond.against_sft().groupby("metric")["method"].agg(set)
     assert found["precision"] == {EQUAL_LENGTH_RIVAL, "true_reverse_kl"}
-    for metric in beyond.AT_EQUAL_LENGTH:
-        assert found[metric] == {EQUAL_LENGTH_RIVAL}
+    assert all(found[metric] == {EQUAL_LENGTH_RIVAL} for metric in beyond.AT_EQUAL_LENGTH)
 
 
 def test_every_figure_of_the_chapter_is_drawn_and_brings_its_table(frozen):
@@ -398,5 +397,4 @@ def test_every_figure_of_the_chapter_is_drawn_and_brings_its_table(frozen):
     ]
     for figure in figures:
         assert len(figure._repr_png_()) > 5000 and len(figure.table) and figure.caption
-    labels = [axes.get_xlabel() for axes in figures[0].axes]
-    assert labels.count("KL to the SFT policy (nats)") == 2
+    assert [axes.get_xlabel() for axes in figures[0].axes].count("KL to the SFT policy (nats)") == 2

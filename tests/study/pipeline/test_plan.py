@@ -128,7 +128,7 @@ REACH = {
     "sft": ({"steps": 30}, SFT - {"shown"}),
     "matched_style": (0.9, SFT - {"shown"}),
     "reward.training": ({"steps": 30}, REWARDS | SCORES | SHOWN | LEARNED),
-    "reward.recipes": ({"init_sft": {"training": {"steps": 30}}}, of("init_sft") | LEARNED),
+    "reward.recipes": ({"init_sft": {"training": {"steps": 30}}}, of("init_sft") | ENDS),
     "reward.backbone": ("pi_init", REWARDS | SCORES | SHOWN | LEARNED),
     "reward.lora": ({"r": 4}, REWARDS | SCORES | SHOWN | LEARNED),
     "reward.config": ({"n_embd": 16}, REWARDS | SCORES | SHOWN | LEARNED),
