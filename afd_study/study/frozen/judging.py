@@ -17,7 +17,7 @@ from afd_study.evaluation.ledger.records import Ledger, load_ledger
 from afd_study.evaluation.ledger.values import ALONE, VALUE_COLUMNS, Values
 from afd_study.evaluation.when import DIAGNOSTICS
 from afd_study.evaluation.world_rows import STRATA
-from afd_study.methods.arms import ARMS
+from afd_study.methods.arms import ARMS, WAYS
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.frozen.files import is_frozen, read_frozen
 from afd_study.study.frozen.grids import Cell
@@ -67,8 +67,15 @@ def world_cell(ledger: Ledger, run: str, family: str, world: int, setting: str) 
     plan = ledger.runs[run]
     overrides: dict[str, Any] = {**ledger.overrides(run, setting), "world.variant": world}
     if "arms" in plan.wanted:
-        overrides.setdefault("arms.names", list(ARMS))
+        overrides.setdefault("arms.names", claimed_arms(ledger, run))
     return Cell(family, setting, overrides, plan.seeds, plan.wanted)
+
+
+def claimed_arms(ledger: Ledger, run: str) -> list[str]:
+    """Return the arms that claims on a run name, by themselves or as a way whose points they are."""
+    named = {name for claim in ledger.claims if claim.run == run for name in (claim.method, claim.than)}
+    points = {point for way, arms in WAYS.items() if way in named for point in arms}
+    return [name for name in ARMS if name in named | points]
 
 
 @cache

@@ -91,6 +91,15 @@ def test_an_unknown_part_is_refused():
         freezing.freeze_judging(jobs=1, only="arms-harmles-1")
 
 
+def test_only_arms_that_claims_name_are_made():
+    part = next(part for part in parts() if part.run == "arms")
+    names = part.cells()[0][1].overrides["arms.names"]
+    assert {"dpo_demo_strength_0.1", "spin", "true_reverse_kl", "dpo_init_sft", "extrapolation_2"} <= set(
+        names
+    )
+    assert not {"distilled_1", "ppo_init_sft_0.05"} & set(names)
+
+
 def test_no_claim_can_rest_on_worlds_for_exploration():
     ledger = load_ledger()
     explored = set(ledger.runs) - set(ledger.judging_runs)
