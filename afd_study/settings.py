@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from afd_study.errors import SpecError
 
@@ -12,6 +12,11 @@ class Settings(BaseModel):
     """A value that does not change and takes no setting it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def faults_of(fault: ValidationError) -> str:
+    """Return what is wrong with values that a record refuses, each with its place."""
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in fault.errors())
 
 
 def at_home(path: Path) -> Path:

@@ -21,7 +21,7 @@ from afd_study.evaluation.identities import IDENTITIES
 from afd_study.evaluation.statistics import seed_interval
 from afd_study.evaluation.verdicts import verdict
 from afd_study.plain_yaml import read_yaml
-from afd_study.settings import Settings
+from afd_study.settings import Settings, faults_of
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     "outcomes": ("judge",),
@@ -86,8 +86,7 @@ def load_ledger(text: str = "") -> Ledger:
     try:
         ledger = Ledger.model_validate(read_yaml(text, "the ledger of claims"))
     except ValidationError as fault:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
-        raise SpecError(f"the ledger of claims: {faults}") from None
+        raise SpecError(f"the ledger of claims: {faults_of(fault)}") from None
     claims = tuple(claim.model_copy(update={"tasks": claim.tasks or ledger.tasks}) for claim in ledger.claims)
     ledger = ledger.model_copy(update={"claims": claims})
     _check_settings(ledger)

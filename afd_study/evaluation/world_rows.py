@@ -19,6 +19,11 @@ STRATA = ("kinds", "likely_good", "web_ends")
 ROW = ("world", "seed", "replicate")
 
 
+def varying(rows: pd.DataFrame) -> list[str]:
+    """Return the STRATA that the rows' worlds differ in: a property with one value has no effect."""
+    return [name for name in STRATA if rows[name].nunique() > 1]
+
+
 class Pooled(NamedTuple):
     """Variances within worlds, pooled over worlds, and their degrees of freedom; NaN where df is 0."""
 

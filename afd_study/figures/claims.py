@@ -17,10 +17,9 @@ from afd_study.figures.style import (
     theme,
     verdict_legend,
 )
+from afd_study.figures.worlds import SIDES
 
 KEYS = ["id", "task", "setting"]
-SIDES = {"better": (1,), "equal": (-1, 1), "not_worse": (-1,)}
-"""A rule's kind -> on which sides of zero its margin lies."""
 
 
 def claims(table: pd.DataFrame, by_seed: pd.DataFrame | None = None) -> Plate:

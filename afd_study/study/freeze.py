@@ -1,10 +1,11 @@
 """Computing what is frozen: ledger, map, ablations, arms, the chapters' tables. Hours, and resumable."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
@@ -98,18 +99,16 @@ def _ablation_tables(name: str, values: pd.DataFrame) -> Tables:
 
 def freeze_recipes(*, jobs: int) -> None:
     """Compute the grid of recipes, world by world; freeze each one's results, and the choice by them."""
-    started, store, cells = time.perf_counter(), default_store(), recipe_cells()
-    steps = cell_steps((cell for _, _, cell in cells), store)
-    for _, own in groupby(
-        cells, key=lambda each: (each[1], each[2].task)
-    ):  # world by world: early ones are whole
-        execute(cell_steps((cell for _, _, cell in own), store), store, jobs=jobs, threads=1, lines=True)
+    cells = recipe_cells()
+    by_world = [((world, cell.task), cell) for _, world, cell in cells]
+    seeds = list(recipe_grid().seeds)
+    _freeze_cells("recipes", by_world, jobs, partial(_recipe_tables, cells), seeds=seeds)
+
+
+def _recipe_tables(cells: list[tuple[str, int, Cell]], store: Store) -> Tables:
     tables = recipe_results(cells, store)
     by = {f"by_{name}": choice(tables["results"], name) for name in ("held_out_loss", "judge")}
-    about = {"wall_seconds": round(time.perf_counter() - started, 1), "seeds": list(recipe_grid().seeds)}
-    about["basis"] = basis_of(steps).model_dump()
-    freeze("recipes", {**tables, **by}, profile=PROFILE, threads=1, jobs=jobs, **about)
-    print(f"recipes: {len(tables['results'])} rows frozen")
+    return {**tables, **by}
 
 
 def freeze_judging(*, jobs: int, only: str | None = None) -> None:
@@ -131,15 +130,12 @@ def _freeze_worlds(folder: str, jobs: int, only: str | None) -> None:
     if only is not None and only not in every:
         raise unknown_name(f"part of {folder}", only, every)
     for part in [every[only]] if only else every.values():
-        started, store = time.perf_counter(), default_store()
-        steps = part.steps(store)
-        for _, own in groupby(part.cells(), key=lambda each: each[0]):  # world by world: early ones are whole
-            execute(cell_steps((cell for _, cell in own), store), store, jobs=jobs, threads=1, lines=True)
-        tables = {"values": judging.wide(judging.world_values(part.cells(), store))}
-        about = {"wall_seconds": round(time.perf_counter() - started, 1), "worlds": list(part.worlds)}
-        about |= {"step_seconds": round(seconds_of(steps, store), 1), "basis": basis_of(steps).model_dump()}
-        freeze(part.name, tables, profile=PROFILE, threads=1, jobs=jobs, **about)
-        print(f"{part.name}: {len(tables['values'])} rows frozen")
+        tables = partial(_world_tables, part.cells())
+        _freeze_cells(part.name, part.cells(), jobs, tables, worlds=list(part.worlds))
+
+
+def _world_tables(cells: list[tuple[int, Cell]], store: Store) -> Tables:
+    return {"values": wide(judging.world_values(cells, store), along="world")}
 
 
 def freeze_arm_schedules(*, jobs: int) -> None:
@@ -153,20 +149,35 @@ def freeze_adversarial(*, jobs: int) -> None:
 
 
 def _freeze_grid(name: str, jobs: int) -> None:
-    started, store, grid = time.perf_counter(), default_store(), arm_grid(name)
-    cells = grid_cells(grid)
-    steps = cell_steps((cell for _, _, cell in cells), store)
-    execute(steps, store, jobs=jobs, threads=1, lines=True)
+    cells, seeds = grid_cells(arm_grid(name)), list(arm_grid(name).seeds)
+    by_world = [((world, cell.task), cell) for _, world, cell in cells]
+    _freeze_cells(name, by_world, jobs, partial(_grid_tables, name, cells), seeds=seeds)
+
+
+def _grid_tables(name: str, cells: list[tuple[str, int, Cell]], store: Store) -> Tables:
     results = grid_results(cells, store)
-    about = {
-        "wall_seconds": round(time.perf_counter() - started, 1),
-        "step_seconds": round(seconds_of(steps, store), 1),
-        "seeds": list(grid.seeds),
-        "basis": basis_of(steps).model_dump(),
-    }
-    tables = {"results": results, **CHOICES[name][0](results)}
-    freeze(name, tables, profile=PROFILE, threads=1, jobs=jobs, **about)
-    print(f"{name}: {len(results)} rows frozen")
+    return {"results": results, **CHOICES[name][0](results)}
+
+
+def _freeze_cells(
+    name: str,
+    cells: Sequence[tuple[Hashable, Cell]],
+    jobs: int,
+    tables: Callable[[Store], Tables],
+    **about: Any,
+) -> None:
+    """Compute cells, those of a world together, and freeze the tables that are made of them.
+
+    `cells` are (world, cell), those of a world one after the other: a run that is stopped early has whole
+    worlds.
+    """
+    started, store = time.perf_counter(), default_store()
+    steps = cell_steps((cell for _, cell in cells), store)
+    for _, own in groupby(cells, key=itemgetter(0)):
+        execute(cell_steps((cell for _, cell in own), store), store, jobs=jobs, threads=1, lines=True)
+    made = tables(store)
+    _freeze_computed(name, made, steps, store, started, jobs=jobs, **about)
+    print(f"{name}: {len(next(iter(made.values())))} rows frozen")
 
 
 def _freeze_values(
@@ -175,15 +186,21 @@ def _freeze_values(
     """Compute and freeze table `values` of some cells, and the tables that `more` makes of it."""
     started, store = time.perf_counter(), default_store()
     values, steps = gather(cells, store=store, jobs=jobs, lines=True), cell_steps(cells, store)
+    seeds = sorted({seed for cell in cells for seed in cell.seeds})
     tables = {"values": wide(values), **more(values)}
+    _freeze_computed(name, tables, steps, store, started, jobs=jobs, seeds=seeds)
+    print(f"{name}: {len(values)} values frozen")
+
+
+def _freeze_computed(
+    name: str, tables: Tables, steps: Sequence[Step], store: Store, started: float, **about: Any
+) -> None:
+    """Freeze tables with what these steps took since `started`, and in all, and with what they rest on."""
     seconds = {
         "wall_seconds": round(time.perf_counter() - started, 1),
         "step_seconds": round(seconds_of(steps, store), 1),
     }
-    seeds = sorted({seed for cell in cells for seed in cell.seeds})
-    basis = basis_of(steps).model_dump()
-    freeze(name, tables, profile=PROFILE, threads=1, jobs=jobs, seeds=seeds, basis=basis, **seconds)
-    print(f"{name}: {len(values)} values frozen")
+    freeze(name, tables, profile=PROFILE, threads=1, basis=basis_of(steps).model_dump(), **seconds, **about)
 
 
 def seconds_of(steps: Sequence[Step], store: Store) -> float:
@@ -255,4 +272,5 @@ FREEZERS: dict[str, Callable[..., Any]] = {
 def belongs(name: str, what: str) -> bool:
     """Tell whether a part, by the name of its frozen results, is one of those that WHAT computes."""
     folder = name.split("/")[0]
-    return folder == what or (what == "chapters" and folder in KINDS) or (what == "all" and folder in IN_ALL)
+    groups = {"chapters": KINDS, "all": IN_ALL, "adversarial": ("adversarial_grid",)}
+    return folder in groups.get(what, (what,))

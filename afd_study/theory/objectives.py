@@ -86,8 +86,8 @@ def discriminator_bce(
     demo = softplus(-logits_on_demo)
     policy = softplus(logits_on_policy)
     if constant is None:
-        return (_total(demo, weights_on_demo, None) + _total(policy, weights_on_policy, None)) / 2
-    return _total(demo, weights_on_demo, constant) + _total(policy, weights_on_policy, constant)
+        return (averaged(demo, weights_on_demo, None) + averaged(policy, weights_on_policy, None)) / 2
+    return averaged(demo, weights_on_demo, constant) + averaged(policy, weights_on_policy, constant)
 
 
 def bradley_terry(
@@ -105,7 +105,7 @@ def bradley_terry(
         SpecError: shapes differ, no pairs, or `constant` is not positive.
     """
     same_shape(preferred=preferred, rejected=rejected)
-    return _total(softplus(rejected - preferred), weights, constant)
+    return averaged(softplus(rejected - preferred), weights, constant)
 
 
 def implicit_reward(*, policy: Tensor, reference: Tensor, beta: float) -> Tensor:
@@ -211,7 +211,7 @@ def reinforce(
     """
     same_shape(logprobs=logprobs, rewards=rewards)
     advantage = (rewards - baseline).detach()
-    return _total(-advantage * logprobs, weights, constant)
+    return averaged(-advantage * logprobs, weights, constant)
 
 
 def rloo(*, logprobs: Tensor, rewards: Tensor, constant: float | None = None) -> Tensor:
@@ -278,13 +278,13 @@ def ppo_clip(
         raise SpecError(f"clip = {clip} must lie in (0, 1); 0.2 is usual")
     ratio, advantages = (logprobs - old_logprobs.detach()).exp(), advantages.detach()
     surrogate = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
-    return _total(-surrogate, weights, constant)
+    return averaged(-surrogate, weights, constant)
 
 
-def _total(losses: Tensor, weights: Tensor | None, constant: float | None) -> Tensor:
+def averaged(losses: Tensor, weights: Tensor | None, constant: float | None) -> Tensor:
     """Sum `weights` x `losses` over all items and divide by `constant`, or by the sum of the weights."""
     if losses.numel() == 0:
-        raise SpecError("there is nothing to average: pass at least one response (or pair) on every side")
+        raise SpecError("there is nothing to average: pass at least one pair (or response) on every side")
     if weights is None:
         return losses.mean() if constant is None else losses.sum() / positive("constant", constant)
     same_shape(losses=losses, weights=weights)

@@ -27,9 +27,8 @@ arXiv 2303.00599).
 
 from torch import Tensor
 
-from afd_study.errors import SpecError
-from afd_study.theory.checks import positive, same_shape
-from afd_study.theory.objectives import implicit_reward
+from afd_study.theory.checks import same_shape
+from afd_study.theory.objectives import averaged, implicit_reward
 
 
 def squared_pairs(
@@ -52,10 +51,4 @@ def squared_pairs(
     high = implicit_reward(policy=preferred, reference=reference_preferred, beta=beta)
     low = implicit_reward(policy=rejected, reference=reference_rejected, beta=beta)
     same_shape(preferred=high, rejected=low)
-    losses = (high - low - 1).square()
-    if losses.numel() == 0:
-        raise SpecError("there is nothing to average: pass at least one pair")
-    if weights is None:
-        return losses.mean() if constant is None else losses.sum() / positive("constant", constant)
-    same_shape(losses=losses, weights=weights)
-    return (losses * weights).sum() / (weights.sum() if constant is None else positive("constant", constant))
+    return averaged((high - low - 1).square(), weights, constant)

@@ -1,5 +1,6 @@
 """Ledgers of one claim or several, for tests of how claims are read and judged."""
 
+import pandas as pd
 import yaml
 
 HEAD = {
@@ -39,3 +40,14 @@ def ledger_text(*claims, **changes):
     """A ledger of one claim with some of its fields replaced, or of several."""
     claims = claims or (changes,)
     return yaml.safe_dump(HEAD | {"claims": [CLAIM | each for each in claims]}, sort_keys=False)
+
+
+WORLDS = range(24)
+GAP = 2.0  # judge points from the random pick to the oracle
+CELLS = [(kinds, good, ends) for kinds in (1, 2) for good in (False, True) for ends in (False, True)]
+PLACES = pd.DataFrame(
+    [CELLS[world % 8] for world in WORLDS],
+    index=pd.Index(WORLDS, name="world"),
+    columns=["kinds", "likely_good", "web_ends"],
+)
+"""The strata of a balanced design of drawn worlds, indexed by their number."""

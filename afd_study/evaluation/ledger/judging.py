@@ -26,7 +26,7 @@ from afd_study.evaluation.world_effects import (
     effect_over_worlds,
     shares_of_the_gap,
 )
-from afd_study.evaluation.world_rows import STRATA, world_means
+from afd_study.evaluation.world_rows import varying, world_means
 
 UNTESTED = "not yet tested"
 KEY = ("id", "family", "setting")
@@ -159,15 +159,11 @@ def _both_units(ledger: Ledger, claim: Claim, parts: list[pd.DataFrame], estimat
     return effect._asdict() | counts | beside | {"n_no_room": sum(len(narrow) for _, narrow in shares)}
 
 
-def _strata(rows: pd.DataFrame) -> list[str]:
-    return [name for name in STRATA if rows[name].nunique() > 1]
-
-
 def _over_worlds(parts: list[pd.DataFrame], level: float) -> WorldEffect:
     (rows,) = parts
     if not len(rows):
         return NOTHING
-    strata = _strata(rows)
+    strata = varying(rows)
     return effect_over_worlds(world_means(rows, strata), strata, level=level)
 
 
@@ -176,7 +172,7 @@ def _at_stratum(stratum: str, parts: list[pd.DataFrame], level: float) -> WorldE
     (rows,) = parts
     if not len(rows):
         return NOTHING
-    strata = _strata(rows)
+    strata = varying(rows)
     return effect_of_stratum(world_means(rows, strata), stratum, strata, level=level)
 
 

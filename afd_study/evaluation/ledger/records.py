@@ -13,7 +13,7 @@ from afd_study.evaluation.ledger.contrasts import FORMS, METRICS
 from afd_study.evaluation.verdicts import VERDICTS, Kind
 from afd_study.evaluation.world_rows import STRATA
 from afd_study.plain_yaml import read_yaml
-from afd_study.settings import Settings
+from afd_study.settings import Settings, faults_of
 
 
 class Premise(Settings):
@@ -112,8 +112,7 @@ def load_ledger(text: str = "") -> Ledger:
     try:
         ledger = Ledger.model_validate(read_yaml(text, "the ledger of claims"))
     except ValidationError as fault:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in fault.errors())
-        raise SpecError(f"the ledger of claims: {faults}") from None
+        raise SpecError(f"the ledger of claims: {faults_of(fault)}") from None
     usual = next(iter(ledger.runs))
     filled = {"families": ledger.families, "run": usual}
     claims = tuple(_filled(claim, filled) for claim in ledger.claims)

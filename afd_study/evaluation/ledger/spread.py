@@ -13,7 +13,7 @@ from afd_study.evaluation.ledger.values import Values, replicates
 from afd_study.evaluation.stability import flip_chances, flips
 from afd_study.evaluation.variance_components import half_width, variance_components
 from afd_study.evaluation.world_effects import shares_of_the_gap
-from afd_study.evaluation.world_rows import STRATA, pooled_variances
+from afd_study.evaluation.world_rows import pooled_variances, varying
 
 BETWEEN = ("between_families", "between_strata")
 """Forms whose effect no one world has: they have no components of their own."""
@@ -53,7 +53,7 @@ def components(ledger: Ledger, runs: Runs, *, run: str, setting: str) -> pd.Data
             ]
             if all(both):
                 rows = rows_in_unit(ledger, runs, here, family, setting)
-                strata = [name for name in STRATA if rows[name].nunique() > 1]
+                strata = varying(rows)
                 strata = strata if rows["world"].nunique() > len(strata) + 1 else []
                 table.append((claim.id, family, *variance_components(rows, strata)))
     return pd.DataFrame(table, columns=["id", "family", "world", "seed", "replicate", "method"])
@@ -86,7 +86,7 @@ def widths(ledger: Ledger, runs: Runs, ids: Sequence[str]) -> pd.DataFrame:
                 if not is_computed(ledger, runs, claim, family, setting):
                     continue
                 rows = rows_in_unit(ledger, runs, claim, family, setting)
-                strata = [each for each in STRATA if rows[each].nunique() > 1]
+                strata = varying(rows)
                 sizes = {
                     "worlds": rows["world"].nunique(),
                     "seeds": rows["seed"].nunique(),

@@ -12,13 +12,13 @@ from afd_study.evaluation.ledger.judging import KEY, UNTESTED, judge_claims, ove
 from afd_study.evaluation.ledger.records import check_methods, load_ledger
 from afd_study.evaluation.verdicts import NOT_APPLICABLE, OPEN
 from afd_study.methods.arms import ARMS, WAYS
-from afd_study.methods.best_of_n import SCORERS
+from afd_study.methods.best_of_n import SCORERS, WITHOUT_LENGTH
 from afd_study.methods.ensembles import ensemble_name
 from afd_study.methods.reward_data import REWARD_DATA
-from afd_study.study.frozen.judging import frozen_runs, frozen_values, worlds_of
+from afd_study.study.frozen.judging import PESSIMISM, frozen_runs, frozen_values, worlds_of
 
-SUFFIXES = ("_without_length", "_pessimism")
-_BARE = (*REWARD_DATA, *SCORERS, *map(ensemble_name, REWARD_DATA), "late_closed_form")
+SUFFIXES = (WITHOUT_LENGTH, PESSIMISM)
+_BARE = (*REWARD_DATA, *SCORERS, *map(ensemble_name, REWARD_DATA))
 METHODS = (
     *_BARE,
     *(f"{name}{suffix}" for name in _BARE for suffix in SUFFIXES),

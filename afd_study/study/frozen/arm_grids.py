@@ -21,7 +21,7 @@ from afd_study.evaluation.stops import stops
 from afd_study.methods.arms import ARMS, DirectArm, ImitationArm
 from afd_study.settings import Settings
 from afd_study.study.frozen.files import read_frozen
-from afd_study.study.frozen.grids import Cell
+from afd_study.study.frozen.grids import Cell, worlds_in_turn
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.store import Store
 from afd_study.study.workflow.tables import read_table
@@ -63,9 +63,7 @@ def grid_cells(grid: ArmGrid) -> list[tuple[str, int, Cell]]:
     """Return schedule, world and cell of a whole grid, the worlds in turn: what stands early is whole."""
     return [
         (name, world, _cell(grid, task, world, name))
-        for place in range(max(map(len, grid.worlds.values())))
-        for task, worlds in grid.worlds.items()
-        for world in worlds[place : place + 1]
+        for task, world in worlds_in_turn(grid.worlds)
         for name in grid.schedules
     ]
 

@@ -67,6 +67,12 @@ def map_spec() -> MapSpec:
     return MapSpec.model_validate(yaml.safe_load(text))
 
 
+def worlds_in_turn(worlds: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, int]]:
+    """Yield (task, world) of several tasks' worlds: the first of each, then the second of each."""
+    for place in range(max(map(len, worlds.values()))):
+        yield from ((task, own[place]) for task, own in worlds.items() if place < len(own))
+
+
 def ledger_cells() -> list[Cell]:
     """Return the ledger's cells: every setting of each of its tasks, at the ledger's seeds."""
     ledger = load_ledger()

@@ -18,10 +18,11 @@ from afd_study.evaluation.ledger.values import ALONE, VALUE_COLUMNS, Values
 from afd_study.evaluation.when import DIAGNOSTICS
 from afd_study.evaluation.world_rows import STRATA
 from afd_study.methods.arms import ARMS, WAYS
+from afd_study.methods.best_of_n import WITHOUT_LENGTH
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.frozen.files import is_frozen, read_frozen
 from afd_study.study.frozen.grids import Cell
-from afd_study.study.frozen.seed_means import cell_values
+from afd_study.study.frozen.seed_means import cell_values, narrow
 from afd_study.study.study import Study
 from afd_study.study.workflow.step import Step
 from afd_study.study.workflow.store import Store
@@ -31,7 +32,6 @@ FOLDERS = ("judging", "exploration")
 WORLDS_A_PART = 8
 BETA = 1.0  # the strength of pessimism that claims are judged at: a standard deviation of rewards in a prompt
 PESSIMISM, WHEN = "_pessimism", "study"  # ends a method's name; the method of what is said of a whole study
-KEYS = [name for name in VALUE_COLUMNS if name not in ("world", "value")]
 
 
 class Part(NamedTuple):
@@ -146,21 +146,8 @@ def replicate_of(name: str) -> tuple[str, int]:
     numbered = re.fullmatch(r"([^#]+)#(\d+)(.*)", name)
     if numbered:
         return numbered[1] + numbered[3], int(numbered[2])
-    stems = (name, *(name.removesuffix(end) for end in ("_without_length", PESSIMISM)))
+    stems = (name, *(name.removesuffix(end) for end in (WITHOUT_LENGTH, PESSIMISM)))
     return name, 0 if any(stem in REWARD_DATA for stem in stems) else ALONE
-
-
-def wide(values: pd.DataFrame) -> pd.DataFrame:
-    """Return table `values` with a column for each world: a fraction of the size."""
-    table = values.pivot(index=KEYS, columns="world", values="value").reset_index()
-    table.columns = [str(name) for name in table.columns]
-    return table
-
-
-def narrow(table: pd.DataFrame) -> pd.DataFrame:
-    """Undo `wide`; a method without a value in a world has no row for it."""
-    values = table.melt(KEYS, var_name="world", value_name="value").dropna(subset="value")
-    return values.assign(world=values["world"].astype(int))[list(VALUE_COLUMNS)].reset_index(drop=True)
 
 
 def frozen_values(run: str) -> pd.DataFrame | None:
@@ -171,7 +158,10 @@ def frozen_values(run: str) -> pd.DataFrame | None:
     names = [part.name for part in parts() if part.run == run and is_frozen(part.name)]
     if not names:
         return None
-    return pd.concat([narrow(read_frozen(name, "values")) for name in names], ignore_index=True)
+    tables = (read_frozen(name, "values") for name in names)
+    return pd.concat(
+        [narrow(table, along="world", columns=VALUE_COLUMNS) for table in tables], ignore_index=True
+    )
 
 
 def frozen_runs(names: Sequence[str] | None = None) -> Runs:

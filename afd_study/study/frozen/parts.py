@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from afd_study.study.frozen import ablation_grids, judging
+from afd_study.study.frozen.arm_grids import CHOICES, arm_grid, grid_cells
 from afd_study.study.frozen.basis import Standing, standing
 from afd_study.study.frozen.grids import PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.frozen.recipe_grid import recipe_cells
@@ -54,6 +55,10 @@ def parts() -> dict[str, Steps]:
         f"{ablation_grids.FOLDER}/{name}": lambda name=name: cell_steps(ablation_grids.ablation_cells(name))
         for name in ablation_grids.ablations().grids
     }
+    arm_choices = {
+        name: lambda name=name: cell_steps(cell for _, _, cell in grid_cells(arm_grid(name)))
+        for name in CHOICES
+    }
     return {
         **chapters,
         "map": lambda: cell_steps(map_cells()),
@@ -61,6 +66,7 @@ def parts() -> dict[str, Steps]:
         "arms": lambda: cell_steps(arm_cells()),
         **ablations,
         "recipes": lambda: cell_steps(cell for _, _, cell in recipe_cells()),
+        **arm_choices,
         **{part.name: part.steps for part in judging.parts()},
     }
 

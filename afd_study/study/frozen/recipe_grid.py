@@ -12,7 +12,7 @@ from afd_study.evaluation.recipes import agreement, held_out_loss
 from afd_study.methods.ensembles import ensemble_name, replicate_name
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.settings import Settings
-from afd_study.study.frozen.grids import PROFILE, Cell
+from afd_study.study.frozen.grids import PROFILE, Cell, worlds_in_turn
 from afd_study.study.reward_spec import Recipe
 from afd_study.study.spec import load_spec
 from afd_study.study.workflow.step import Step
@@ -62,9 +62,7 @@ def recipe_cells() -> list[tuple[str, int, Cell]]:
     """Return recipe, world and cell of the whole grid, the worlds in turn: what stands early is whole."""
     return [
         (name, world, _cell(task, world, name))
-        for place in range(max(map(len, recipe_grid().worlds.values())))
-        for task, worlds in recipe_grid().worlds.items()
-        for world in worlds[place : place + 1]
+        for task, world in worlds_in_turn(recipe_grid().worlds)
         for name in recipe_grid().recipes
     ]
 
@@ -96,7 +94,7 @@ def recipe_results(cells: list[tuple[str, int, Cell]], store: Store) -> dict[str
     grouped = replicates.groupby(by, sort=False)[measures]
     spread = grouped.std().add_suffix("_sd")[[f"{name}_sd" for name in measures[:-2]]]
     results = grouped.mean().join(spread).reset_index().merge(together, on=by)
-    return {"replicates": replicates, "results": results.assign(judge=results[f"judge_{recipe_grid().n[0]}"])}
+    return {"results": results.assign(judge=results[f"judge_{recipe_grid().n[0]}"]), "replicates": replicates}
 
 
 def _of_one_cell(name: str, world: int, cell: Cell, store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -3,7 +3,7 @@
 The ledger, the arms, the map and the ablations need no more of a study, and it is small enough to be frozen.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -68,17 +68,21 @@ def cell_values(cell: Cell, study: Study) -> pd.DataFrame:
     return values.astype({"value": float})  # a part without rows may have made them objects
 
 
-def wide(values: pd.DataFrame) -> pd.DataFrame:
-    """Return table `values` with a column for each seed: a quarter of the size."""
-    table = values.pivot(index=KEYS, columns="seed", values="value").reset_index()
+def wide(values: pd.DataFrame, *, along: str = "seed") -> pd.DataFrame:
+    """Return table `values` with a column for each seed (or world: `along`): a fraction of the size."""
+    keys = [name for name in values.columns if name not in (along, "value")]
+    table = values.pivot(index=keys, columns=along, values="value").reset_index()
     table.columns = [str(name) for name in table.columns]
     return table
 
 
-def narrow(table: pd.DataFrame) -> pd.DataFrame:
+def narrow(
+    table: pd.DataFrame, *, along: str = "seed", columns: Sequence[str] = VALUE_COLUMNS
+) -> pd.DataFrame:
     """Undo `wide`; a method without a value at a seed has no row for it."""
-    values = table.melt(KEYS, var_name="seed", value_name="value").dropna(subset="value")
-    return values.assign(seed=values["seed"].astype(int))[list(VALUE_COLUMNS)].reset_index(drop=True)
+    keys = [name for name in columns if name not in (along, "value")]
+    values = table.melt(keys, var_name=along, value_name="value").dropna(subset="value")
+    return values.assign(**{along: values[along].astype(int)})[list(columns)].reset_index(drop=True)
 
 
 def frozen_values(name: str) -> pd.DataFrame:

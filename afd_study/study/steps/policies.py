@@ -75,24 +75,7 @@ def pi_sft(
 
     Table `cut` says how many of them were cut at the bounds of prompts and responses.
     """
-    lm = load_policy(pi_init)
-    train, validation, cut = common.training_examples(
-        demonstrations, context.workspace, context=context_length(lm)
-    )
-    training = training.over(len(train))
-    lm, evaluations = fine_tune(
-        lm,
-        train,
-        validation=validation,
-        training=training,
-        seed=common.derived_seed("sft"),
-        workspace=context.workspace,
-        lora=lora,
-        progress=context.steps(training.steps),
-    )
-    count_training(context, lm, train, training, evaluations[-1].step)
-    save_policy(lm, out)
-    write_evaluations(out, evaluations)
+    cut = _on_demonstrations(out, context, common, pi_init, demonstrations, training=training, lora=lora)
     write_table(out, "cut", cut)
 
 
@@ -112,13 +95,34 @@ def pi_half(
     These are the steps to its lowest validation loss: where SFT ran longer in vain, half of all of them could
     lie behind pi_SFT itself.
     """
-    lm, whole = load_policy(pi_init), read_table(pi_sft, "evaluations")
-    train, validation, _ = common.training_examples(
+    whole = read_table(pi_sft, "evaluations")
+    half = max(1, int(whole["step"].to_numpy()[whole["validation_loss"].argmin()]) // 2)
+    _on_demonstrations(out, context, common, pi_init, demonstrations, training=training, lora=lora, stop=half)
+
+
+def _on_demonstrations(
+    out: Path,
+    context: Context,
+    common: CommonInputs,
+    pi_init: Path,
+    demonstrations: Path,
+    *,
+    training: TrainingSpec,
+    lora: LoRASpec | None,
+    stop: int | None = None,
+) -> pd.DataFrame:
+    """Fine-tune the initial policy on demonstrations, write it and how its training went; return table `cut`.
+
+    With `stop` the training ends there and not by its validation loss, which is evaluated then alone.
+    """
+    lm = load_policy(pi_init)
+    train, validation, cut = common.training_examples(
         demonstrations, context.workspace, context=context_length(lm)
     )
-    half = max(1, int(whole["step"].to_numpy()[whole["validation_loss"].argmin()]) // 2)
-    once = dict.fromkeys(("evaluate_every", "checkpoint_every"), half)  # at its end
-    training = training.over(len(train)).model_copy(update={**once, "patience": None})
+    training = training.over(len(train))
+    if stop is not None:
+        once = dict.fromkeys(("evaluate_every", "checkpoint_every"), stop)
+        training = training.model_copy(update={**once, "patience": None})
     lm, evaluations = fine_tune(
         lm,
         train,
@@ -127,12 +131,13 @@ def pi_half(
         seed=common.derived_seed("sft"),
         workspace=context.workspace,
         lora=lora,
-        stop=half,
-        progress=context.steps(half),
+        stop=stop,
+        progress=context.steps(stop or training.steps),
     )
-    count_training(context, lm, train, training, half)
+    count_training(context, lm, train, training, evaluations[-1].step)
     save_policy(lm, out)
     write_evaluations(out, evaluations)
+    return cut
 
 
 def samples(

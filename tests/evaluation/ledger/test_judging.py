@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import ledger_text
+from ledgers import GAP, PLACES, WORLDS, ledger_text
 
 from afd_study.errors import SpecError
 from afd_study.evaluation.identities import IDENTITIES, errors
@@ -12,15 +12,6 @@ from afd_study.evaluation.ledger.records import load_ledger
 from afd_study.evaluation.ledger.values import ALONE, VALUE_COLUMNS, Values
 from afd_study.evaluation.verdicts import NOT_APPLICABLE
 from afd_study.evaluation.world_effects import effects_in_both_units
-
-WORLDS = range(24)
-GAP = 2.0
-CELLS = [(kinds, good, ends) for kinds in (1, 2) for good in (False, True) for ends in (False, True)]
-PLACES = pd.DataFrame(
-    [CELLS[world % 8] for world in WORLDS],
-    index=pd.Index(WORLDS, name="world"),
-    columns=["kinds", "likely_good", "web_ends"],
-)
 
 
 def judge(lead, *, family="harmless", setting="h = 1", spread=0.1, sizes=(2, 16), worlds=WORLDS, seed=0):

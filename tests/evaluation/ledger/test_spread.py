@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from ledgers import ledger_text
+from ledgers import GAP, PLACES, WORLDS, ledger_text
 
 from afd_study.evaluation.identities import errors
 from afd_study.evaluation.ledger.judging import Judged
@@ -11,14 +11,6 @@ from afd_study.evaluation.ledger.records import load_ledger
 from afd_study.evaluation.ledger.spread import components, replicate_sds, stability, widths
 from afd_study.evaluation.ledger.values import ALONE, VALUE_COLUMNS, Values
 
-WORLDS = range(24)
-GAP = 2.0
-CELLS = [(kinds, good, ends) for kinds in (1, 2) for good in (False, True) for ends in (False, True)]
-PLACES = pd.DataFrame(
-    [CELLS[world % 8] for world in WORLDS],
-    index=pd.Index(WORLDS, name="world"),
-    columns=["kinds", "likely_good", "web_ends"],
-)
 WORLD_SD, REPLICATE_SD = 0.10, 0.06  # shares of the gap
 
 

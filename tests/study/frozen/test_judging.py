@@ -9,10 +9,11 @@ from afd_study.evaluation.ledger.records import load_ledger
 from afd_study.evaluation.ledger.values import ALONE, VALUE_COLUMNS
 from afd_study.evaluation.world_rows import STRATA
 from afd_study.study import freeze as freezing
-from afd_study.study.frozen import judging
+from afd_study.study.frozen import judging, parts as frozen_parts
 from afd_study.study.frozen.files import read_manifest
 from afd_study.study.frozen.grids import Cell
-from afd_study.study.frozen.judging import narrow, parts, replicate_of, strata_of, wide, worlds_of
+from afd_study.study.frozen.judging import parts, replicate_of, strata_of, worlds_of
+from afd_study.study.frozen.seed_means import narrow, wide
 
 
 @pytest.mark.parametrize("family", ["harmless", "helpful"])
@@ -80,10 +81,19 @@ def test_values_survive_being_frozen():
         for replicate in (0, 1)
     ]
     values = pd.DataFrame(rows, columns=list(VALUE_COLUMNS))
-    again = narrow(wide(values))
+    again = narrow(wide(values, along="world"), along="world", columns=VALUE_COLUMNS)
     keys = [name for name in VALUE_COLUMNS if name != "value"]
     left, right = (table.sort_values(keys, ignore_index=True) for table in (values, again))
     pd.testing.assert_frame_equal(left, right[left.columns], check_dtype=False)
+
+
+def test_whatever_steps_make_can_be_looked_at_before_it_is_computed():
+    """`afd results --what X --dry-run` names the parts of every X but what no step makes, and a GPU's."""
+    names = frozen_parts.parts()
+    for what in set(freezing.FREEZERS) - {"worlds", "gpu"}:
+        assert any(freezing.belongs(name, what) for name in names), what
+    alone = set(freezing.FREEZERS) - {"all"}
+    assert all(any(freezing.belongs(name, what) for what in alone) for name in names)
 
 
 def test_an_unknown_part_is_refused():
