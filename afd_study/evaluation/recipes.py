@@ -53,18 +53,21 @@ def agreement(scores: pd.DataFrame, scorers: Sequence[str], *, source: str = "pi
     return float(known.mean()) if len(known) else np.nan
 
 
-def choice(results: pd.DataFrame, by: str, *, level: float = 0.95, keep_first: bool = True) -> pd.DataFrame:
+def choice(
+    results: pd.DataFrame, by: str, *, level: float = 0.95, keep_first: bool = True, cost: str | None = None
+) -> pd.DataFrame:
     """Return each kind's recipe by one criterion: kind, recipe, best, n_worlds, lead, low, high.
 
     `results` has recipe, world, kind and the criterion, a row for each recipe, world, kind and seed. Recipes
     are compared by the mean over worlds of their difference from the recipe that stands first, for worlds
     differ more than recipes. `lead` is by how much the best is better than the first, with its t interval
-    over worlds. Where that holds 0 the first is kept, unless `keep_first` is False: `recipe` is then not the
-    `best`.
+    over worlds. Where that holds 0 the first is kept, unless `keep_first` is False. With `cost`, a further
+    column, `recipe` is else the cheapest of those that lie within one standard error of the best (Breiman,
+    Friedman, Olshen and Stone 1984, section 3.4.3), and else the best itself.
 
     Raises DataError where a recipe lacks a world.
     """
-    require_columns(results, ("recipe", "world", "kind", by))
+    require_columns(results, ("recipe", "world", "kind", by, *([cost] if cost else [])))
     sign = -1.0 if by in LOWER else 1.0
     rows = []
     for kind, part in results.groupby("kind", sort=False):
@@ -75,6 +78,14 @@ def choice(results: pd.DataFrame, by: str, *, level: float = 0.95, keep_first: b
         gains = sign * wide.sub(wide.iloc[:, 0], axis=0)
         best = str(gains.mean().idxmax())
         lead, low, high = map(float, t_interval(gains[best].to_numpy(), level))
-        kept = best if low > 0 or not keep_first else order[0]
+        taken = _cheapest(gains, best, part.groupby("recipe")[cost].mean()) if cost else best
+        kept = taken if low > 0 or not keep_first else order[0]
         rows.append((kind, kept, best, len(wide), lead, low, high))
     return pd.DataFrame(rows, columns=["kind", "recipe", "best", "n_worlds", "lead", "low", "high"])
+
+
+def _cheapest(gains: pd.DataFrame, best: str, costs: "pd.Series[float]") -> str:
+    """Return the cheapest recipe that is no more than one standard error over worlds worse than the best."""
+    behind = gains.rsub(gains[best], axis=0)
+    near = behind.columns[behind.mean() <= behind.sem().fillna(0.0)]
+    return str(costs[near].idxmin())

@@ -13,7 +13,6 @@ import pandas as pd
 from afd_study.errors import SpecError, StoreError, unknown_name
 from afd_study.evaluation.claims import check_methods, load_ledger
 from afd_study.evaluation.heterogeneity_map import map_intervals
-from afd_study.evaluation.recipes import choice
 from afd_study.models import distributed
 from afd_study.study.chapters.ablations import effects_of
 from afd_study.study.chapters.chapter import KINDS, freeze_chapter
@@ -25,7 +24,7 @@ from afd_study.study.frozen.files import freeze
 from afd_study.study.frozen.grids import ARMS_SETTING, PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.frozen.method_costs import cost_table
 from afd_study.study.frozen.parts import cell_steps, chapter_tasks
-from afd_study.study.frozen.recipe_grid import recipe_cells, recipe_grid, recipe_results
+from afd_study.study.frozen.recipe_grid import recipe_cells, recipe_choice, recipe_grid, recipe_results
 from afd_study.study.frozen.seed_means import arm_tables, gather, histories, wide
 from afd_study.study.study import open_settings
 from afd_study.study.workflow.executor import execute
@@ -107,8 +106,7 @@ def freeze_recipes(*, jobs: int) -> None:
 
 def _recipe_tables(cells: list[tuple[str, int, Cell]], store: Store) -> Tables:
     tables = recipe_results(cells, store)
-    by = {f"by_{name}": choice(tables["results"], name) for name in ("held_out_loss", "judge")}
-    return {**tables, **by}
+    return {**tables, **recipe_choice(tables["results"])}
 
 
 def freeze_judging(*, jobs: int, only: str | None = None) -> None:

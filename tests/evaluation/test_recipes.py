@@ -77,3 +77,15 @@ def test_the_lowest_is_taken_where_nothing_is_to_be_kept():
     assert choice(table, "validation_loss").iloc[0]["recipe"] == "today"  # two worlds are not sure of it
     taken = choice(table, "validation_loss", keep_first=False).iloc[0]
     assert taken["recipe"] == taken["best"] == "other" and taken["low"] < 0 < taken["lead"]
+
+
+def test_the_cheapest_of_those_that_are_as_good_is_taken():
+    """`near` is behind the best by less than its standard error over worlds, and `worse` by more."""
+    losses = {"today": [0.5, 0.6, 0.7], "best": [0.1, 0.2, 0.3], "near": [0.12, 0.19, 0.31]}
+    table = results(**losses, worse=[0.2, 0.3, 0.4])
+    table["flops"] = table["recipe"].map({"today": 1.0, "worse": 2.0, "near": 3.0, "best": 4.0})
+    row = choice(table, "held_out_loss", cost="flops").iloc[0]
+    assert row["recipe"] == "near" and row["best"] == "best"
+    assert choice(table, "held_out_loss").iloc[0]["recipe"] == "best"
+    table.loc[table["recipe"] == "near", "flops"] = 5.0
+    assert choice(table, "held_out_loss", cost="flops").iloc[0]["recipe"] == "best"

@@ -4,7 +4,7 @@ import pandas as pd
 
 from afd_study.study.frozen.files import is_frozen, read_frozen
 from afd_study.study.frozen.grids import PROFILE
-from afd_study.study.frozen.recipe_grid import recipe_grid
+from afd_study.study.frozen.recipe_grid import CRITERIA, recipe_grid
 from afd_study.study.spec import load_spec
 
 NAME = "recipes"
@@ -70,5 +70,5 @@ def _changes(name: str) -> list[str]:
 
 def chosen() -> pd.DataFrame:
     """Return each kind's recipe by both criteria: `criterion`, and the columns of `recipes.choice`."""
-    tables = {name: read_frozen(NAME, f"by_{name}") for name in ("held_out_loss", "judge")}
+    tables = {name: read_frozen(NAME, f"by_{name}") for name in CRITERIA}
     return pd.concat([table.assign(criterion=name) for name, table in tables.items()], ignore_index=True)

@@ -4,11 +4,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from pydantic import Field, model_validator
 
-from afd_study.evaluation.recipes import agreement, held_out_loss
+from afd_study.evaluation.recipes import agreement, choice, held_out_loss
 from afd_study.methods.ensembles import ensemble_name, replicate_name
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.settings import Settings
@@ -19,6 +20,9 @@ from afd_study.study.workflow.step import Step
 from afd_study.study.workflow.store import Store
 
 BESIDE = ("random", "oracle")  # what a recipe's picks lie between
+CRITERIA = ("held_out_loss", "judge")
+EQUAL, FREE = "equal counts", "free samples"
+SPENT = ("seconds", "sample_seconds", "flops")
 
 
 class RecipeGrid(Settings):
@@ -84,17 +88,39 @@ def recipe_results(cells: list[tuple[str, int, Cell]], store: Store) -> dict[str
 
     `replicates` has a row for each recipe, world, kind and reward model: recipe, world, kind, task, seed,
     replicate, held_out_loss (nats a response), judge_16, judge_50 (points), seconds (of its training),
-    sample_seconds (of drawing what it learns from). `results` has their means and spread, as
+    sample_seconds (of drawing what it learns from), flops (of both). `results` has their means and spread, as
     `evaluation.recipes.choice` reads them, with the agreement of replicates and what their ensemble picks.
     """
     found = [_of_one_cell(name, world, cell, store) for name, world, cell in cells]
     replicates, together = (pd.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
     by = ["recipe", "world", "kind"]
-    measures = ["held_out_loss", *(f"judge_{n}" for n in recipe_grid().n), "seconds", "sample_seconds"]
-    grouped = replicates.groupby(by, sort=False)[measures]
-    spread = grouped.std().add_suffix("_sd")[[f"{name}_sd" for name in measures[:-2]]]
+    measures = ["held_out_loss", *(f"judge_{n}" for n in recipe_grid().n)]
+    grouped = replicates.groupby(by, sort=False)[[*measures, *SPENT]]
+    spread = grouped.std()[measures].add_suffix("_sd")
     results = grouped.mean().join(spread).reset_index().merge(together, on=by)
     return {"results": results.assign(judge=results[f"judge_{recipe_grid().n[0]}"]), "replicates": replicates}
+
+
+def recipe_choice(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return tables `by_held_out_loss` and `by_judge`: the rule of recipe_grid.yaml by either criterion.
+
+    Columns are those of `evaluation.recipes.choice`, and `samples`: among recipes with as many samples as
+    demonstrations (EQUAL), and among all of them (FREE), for kinds that learn from samples.
+    """
+    grid = recipe_grid()
+    counted = [name for name, recipe in grid.recipes.items() if (recipe.times or 1) == 1]
+    free = [kind for kind in grid.kinds if REWARD_DATA[kind].high != "preferred"]
+    scopes = {
+        EQUAL: results[results["recipe"].isin(counted)],
+        FREE: results[results["kind"].isin(free)],
+    }
+    return {
+        f"by_{name}": pd.concat(
+            [choice(rows, name, cost="flops").assign(samples=scope) for scope, rows in scopes.items()],
+            ignore_index=True,
+        )
+        for name in CRITERIA
+    }
 
 
 def _of_one_cell(name: str, world: int, cell: Cell, store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -112,7 +138,7 @@ def _of_one_cell(name: str, world: int, cell: Cell, store: Store) -> tuple[pd.Da
                 measured = {
                     "held_out_loss": _loss(own, kind, member, losses),
                     **{f"judge_{n}": float(means.loc[member, n]) for n in grid.n},
-                    **_seconds(plan.step(f"reward_{member}"), store),
+                    **_spent(plan.step(f"reward_{member}"), store),
                 }
                 at = {"kind": kind, "task": cell.task, "seed": seed, "replicate": replicate}
                 replicates.append({**place, **at, **measured})
@@ -128,15 +154,17 @@ def _is_level(outcomes: pd.DataFrame, seed: int) -> "pd.Series[bool]":
     return (outcomes["seed"] == seed) & (outcomes["method"] == "demonstrations") & (outcomes["n"] == 1)
 
 
-def _seconds(model: Step, store: Store) -> dict[str, float]:
-    """Return the seconds of a reward model's training, and of drawing the samples that it learned from."""
+def _spent(model: Step, store: Store) -> dict[str, float]:
+    """Return SPENT of a reward model: seconds of its training, of drawing its samples, and FLOPs of both."""
 
-    def of(step: Step) -> float:
+    def of(step: Step) -> tuple[float, float]:
         manifest = store.manifest(step)
-        return float(manifest["seconds"]) if manifest else float("nan")
+        return (manifest["seconds"], manifest["cost"].get("flops", 0.0)) if manifest else (np.nan, np.nan)
 
-    drawn = [step for step in model.inputs.values() if step.name == "samples"]
-    return {"seconds": of(model), "sample_seconds": sum(map(of, drawn))}
+    drawn = [of(step) for step in model.inputs.values() if step.name == "samples"]
+    seconds, flops = of(model)
+    sample_seconds, sample_flops = np.sum(drawn, axis=0) if drawn else (0.0, 0.0)
+    return dict(zip(SPENT, (seconds, sample_seconds, flops + sample_flops), strict=True))
 
 
 def _loss(scores: pd.DataFrame, kind: str, member: str, validation: pd.Series) -> float:

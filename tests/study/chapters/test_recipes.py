@@ -3,10 +3,9 @@
 import pandas as pd
 import pytest
 
-from afd_study.evaluation.recipes import choice
 from afd_study.study.chapters.recipes import chosen, has_recipes, learning_curve, recipe_table
 from afd_study.study.frozen.files import freeze
-from afd_study.study.frozen.recipe_grid import recipe_grid
+from afd_study.study.frozen.recipe_grid import EQUAL, FREE, recipe_choice, recipe_grid
 
 
 @pytest.fixture
@@ -23,11 +22,11 @@ def frozen(tmp_path, monkeypatch):
                     names = ("judge", "judge_16", "judge_50", "ensemble_16", "agreement")
                     row |= dict.fromkeys(names, value) | {"held_out_loss": 0.7 - 0.01 * place}
                     row |= dict.fromkeys(("held_out_loss_sd", "judge_16_sd", "judge_50_sd"), 0.05)
-                    row |= {"seconds": 9.0, "sample_seconds": 3.0, "random_16": 0.5, "demonstrations": 1.2}
+                    row |= {"seconds": 9.0, "sample_seconds": 3.0, "flops": 1e12 + place}
+                    row |= {"random_16": 0.5, "demonstrations": 1.2}
                     rows.append(row)
     results = pd.DataFrame(rows)
-    by = {f"by_{name}": choice(results, name) for name in ("held_out_loss", "judge")}
-    freeze("recipes", {"results": results, **by})
+    freeze("recipes", {"results": results, **recipe_choice(results)})
 
 
 def test_every_recipe_has_a_row_a_task_and_says_what_it_changes(frozen):
@@ -50,4 +49,7 @@ def test_both_criteria_are_shown(frozen):
     table = chosen()
     assert set(table["criterion"]) == {"held_out_loss", "judge"}
     assert set(table["kind"]) == set(recipe_grid().kinds)
-    assert set(table["best"]) == {"x40, batch 128"}
+    free = table[table["samples"] == FREE]
+    assert set(free["best"]) == {"x40, batch 128"} and "preferences" not in set(free["kind"])
+    equal = table[table["samples"] == EQUAL]
+    assert set(equal["best"]) == {"batch 128, rate 3e-4"} and set(equal["kind"]) == set(recipe_grid().kinds)
