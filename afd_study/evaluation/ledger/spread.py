@@ -9,7 +9,7 @@ import pandas as pd
 from afd_study.evaluation.ledger.contrasts import FORMS, GAP
 from afd_study.evaluation.ledger.judging import KEY, Judged, Runs, contrast_rows, is_computed, judge_claims
 from afd_study.evaluation.ledger.records import Claim, Ledger
-from afd_study.evaluation.ledger.values import Values, replicates
+from afd_study.evaluation.ledger.values import ALONE, Values, replicates
 from afd_study.evaluation.stability import flip_chances, flips
 from afd_study.evaluation.variance_components import half_width, variance_components
 from afd_study.evaluation.world_effects import shares_of_the_gap
@@ -108,17 +108,23 @@ def stability(
 ) -> Stability:
     """Judge the ledger by each half of the replicates, and compare the verdicts.
 
+    A method with fewer replicates than both halves together is left out, and so are claims on it.
+
     Args:
         ledger: claims and rules.
-        frames: run -> its table `values`, of runs with all of these replicates.
+        frames: run -> its table `values`.
         worlds: run -> family -> strata of the worlds that the run asks for.
         identities: the error of each identity.
         halves: the replicates of each half.
         generator: draws what is to be expected.
     """
+    whole_frames = {name: _replicated(frame, [*halves[0], *halves[1]]) for name, frame in frames.items()}
 
     def runs_of(kept: Sequence[int]) -> Runs:
-        return {name: Judged(Values(replicates(frame, kept)), worlds[name]) for name, frame in frames.items()}
+        return {
+            name: Judged(Values(replicates(frame, kept)), worlds[name])
+            for name, frame in whole_frames.items()
+        }
 
     names = [claim.id for claim in ledger.claims if claim.run in frames and claim.form not in BETWEEN]
     every = runs_of([*halves[0], *halves[1]])
@@ -130,3 +136,10 @@ def stability(
     compared = [table.merge(whole[list(KEY)], on=list(KEY)) for table in both]
     changed = flips(*compared, key=KEY)
     return Stability(changed, len(whole), float(chances["flip"].sum()), float(chances["opposite"].sum()))
+
+
+def _replicated(frame: pd.DataFrame, kept: Sequence[int]) -> pd.DataFrame:
+    """Return what has all of these replicates, or what no reward model makes."""
+    found = frame.groupby("method")["replicate"].agg(set)
+    whole = [name for name, own in found.items() if own == {ALONE} or own >= set(kept)]
+    return frame[frame["method"].isin(whole)]

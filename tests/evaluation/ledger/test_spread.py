@@ -82,3 +82,8 @@ def test_a_verdict_on_its_line_flips_as_often_as_expected():
     assert 2 < expected < 30
     assert abs(happened - expected) < 2.5 * np.sqrt(expected)
     assert sum(each.expected_opposite for each in found) == 0
+
+
+def test_what_has_fewer_replicates_than_both_halves_is_left_out():
+    table = drawn(lead=0.5)
+    assert halves_of(table[table["replicate"] < 2]).rows == 0
