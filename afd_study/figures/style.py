@@ -48,6 +48,7 @@ METHODS: dict[str, Look] = {
     "sft_demo": Look("SFT-Demo", "#E69F00", "-", "D"),
     "sft_demo_x10": Look("SFT-Demo, 10x samples", "#B87F00", "--", "D"),
     "preferences": Look("preferences (BT)", "#CC79A7", "-", "^"),
+    "preferences_128": Look("preferences, batch 128", "#B0588F", "--", "^"),
     "preferences_bce": Look("preferences, cross-entropy", "#E3B7CF", ":", "^"),
     "closed_form": Look("closed form", "#009E73", "--", "P"),
     "closed_form_per_token": Look("closed form per token", "#66C5AB", ":", "P"),

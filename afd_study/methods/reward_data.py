@@ -12,7 +12,8 @@ learn whatever distinguishes people's texts from a model's, marks and style firs
 Samples are free for every discriminator: `_x10` draws ten times as many of each policy, and pairs each
 demonstration with ten. `_bt` learns by Bradley-Terry from the same pairs: a relativistic discriminator, whose
 loss depends on the difference of both rewards alone (arXiv 2511.21667). `init_sft_linear` learns a linear
-head on the features of its backbone, which stays as it is (arXiv 2411.04991, 2502.04357).
+head on the features of its backbone, which stays as it is (arXiv 2411.04991, 2502.04357). `preferences_128`
+is there to be given another recipe than `preferences`, beside it.
 
 A source of responses is `pi_init`, `pi_sft`, `demonstrations`, `preferred`, `rejected`, or a further SFT
 policy that the study's setting `policies` names.
@@ -34,6 +35,7 @@ REWARD_DATA: dict[str, RewardData] = {
     "init_sft_bt": RewardData(high="pi_sft", low="pi_init", loss="bradley_terry"),
     "init_demo_bt": RewardData(high="demonstrations", low="pi_init", loss="bradley_terry"),
     "init_sft_linear": RewardData(high="pi_sft", low="pi_init"),
+    "preferences_128": RewardData(high="preferred", low="rejected", loss="bradley_terry"),
     "preferences_bce": RewardData(high="preferred", low="rejected"),
 }
 

@@ -64,11 +64,13 @@ def test_the_table_is_the_papers():
         "init_sft_bt": ("pi_sft", "pi_init"),
         "init_demo_bt": ("demonstrations", "pi_init"),
         "init_sft_linear": ("pi_sft", "pi_init"),
+        "preferences_128": ("preferred", "rejected"),
         "preferences_bce": ("preferred", "rejected"),
     }
     losses = {name: each.loss for name, each in REWARD_DATA.items()}
     assert {name for name, loss in losses.items() if loss == "bradley_terry"} == {
         "preferences",
+        "preferences_128",
         "init_sft_bt",
         "init_demo_bt",
     }

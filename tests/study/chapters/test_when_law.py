@@ -28,7 +28,7 @@ def values():
                 ]
                 rows += [
                     (*front, "outcomes", "judge", kind, k, 16, value + 0.01 * k)
-                    for kind, value in (("init_sft_x10", 2 * lead), ("init_demo_x10", 0.3))
+                    for kind, value in (("init_sft_x10", 2 * lead), ("init_demo", 0.3))
                     for k in range(2)
                 ]
                 rows += [(*front, "when", name, WHEN, ALONE, 0, value) for name, value in measured.items()]
