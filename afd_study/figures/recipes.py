@@ -1,5 +1,7 @@
 """The still figure of recipes: what free samples and a batch that uses them are worth."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -51,9 +53,14 @@ def _panel(axes: Axes, rows: pd.DataFrame, style: Look) -> None:
             world = world.sort_values("times")
             axes.plot(world["times"], world["lead"], line, color=style.colour, linewidth=0.7, alpha=0.4)
         means = own.groupby("times")["lead"].mean()
-        axes.plot(
-            means.index, means, line, marker="o", color=style.colour, label=f"batch {batch}", linewidth=2
-        )
+        filled = style.colour if line == LINES[0] else "white"
+        mark: dict[str, Any] = {
+            "marker": "o",
+            "markerfacecolor": filled,
+            "linewidth": 2,
+            "label": f"batch {batch}",
+        }
+        axes.plot(means.index, means, line, color=style.colour, **mark)
     level = rows.drop_duplicates("world")["level"].mean()
     demonstrations = look("demonstrations")
     axes.axhline(

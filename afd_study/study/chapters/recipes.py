@@ -2,22 +2,19 @@
 
 import pandas as pd
 
-from afd_study.study.frozen.files import is_frozen, read_frozen
+from afd_study.figures.style import look
+from afd_study.study.frozen.files import read_frozen
 from afd_study.study.frozen.grids import PROFILE
 from afd_study.study.frozen.recipe_grid import CRITERIA, recipe_grid
 from afd_study.study.spec import load_spec
 
 NAME = "recipes"
+FREE_KINDS = ("init_sft", "init_demo")
 SHOWN = (
     *("held_out_loss", "held_out_loss_sd", "agreement", "judge_16", "judge_16_sd"),
     *("judge_50", "judge_50_sd", "ensemble_16", "seconds", "sample_seconds"),
 )
 LEVELS = ("random_16", "demonstrations")
-
-
-def has_recipes() -> bool:
-    """Tell whether the grid of recipes has been computed and frozen."""
-    return is_frozen(NAME)
 
 
 def recipe_table(kind: str) -> pd.DataFrame:
@@ -45,7 +42,7 @@ def _recipes(kind: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["recipe", "times", "batch", "rate"])
 
 
-def learning_curve(kinds: tuple[str, ...] = ("init_sft", "init_demo")) -> pd.DataFrame:
+def learning_curve(kinds: tuple[str, ...] = FREE_KINDS) -> pd.DataFrame:
     """Return the judge's mean over free samples and batch: task, world, kind, batch, times, mean and more.
 
     A row is a recipe in a world, of recipes that differ from today's in samples and batch alone. `sd` is the
@@ -72,3 +69,71 @@ def chosen() -> pd.DataFrame:
     """Return each kind's recipe by both criteria: `criterion`, and the columns of `recipes.choice`."""
     tables = {name: read_frozen(NAME, f"by_{name}") for name in CRITERIA}
     return pd.concat([table.assign(criterion=name) for name, table in tables.items()], ignore_index=True)
+
+
+def of_task(task: str) -> pd.DataFrame:
+    """Return a task's recipes, kind by kind: method, recipe, times, batch, rate, SHOWN and more.
+
+    `core_seconds` are those of one reward model and of the samples that it learned from. Preferences, whose
+    labels are not free, have a row for each training alone. A task without a grid has no rows.
+    """
+    frames = []
+    for kind in recipe_grid().kinds:
+        own = recipe_table(kind).query("task == @task").drop_duplicates(["times", "held_out_loss"])
+        spent = own["seconds"] + own["sample_seconds"]
+        frames.append(own.assign(method=kind, rate=own["rate"].map("{:.0e}".format), core_seconds=spent))
+    columns = ["method", "recipe", "times", "batch", "rate", *SHOWN[:-2], "core_seconds"]
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
+def gains(task: str) -> pd.DataFrame:
+    """Return what free samples are worth in each world of a task: kind, world, today, most, gain (points).
+
+    `most` is the judge's mean of the best of 16 with ten times the samples and a batch of 128.
+    """
+    frames = []
+    for kind in FREE_KINDS:
+        own = _over_worlds(kind, "judge_16").filter(regex=f"^{task} ", axis="index")
+        today, most = own["today"], own["x10, batch 128"]
+        frames.append(pd.DataFrame({"kind": kind, "today": today, "most": most, "gain": most - today}))
+    return pd.concat(frames).rename_axis("world").reset_index()
+
+
+def gain_words(task: str) -> str:
+    """Say what free samples are worth on average over a task's worlds, kind by kind."""
+    return "\n".join(
+        f"{look(str(kind)).label}: {own['today'].mean():.2f} points with as many samples as demonstrations, "
+        f"{own['most'].mean():.2f} with ten times as many and a batch of 128; more in "
+        f"{int((own['gain'] > 0).sum())} of {len(own)} worlds"
+        for kind, own in gains(task).groupby("kind", sort=False)
+    )
+
+
+def choice_words() -> str:
+    """Say which recipe the rule takes for each kind, by the loss that a user can measure and by the judge."""
+    table = chosen().pivot(index=["samples", "kind"], columns="criterion", values="recipe").reset_index()
+    return "\n".join(
+        f"{look(row['kind']).label}, {row['samples']}: '{row['held_out_loss']}' by held-out loss, "
+        f"'{row['judge']}' by the judge"
+        for row in table.to_dict("records")
+    )
+
+
+def beside_words() -> str:
+    """Say what lies beside the choice, over all worlds: forty times the samples, and a batch for labels."""
+    more, gained = _over_worlds("init_sft", "judge_16"), _over_worlds("preferences", "judge_16")
+    lost = _over_worlds("preferences", "held_out_loss")
+    higher = (lost["batch 128"] > lost["today"]).to_numpy()
+    return (
+        "Init-SFT, forty times the samples instead of ten: "
+        f"{(more['x40, batch 128'] - more['x10, batch 128']).mean():+.2f} points\n"
+        "preferences, batch 128 instead of 32: "
+        f"{(gained['batch 128'] - gained['today']).mean():+.2f} points, and a higher held-out loss in "
+        f"{higher.sum()} of {len(higher)} worlds"
+    )
+
+
+def _over_worlds(kind: str, measure: str) -> pd.DataFrame:
+    """Return a measure of a kind: a row a world, a column a recipe."""
+    results = read_frozen(NAME, "results")
+    return results[results["kind"] == kind].pivot(index="world", columns="recipe", values=measure)

@@ -145,7 +145,7 @@ def _of_one_cell(name: str, world: int, cell: Cell, store: Store) -> tuple[pd.Da
             ensemble = {f"ensemble_{n}": float(means[ensemble_name(kind), n]) for n in grid.n}
             beside = {f"{other}_{n}": float(means[other, n]) for other in BESIDE for n in grid.n}
             levels = {"demonstrations": float(outcomes[_is_level(outcomes, seed)]["value"].mean())}
-            own_place = {**place, "kind": kind, "agreement": agreement(own, members)}
+            own_place = {**place, "task": cell.task, "kind": kind, "agreement": agreement(own, members)}
             together.append({**own_place, **ensemble, **beside, **levels})
     return pd.DataFrame(replicates), pd.DataFrame(together)
 

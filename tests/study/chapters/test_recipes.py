@@ -3,7 +3,16 @@
 import pandas as pd
 import pytest
 
-from afd_study.study.chapters.recipes import chosen, has_recipes, learning_curve, recipe_table
+from afd_study.study.chapters.recipes import (
+    beside_words,
+    choice_words,
+    chosen,
+    gain_words,
+    gains,
+    learning_curve,
+    of_task,
+    recipe_table,
+)
 from afd_study.study.frozen.files import freeze
 from afd_study.study.frozen.recipe_grid import EQUAL, FREE, recipe_choice, recipe_grid
 
@@ -11,7 +20,6 @@ from afd_study.study.frozen.recipe_grid import EQUAL, FREE, recipe_choice, recip
 @pytest.fixture
 def frozen(tmp_path, monkeypatch):
     monkeypatch.setenv("AFD_RESULTS", str(tmp_path))
-    assert not has_recipes()
     grid, rows = recipe_grid(), []
     for place, recipe in enumerate(grid.recipes):
         for task, worlds in grid.worlds.items():
@@ -53,3 +61,25 @@ def test_both_criteria_are_shown(frozen):
     assert set(free["best"]) == {"x40, batch 128"} and "preferences" not in set(free["kind"])
     equal = table[table["samples"] == EQUAL]
     assert set(equal["best"]) == {"batch 128, rate 3e-4"} and set(equal["kind"]) == set(recipe_grid().kinds)
+
+
+def test_a_page_shows_the_recipes_of_its_task_and_none_of_another(frozen):
+    table = of_task("harmless")
+    assert set(table["method"]) == set(recipe_grid().kinds) and (table["core_seconds"] == 12.0).all()
+    assert tuple(table.query("method == 'init_sft'")["rate"].iloc[:2]) == ("1e-03", "3e-04")
+    assert of_task("a task without a grid").empty and gain_words("a task without a grid") == ""
+
+
+def test_what_free_samples_are_worth_is_said(frozen):
+    rows = gains("helpful")
+    assert len(rows) == 8 and rows["gain"].to_numpy() == pytest.approx(0.6)
+    assert "Init-SFT: 1.00 points" in gain_words("helpful") and "more in 4 of 4 worlds" in gain_words(
+        "helpful"
+    )
+
+
+def test_choice_and_what_lies_beside_it_are_said(frozen):
+    assert "Init-SFT, free samples: 'x40, batch 128' by held-out loss" in choice_words()
+    words = beside_words()
+    assert "instead of ten: +0.30 points" in words
+    assert "preferences, batch 128 instead of 32: +0.20 points" in words and "in 0 of 8 worlds" in words

@@ -44,6 +44,7 @@ def test_a_small_grid_has_a_row_for_each_kind(tmp_path):
     tables = recipe_results(cells, Store(tmp_path))
     results, replicates = tables["results"], tables["replicates"]
     assert list(results["kind"]) == list(recipe_grid().kinds)
+    assert (results["task"] == cells[0][2].task).all()
     assert results[["held_out_loss", "agreement", "judge", "ensemble_50"]].notna().all(axis=None)
     assert len(replicates) == recipe_grid().replicates * len(results) and (replicates["seconds"] > 0).all()
     own = replicates.groupby("kind", sort=False)["judge_16"].agg(["mean", "std"])
