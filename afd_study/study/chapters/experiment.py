@@ -15,6 +15,7 @@ from afd_study.evaluation.paper_orderings import PAPER_ORDERINGS, Comparison, or
 from afd_study.evaluation.separability import separability, top_words
 from afd_study.evaluation.statistics import interval
 from afd_study.methods.best_of_n import JUDGE, WITHOUT_LENGTH, picks
+from afd_study.study.chapters.replicates import averaged, first_of_each
 from afd_study.study.study import Study, compare
 from afd_study.worlds.controlled import open_world
 
@@ -59,9 +60,12 @@ def component_notes(studies: Studies) -> pd.DataFrame:
 
 
 def evaluations(studies: Studies) -> pd.DataFrame:
-    """Return how training went in the last setting: model, seed, step, training and validation loss."""
+    """Return how training went in the last setting: model, seed, step, training and validation loss.
+
+    Of several reward models of a kind the first is shown.
+    """
     label, study = list(studies.items())[-1]
-    return study.evaluations().assign(setting=label)
+    return first_of_each(study.evaluations(), column="model").assign(setting=label)
 
 
 def coverage(studies: Studies) -> pd.DataFrame:
@@ -83,9 +87,9 @@ def distinct_good(studies: Studies) -> pd.DataFrame:
 def curves(studies: Studies) -> pd.DataFrame:
     """Return the judge's mean of every method at every n, with 95 % intervals: t over seeds, if several.
 
-    What rules are worth without length is in `probes.remedies`.
+    Reward models of one kind are averaged. What rules are worth without length is in `probes.remedies`.
     """
-    return with_intervals(_whole(compare(studies, "outcomes")), CURVE)
+    return with_intervals(averaged(_whole(compare(studies, "outcomes"))), CURVE)
 
 
 def verdicts(studies: Studies, comparisons: Sequence[Comparison] = PAPER_ORDERINGS) -> pd.DataFrame:
@@ -93,7 +97,7 @@ def verdicts(studies: Studies, comparisons: Sequence[Comparison] = PAPER_ORDERIN
 
     Comparisons with a reward model that the studies did not train are left out.
     """
-    outcomes, n = compare(studies, "outcomes"), _kept(studies)
+    outcomes, n = averaged(compare(studies, "outcomes")), _kept(studies)
     methods = set(outcomes["method"])
     chosen = [each for each in comparisons if {each.method, each.than} <= methods]
     chosen = [replace(each, n=n) for each in chosen]
@@ -110,7 +114,7 @@ def _kept(studies: Studies) -> int:
 
 def win_rates(studies: Studies) -> pd.DataFrame:
     """Return how often the judge prefers each method's best of n (16) to an opponent's draw."""
-    rates = _whole(compare(studies, "win_rates"))
+    rates = averaged(_whole(compare(studies, "win_rates")))
     return with_intervals(rates[rates["n"] == _kept(studies)], ("setting", "opponent", "method", "n"))
 
 
@@ -130,11 +134,12 @@ def _scorers(study: Study) -> pd.DataFrame:
         rank_correlations(_of_seed(scores, seed), task=study.task, seed=seed, judge=JUDGE)
         for seed in study.seeds
     ]
-    defined = pd.concat(each).dropna(subset="value")  # a scorer that ties every draw ranks nothing
+    defined = averaged(pd.concat(each).dropna(subset="value"))  # a scorer that ties every draw ranks nothing
     ranked = with_intervals(defined, ("task", "method", "judge"))
     ranked = ranked.rename(columns={"mean": "rank_correlation", "low": "y_low", "high": "y_high"})
     trained = study.reward_models().rename(columns={"scorer": "method"}).assign(prompt_id="all")
-    accuracy = with_intervals(trained, ("method",), "accuracy")
+    names = ["method", "seed", "prompt_id", "accuracy"]
+    accuracy = with_intervals(averaged(trained[names], ["accuracy"]), ("method",), "accuracy")
     accuracy = accuracy.rename(columns={"mean": "accuracy", "low": "x_low", "high": "x_high"})
     return ranked.merge(accuracy[["method", "accuracy", "x_low", "x_high"]], on="method", how="left")
 

@@ -7,11 +7,13 @@ import pandas as pd
 from afd_study.methods.best_of_n import WITHOUT_LENGTH
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.chapters.experiment import Maker, Studies, settings, with_intervals
+from afd_study.study.chapters.replicates import averaged, first_of_each
 from afd_study.study.study import compare
 
 
 def _intervals(studies: Studies, table: str, by: tuple[str, ...], value: str = "value") -> pd.DataFrame:
-    return with_intervals(compare(studies, table), ("setting", *by), value)
+    column = "scorer" if "scorer" in by else "method"
+    return with_intervals(averaged(compare(studies, table), [value], column=column), ("setting", *by), value)
 
 
 def rank_correlations(studies: Studies) -> pd.DataFrame:
@@ -32,7 +34,8 @@ def edit_effects(studies: Studies) -> pd.DataFrame:
 def conditional_auc(studies: Studies) -> pd.DataFrame:
     """Return the AUC with which each discriminator tells its sources apart, over all pairs or those alike."""
     if all(len(study.seeds) == 1 for study in studies.values()):  # its own interval, over prompts
-        table = compare(studies, "conditional_auc").rename(columns={"auc": "mean"}).assign(n_seeds=1)
+        own = first_of_each(compare(studies, "conditional_auc"), column="scorer")
+        table = own.rename(columns={"auc": "mean"}).assign(n_seeds=1)
     else:
         table = _intervals(studies, "conditional_auc", ("within", "scorer"), "auc")
     return table.rename(columns={"scorer": "method"})
@@ -53,13 +56,15 @@ def calibration(studies: Studies) -> pd.DataFrame:
 
 def calibration_curve(studies: Studies) -> pd.DataFrame:
     """Return mean logit and mean exact log ratio in bins, averaged over seeds."""
-    bins = compare(studies, "calibration_curve").groupby(["setting", "method", "bin"])
+    bins = averaged(compare(studies, "calibration_curve"), ["logit", "log_ratio"]).groupby(
+        ["setting", "method", "bin"]
+    )
     return bins[["logit", "log_ratio"]].mean().reset_index()
 
 
 def remedies(studies: Studies) -> pd.DataFrame:
     """Return the judge's mean of the best of n by each kind's rewards, with length and without it."""
-    outcomes = compare(studies, "outcomes")
+    outcomes = averaged(compare(studies, "outcomes"))
     kinds = {kind for study in studies.values() for kind in study.spec.reward.kinds}
     cured = {f"{kind}{WITHOUT_LENGTH}" for kind in kinds}
     sizes = set(outcomes.loc[outcomes["method"].isin(cured), "n"])
