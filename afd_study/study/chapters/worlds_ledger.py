@@ -15,7 +15,16 @@ from afd_study.methods.arms import ARMS, WAYS
 from afd_study.methods.best_of_n import SCORERS, WITHOUT_LENGTH
 from afd_study.methods.ensembles import ensemble_name
 from afd_study.methods.reward_data import REWARD_DATA
-from afd_study.study.frozen.judging import PESSIMISM, frozen_runs, frozen_values, worlds_of
+from afd_study.study.frozen.judging import (
+    AGAIN,
+    FRESH,
+    FRESH_FAMILY,
+    FRESH_REPLICATES,
+    PESSIMISM,
+    frozen_runs,
+    frozen_values,
+    worlds_of,
+)
 
 SUFFIXES = (WITHOUT_LENGTH, PESSIMISM)
 _BARE = (*REWARD_DATA, *SCORERS, *map(ensemble_name, REWARD_DATA))
@@ -82,6 +91,22 @@ def stability() -> spread.Stability:
     }
     worlds = {run: {family: worlds_of(ledger, run, family) for family in ledger.families} for run in frames}
     return spread.stability(ledger, frames, worlds, errors(), generator=np.random.default_rng(SEED))
+
+
+def fresh_stability() -> spread.Stability | None:
+    """Return how many verdicts flip in one whole setting with as many fresh reward models; None without them.
+
+    The setting is judging.FRESH_SETTING of FRESH_FAMILY; claims elsewhere are not asked.
+    """
+    table = frozen_values(FRESH)
+    if table is None:
+        return None
+    worlds = {AGAIN: {FRESH_FAMILY: worlds_of(load_ledger(), AGAIN, FRESH_FAMILY)}}
+    first, further = range(FRESH_REPLICATES // 2), range(FRESH_REPLICATES // 2, FRESH_REPLICATES)
+    rng = np.random.default_rng(SEED)
+    return spread.stability(
+        load_ledger(), {AGAIN: table}, worlds, errors(), halves=(first, further), generator=rng
+    )
 
 
 def widths(ids: tuple[str, ...]) -> pd.DataFrame:

@@ -29,6 +29,8 @@ from afd_study.study.workflow.store import Store
 from afd_study.worlds.variants import cell as place_of, numbers
 
 FOLDERS = ("judging", "exploration")
+FRESH, AGAIN = "fresh", "scorers"  # a run of the ledger's again, with as many further reward models
+FRESH_FAMILY, FRESH_SETTING, FRESH_REPLICATES = "harmless", "h = 0", 8
 WORLDS_A_PART = 8
 BETA = 1.0  # the strength of pessimism that claims are judged at: a standard deviation of rewards in a prompt
 PESSIMISM, WHEN = "_pessimism", "study"  # ends a method's name; the method of what is said of a whole study
@@ -45,12 +47,14 @@ class Part(NamedTuple):
     @property
     def name(self) -> str:
         """The name of the part's frozen results."""
-        folder = FOLDERS[self.run not in load_ledger().judging_runs]
+        folder = FOLDERS[self.run not in (*load_ledger().judging_runs, FRESH)]
         return f"{folder}/{self.run}-{self.family}-{self.number}"
 
     def cells(self) -> list[tuple[int, Cell]]:
         """Return the part's cells with their worlds, world by world: what stands early is whole."""
         ledger = load_ledger()
+        if self.run == FRESH:
+            return [(world, fresh_cell(ledger, self.family, world)) for world in self.worlds]
         return [
             (world, world_cell(ledger, self.run, self.family, world, setting))
             for world in self.worlds
@@ -69,6 +73,19 @@ def world_cell(ledger: Ledger, run: str, family: str, world: int, setting: str) 
     if "arms" in plan.wanted:
         overrides.setdefault("arms.names", claimed_arms(ledger, run))
     return Cell(family, setting, overrides, plan.seeds, plan.wanted)
+
+
+def fresh_cell(ledger: Ledger, family: str, world: int) -> Cell:
+    """Return a cell of the run AGAIN with as many fresh reward models beside those that it has.
+
+    Only kinds with all of the run's replicates are trained: half of one model is no second answer.
+    """
+    cell = world_cell(ledger, AGAIN, family, world, FRESH_SETTING)
+    recipes = cell.overrides["reward.recipes"]
+    kinds = [kind for kind in cell.overrides["reward.kinds"] if "replicates" not in recipes.get(kind, {})]
+    more = {"reward.replicates": FRESH_REPLICATES, "reward.kinds": kinds}
+    kept = {"reward.recipes": {kind: own for kind, own in recipes.items() if kind in kinds}}
+    return cell._replace(overrides={**cell.overrides, **more, **kept}, wanted=("outcomes",))
 
 
 def claimed_arms(ledger: Ledger, run: str) -> list[str]:
@@ -111,7 +128,9 @@ def parts(ledger: Ledger | None = None) -> list[Part]:
             worlds = tuple(map(int, worlds_of(ledger, run, family).index))
             blocks = [worlds[i : i + WORLDS_A_PART] for i in range(0, len(worlds), WORLDS_A_PART)]
             every += [Part(run, family, i + 1, block) for i, block in enumerate(blocks)]
-    return sorted(every, key=lambda part: (list(ledger.runs).index(part.run), part.number))
+    again = [part._replace(run=FRESH) for part in every if (part.run, part.family) == (AGAIN, FRESH_FAMILY)]
+    order = [*ledger.runs, FRESH]
+    return sorted([*every, *again], key=lambda part: (order.index(part.run), part.number))
 
 
 def world_values(cells: Iterable[tuple[int, Cell]], store: Store) -> pd.DataFrame:

@@ -96,6 +96,24 @@ def test_whatever_steps_make_can_be_looked_at_before_it_is_computed():
     assert all(any(freezing.belongs(name, what) for what in alone) for name in names)
 
 
+def test_one_setting_is_computed_again_with_fresh_reward_models():
+    """Those that the run has come first, under the same steps, and as many further ones follow."""
+    again = [part for part in parts() if part.run == judging.FRESH]
+    family, setting = judging.FRESH_FAMILY, judging.FRESH_SETTING
+    assert sum((part.worlds for part in again), ()) == tuple(
+        worlds_of(load_ledger(), "scorers", family).index
+    )
+    ((_, cell), *_), first = again[0].cells(), next(part for part in parts() if part.run == "scorers")
+    usual = next(cell for _, cell in first.cells() if cell.setting == setting)
+    assert (cell.task, cell.setting) == (family, setting) == (usual.task, usual.setting)
+    own, before = (next(iter(each.study().plans().values())).steps for each in (cell, usual))
+    for kind in ("init_sft_x10", "init_demo", "sft_demo", "preferences"):
+        assert own[f"reward_{kind}"].key == before[f"reward_{kind}"].key
+        assert own[f"reward_{kind}#3"].key == before[f"reward_{kind}#3"].key
+        assert f"reward_{kind}#7" in own and f"reward_{kind}#4" not in before
+    assert "reward_init_sft" not in own
+
+
 def test_an_unknown_part_is_refused():
     with pytest.raises(SpecError, match="did you mean 'arms-harmless-1'"):
         freezing.freeze_judging(jobs=1, only="arms-harmles-1")
@@ -115,7 +133,7 @@ def test_no_claim_can_rest_on_worlds_for_exploration():
     explored = set(ledger.runs) - set(ledger.judging_runs)
     assert explored and not explored & {claim.run for claim in ledger.claims}
     for part in parts():
-        folder = "exploration" if part.run in explored else "judging"
+        folder = "exploration" if part.run in explored else "judging"  # a fresh run is judged, by stability
         assert part.name.startswith(f"{folder}/")
         assert all((world >= 100) == (part.run in explored) for world in part.worlds)
 
