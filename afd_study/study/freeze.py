@@ -164,15 +164,17 @@ def _freeze_cells(
     tables: Callable[[Store], Tables],
     **about: Any,
 ) -> None:
-    """Compute cells, those of a world together, and freeze the tables that are made of them.
+    """Compute cells, as many worlds at a time as there are jobs, and freeze the tables made of them.
 
     `cells` are (world, cell), those of a world one after the other: a run that is stopped early has whole
-    worlds.
+    worlds. One world alone would keep one core waiting, because all of its steps need its pi_init.
     """
     started, store = time.perf_counter(), default_store()
     steps = cell_steps((cell for _, cell in cells), store)
-    for _, own in groupby(cells, key=itemgetter(0)):
-        execute(cell_steps((cell for _, cell in own), store), store, jobs=jobs, threads=1, lines=True)
+    worlds = [[cell for _, cell in own] for _, own in groupby(cells, key=itemgetter(0))]
+    for first in range(0, len(worlds), jobs):
+        together = [cell for own in worlds[first : first + jobs] for cell in own]
+        execute(cell_steps(together, store), store, jobs=jobs, threads=1, lines=True)
     made = tables(store)
     _freeze_computed(name, made, steps, store, started, jobs=jobs, **about)
     print(f"{name}: {len(next(iter(made.values())))} rows frozen")
