@@ -117,17 +117,19 @@ def contrast_rows(
 
 
 def is_computed(ledger: Ledger, runs: Runs, claim: Claim, family: str, setting: str) -> bool:
-    """Tell whether a claim's run holds both sides of it in every world, and so in all families compared."""
+    """Tell whether a claim's run holds both sides of it in every world, family and setting compared."""
     if claim.run not in runs:
         return False
     values, worlds = runs[claim.run]
-    others = [claim.against] if claim.form == "between_families" else []
+    families = [claim.against] if claim.form == "between_families" else []
+    settings = [claim.against] if claim.form == "between_settings" else []
+    places = [(family, setting), *((each, setting) for each in families), *((family, s) for s in settings)]
     methods = [name for name in (claim.method, claim.than) if name]
-    for place in (family, *others):
+    for place, at in places:
         for method in methods:
             sizes = (ledger.n, 1, 0)
-            found = [values.at(place, setting, claim.metric, method, n) for n in sizes
-                     if values.has(place, setting, claim.metric, method, n)]  # fmt: skip
+            found = [values.at(place, at, claim.metric, method, n) for n in sizes
+                     if values.has(place, at, claim.metric, method, n)]  # fmt: skip
             if not found or set(found[0].index.get_level_values("world")) != set(worlds[place].index):
                 return False
     return True

@@ -74,6 +74,13 @@ def test_a_family_without_all_of_its_worlds_is_not_tested():
     assert table.loc[("X1", "helpful", "h = 1"), "verdict"] == "yes"
 
 
+def test_a_contrast_of_settings_waits_for_both():
+    change = {"form": "between_settings", "against": "h = 0", "families": ["harmless"]}
+    assert judged([judge(0.5)], **change).iloc[0]["verdict"] == UNTESTED
+    row = judged([judge(0.5), judge(0.1, setting="h = 0", seed=1)], **change).iloc[0]
+    assert row["verdict"] == "yes" and row["effect"] == pytest.approx(0.4 / GAP, abs=0.05)
+
+
 def test_a_run_that_was_not_made_is_not_tested():
     row = judged([judge(0.5)], run="arms").iloc[0]
     assert row["verdict"] == UNTESTED and np.isnan(row["p"]) and row["n_worlds"] == 0
