@@ -68,3 +68,32 @@ def _panel(axes: Axes, rows: pd.DataFrame, style: Look) -> None:
     )
     axes.axhline(0, color="#777777", linewidth=0.8, zorder=0)
     powers_of_two(axes, rows["times"])
+
+
+def gain_words(gains: pd.DataFrame) -> str:
+    """Say what free samples are worth on average over worlds (study.chapters.recipes.gains), kind by kind."""
+    return "\n".join(
+        f"{look(str(kind)).label}: {own['today'].mean():.2f} points with as many samples as demonstrations, "
+        f"{own['most'].mean():.2f} with ten times as many and a batch of 128; more in "
+        f"{int((own['gain'] > 0).sum())} of {len(own)} worlds"
+        for kind, own in gains.groupby("kind", sort=False)
+    )
+
+
+def choice_words(chosen: pd.DataFrame) -> str:
+    """Say which recipe each kind gets, by the held-out loss and by the judge (chapters.recipes.chosen)."""
+    table = chosen.pivot(index=["samples", "kind"], columns="criterion", values="recipe").reset_index()
+    return "\n".join(
+        f"{look(row['kind']).label}, {row['samples']}: '{row['held_out_loss']}' by held-out loss, "
+        f"'{row['judge']}' by the judge"
+        for row in table.to_dict("records")
+    )
+
+
+def beside_words(beside: pd.DataFrame) -> str:
+    """Say what two changes that no rule chose do (study.chapters.recipes.beside)."""
+    return "\n".join(
+        f"{look(row['kind']).label}, {row['change']}: {row['points']:+.2f} points; a higher held-out loss in "
+        f"{row['n_higher_loss']} of {row['n_worlds']} worlds"
+        for row in beside.to_dict("records")
+    )

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from afd_study.errors import DataError
-from afd_study.figures.recipes import learning_curve
+from afd_study.figures.recipes import beside_words, choice_words, gain_words, learning_curve
 
 
 def curve():
@@ -35,3 +35,26 @@ def test_a_panel_for_each_task_and_kind_with_a_thick_line_a_batch():
 def test_a_table_without_columns_is_refused():
     with pytest.raises(DataError, match="curve over free samples"):
         learning_curve(curve().drop(columns="batch"))
+
+
+def test_what_free_samples_are_worth_is_said():
+    gains = pd.DataFrame({"kind": "init_sft", "today": [1.0, 2.0], "most": [1.5, 1.9], "gain": [0.5, -0.1]})
+    assert gain_words(gains) == (
+        "Init-SFT: 1.50 points with as many samples as demonstrations, 1.70 with ten times as many and a "
+        "batch of 128; more in 1 of 2 worlds"
+    )
+    assert gain_words(gains.iloc[:0]) == ""
+
+
+def test_the_choice_is_said_by_both_criteria():
+    rows = [("held_out_loss", "today"), ("judge", "x10")]
+    chosen = pd.DataFrame(rows, columns=["criterion", "recipe"]).assign(
+        kind="init_demo", samples="free samples"
+    )
+    assert choice_words(chosen) == "Init-Demo, free samples: 'today' by held-out loss, 'x10' by the judge"
+
+
+def test_a_change_that_no_rule_chose_is_said_with_its_loss():
+    row = {"kind": "preferences", "change": "'b' instead of 'a'", "points": 0.1}
+    words = beside_words(pd.DataFrame([row | {"n_higher_loss": 8, "n_worlds": 8}]))
+    assert words.endswith("'b' instead of 'a': +0.10 points; a higher held-out loss in 8 of 8 worlds")

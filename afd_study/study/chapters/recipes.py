@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from afd_study.figures.style import look
 from afd_study.study.frozen.files import read_frozen
 from afd_study.study.frozen.grids import PROFILE
 from afd_study.study.frozen.recipe_grid import CRITERIA, recipe_grid
@@ -99,38 +98,22 @@ def gains(task: str) -> pd.DataFrame:
     return pd.concat(frames).rename_axis("world").reset_index()
 
 
-def gain_words(task: str) -> str:
-    """Say what free samples are worth on average over a task's worlds, kind by kind."""
-    return "\n".join(
-        f"{look(str(kind)).label}: {own['today'].mean():.2f} points with as many samples as demonstrations, "
-        f"{own['most'].mean():.2f} with ten times as many and a batch of 128; more in "
-        f"{int((own['gain'] > 0).sum())} of {len(own)} worlds"
-        for kind, own in gains(task).groupby("kind", sort=False)
-    )
+def beside() -> pd.DataFrame:
+    """Return two changes that no rule chose, over all worlds: kind, change, points, n_higher_loss, n_worlds.
 
-
-def choice_words() -> str:
-    """Say which recipe the rule takes for each kind, by the loss that a user can measure and by the judge."""
-    table = chosen().pivot(index=["samples", "kind"], columns="criterion", values="recipe").reset_index()
-    return "\n".join(
-        f"{look(row['kind']).label}, {row['samples']}: '{row['held_out_loss']}' by held-out loss, "
-        f"'{row['judge']}' by the judge"
-        for row in table.to_dict("records")
-    )
-
-
-def beside_words() -> str:
-    """Say what lies beside the choice, over all worlds: forty times the samples, and a batch for labels."""
-    more, gained = _over_worlds("init_sft", "judge_16"), _over_worlds("preferences", "judge_16")
-    lost = _over_worlds("preferences", "held_out_loss")
-    higher = (lost["batch 128"] > lost["today"]).to_numpy()
-    return (
-        "Init-SFT, forty times the samples instead of ten: "
-        f"{(more['x40, batch 128'] - more['x10, batch 128']).mean():+.2f} points\n"
-        "preferences, batch 128 instead of 32: "
-        f"{(gained['batch 128'] - gained['today']).mean():+.2f} points, and a higher held-out loss in "
-        f"{higher.sum()} of {len(higher)} worlds"
-    )
+    `points` is what the change adds to the judge's mean of the best of 16; `n_higher_loss` counts the worlds
+    in which it raises the held-out loss.
+    """
+    rows = []
+    for kind, new, old in (
+        ("init_sft", "x40, batch 128", "x10, batch 128"),
+        ("preferences", "batch 128", "today"),
+    ):
+        judged, lost = _over_worlds(kind, "judge_16"), _over_worlds(kind, "held_out_loss")
+        higher = (lost[new] > lost[old]).to_numpy()
+        points = float((judged[new] - judged[old]).mean())
+        rows.append((kind, f"'{new}' instead of '{old}'", points, int(higher.sum()), len(higher)))
+    return pd.DataFrame(rows, columns=["kind", "change", "points", "n_higher_loss", "n_worlds"])
 
 
 def _over_worlds(kind: str, measure: str) -> pd.DataFrame:

@@ -4,10 +4,8 @@ import pandas as pd
 import pytest
 
 from afd_study.study.chapters.recipes import (
-    beside_words,
-    choice_words,
+    beside,
     chosen,
-    gain_words,
     gains,
     learning_curve,
     of_task,
@@ -67,19 +65,17 @@ def test_a_page_shows_the_recipes_of_its_task_and_none_of_another(frozen):
     table = of_task("harmless")
     assert set(table["method"]) == set(recipe_grid().kinds) and (table["core_seconds"] == 12.0).all()
     assert tuple(table.query("method == 'init_sft'")["rate"].iloc[:2]) == ("1e-03", "3e-04")
-    assert of_task("a task without a grid").empty and gain_words("a task without a grid") == ""
+    assert of_task("a task without a grid").empty and gains("a task without a grid").empty
 
 
-def test_what_free_samples_are_worth_is_said(frozen):
+def test_what_free_samples_are_worth_is_counted_world_by_world(frozen):
     rows = gains("helpful")
     assert len(rows) == 8 and rows["gain"].to_numpy() == pytest.approx(0.6)
-    assert "Init-SFT: 1.00 points" in gain_words("helpful") and "more in 4 of 4 worlds" in gain_words(
-        "helpful"
-    )
+    assert set(rows["kind"]) == {"init_sft", "init_demo"}
 
 
-def test_choice_and_what_lies_beside_it_are_said(frozen):
-    assert "Init-SFT, free samples: 'x40, batch 128' by held-out loss" in choice_words()
-    words = beside_words()
-    assert "instead of ten: +0.30 points" in words
-    assert "preferences, batch 128 instead of 32: +0.20 points" in words and "in 0 of 8 worlds" in words
+def test_two_changes_stand_beside_the_choice(frozen):
+    table = beside().set_index("kind")
+    assert table.at["init_sft", "points"] == pytest.approx(0.3)
+    assert table.at["preferences", "points"] == pytest.approx(0.2)
+    assert tuple(table.loc["preferences", ["n_higher_loss", "n_worlds"]]) == (0, 8)
