@@ -13,6 +13,7 @@ SHOWN = (
     *("held_out_loss", "held_out_loss_sd", "agreement", "judge_16", "judge_16_sd"),
     *("judge_50", "judge_50_sd", "ensemble_16", "seconds", "sample_seconds"),
 )
+ON_PAGE = ("held_out_loss", "held_out_loss_sd", "agreement", "judge_16", "judge_16_sd")
 LEVELS = ("random_16", "demonstrations")
 
 
@@ -71,7 +72,7 @@ def chosen() -> pd.DataFrame:
 
 
 def of_task(task: str) -> pd.DataFrame:
-    """Return a task's recipes, kind by kind: method, recipe, times, batch, rate, SHOWN and more.
+    """Return a task's recipes, kind by kind: method, recipe, ON_PAGE and core_seconds.
 
     `core_seconds` are those of one reward model and of the samples that it learned from. Preferences, whose
     labels are not free, have a row for each training alone. A task without a grid has no rows.
@@ -80,9 +81,8 @@ def of_task(task: str) -> pd.DataFrame:
     for kind in recipe_grid().kinds:
         own = recipe_table(kind).query("task == @task").drop_duplicates(["times", "held_out_loss"])
         spent = own["seconds"] + own["sample_seconds"]
-        frames.append(own.assign(method=kind, rate=own["rate"].map("{:.0e}".format), core_seconds=spent))
-    columns = ["method", "recipe", "times", "batch", "rate", *SHOWN[:-2], "core_seconds"]
-    return pd.concat(frames, ignore_index=True)[columns]
+        frames.append(own.assign(method=kind, core_seconds=spent.round().astype(int)))
+    return pd.concat(frames, ignore_index=True)[["method", "recipe", *ON_PAGE, "core_seconds"]]
 
 
 def gains(task: str) -> pd.DataFrame:

@@ -63,8 +63,8 @@ def test_both_criteria_are_shown(frozen):
 
 def test_a_page_shows_the_recipes_of_its_task_and_none_of_another(frozen):
     table = of_task("harmless")
-    assert set(table["method"]) == set(recipe_grid().kinds) and (table["core_seconds"] == 12.0).all()
-    assert tuple(table.query("method == 'init_sft'")["rate"].iloc[:2]) == ("1e-03", "3e-04")
+    assert set(table["method"]) == set(recipe_grid().kinds) and (table["core_seconds"] == 12).all()
+    assert list(table.query("method == 'preferences'")["recipe"])[:2] == ["today", "rate 3e-4"]
     assert of_task("a task without a grid").empty and gains("a task without a grid").empty
 
 
