@@ -128,8 +128,8 @@ def _freeze_worlds(folder: str, jobs: int, only: str | None) -> None:
     if only is not None and only not in every:
         raise unknown_name(f"part of {folder}", only, every)
     for part in [every[only]] if only else every.values():
-        tables = partial(_world_tables, part.cells())
-        _freeze_cells(part.name, part.cells(), jobs, tables, worlds=list(part.worlds))
+        cells = part.cells()
+        _freeze_cells(part.name, cells, jobs, partial(_world_tables, cells), worlds=list(part.worlds))
 
 
 def _world_tables(cells: list[tuple[int, Cell]], store: Store) -> Tables:

@@ -121,9 +121,8 @@ def is_computed(ledger: Ledger, runs: Runs, claim: Claim, family: str, setting: 
     if claim.run not in runs:
         return False
     values, worlds = runs[claim.run]
-    families = [claim.against] if claim.form == "between_families" else []
-    settings = [claim.against] if claim.form == "between_settings" else []
-    places = [(family, setting), *((each, setting) for each in families), *((family, s) for s in settings)]
+    others = {"between_families": (claim.against, setting), "between_settings": (family, claim.against)}
+    places = [(family, setting), *([others[claim.form]] if claim.form in others else [])]
     methods = [name for name in (claim.method, claim.than) if name]
     for place, at in places:
         for method in methods:

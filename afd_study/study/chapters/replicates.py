@@ -1,11 +1,10 @@
 """How chapters show several reward models of one kind: as their mean."""
 
-import re
 from collections.abc import Sequence
 
 import pandas as pd
 
-_NUMBER = re.compile(r"#\d+")
+from afd_study.study.frozen.judging import replicate_of
 
 
 def averaged(
@@ -32,12 +31,7 @@ def first_of_each(table: pd.DataFrame, *, column: str) -> pd.DataFrame:
 
 
 def _kind(name: str) -> str:
-    """Return the name of a scorer without its replicate's number.
-
-    >>> _kind("init_sft#2_without_length")
-    'init_sft_without_length'
-    """
-    return _NUMBER.sub("", name)
+    return replicate_of(name)[0]
 
 
 def _without_ensembles(table: pd.DataFrame, column: str) -> pd.DataFrame:
