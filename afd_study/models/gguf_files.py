@@ -1,7 +1,7 @@
 """A GGUF file as a plain Hugging Face folder: config, safetensors in float32, tokenizer with its template.
 
-transformers reads the file by the package `gguf`, and no code of the file is run. The model that it makes of a
-quantised file can't be saved as it is, since its config says that it is quantised. So a model of the same
+transformers reads the file by the package `gguf`, and no code of the file is run. The model that it makes of
+a quantised file can't be saved as it is, since its config says that it is quantised. So a model of the same
 config without that line takes the weights over.
 
 What is left out: quantised weights stay as rounded as the file has them, and are float32 from then on.

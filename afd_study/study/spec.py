@@ -12,8 +12,9 @@ from afd_study.errors import SpecError, unknown_name
 from afd_study.methods.arms import ARMS, ExtrapolationArm, made_by
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.specs import ArmsSpec
-from afd_study.models.specs import ClassifierSpec, ModelSpec, SamplingSpec, TrainingSpec
+from afd_study.models.specs import ClassifierSpec, SamplingSpec, TrainingSpec
 from afd_study.settings import Settings
+from afd_study.study.policy_spec import PolicySpec
 from afd_study.study.reward_spec import BACKBONES, RewardSpec
 from afd_study.study.setting_texts import field_of, read_setting, refuse_endless_numbers
 from afd_study.worlds.controlled import ControlledSpec
@@ -38,7 +39,7 @@ class StudySpec(Settings):
     """All settings of one study at one seed."""
 
     world: WorldSpec
-    policy: ModelSpec
+    policy: PolicySpec
     vocabulary: int = Field(
         2048, ge=258, description="byte-level BPE ids, where the world has no words of its own"
     )
@@ -172,8 +173,8 @@ def load_spec(task: str, profile: str, overrides: Mapping[str, Any] | None = Non
 
     `overrides` maps dotted keys to values: {"world.heterogeneity": 0.5, "sft.steps": 200}; a value given
     as text is read as its field wants it (setting_texts). A policy that is named
-    (`policy.name_or_path`) has its own shape and is not pretrained again, unless `policy.config` or
-    `pretraining` are overridden too.
+    (`policy.name_or_path`, `policy.gguf`) has its own shape and is not pretrained again, unless
+    `policy.config` or `pretraining` are overridden too.
 
     Raises SpecError for an unknown profile, task or key (with the nearest known one) and for a value of the
     wrong type or out of range.
@@ -183,7 +184,9 @@ def load_spec(task: str, profile: str, overrides: Mapping[str, Any] | None = Non
         raise unknown_name("task", task, tasks)
     values = yaml.safe_load(yaml.safe_dump(tasks[task]))  # a copy that may be changed
     changes = _read(overrides or {}, world=values["world"]["name"])
-    if changes.get("policy.name_or_path"):  # such a model has a shape of its own, and is pretrained
+    if changes.get("policy.name_or_path") or changes.get(
+        "policy.gguf"
+    ):  # such a model has a shape of its own, and is pretrained
         values["policy"].pop("config", None)
         values["pretraining"] = None
     for key, value in changes.items():

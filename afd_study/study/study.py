@@ -209,6 +209,7 @@ def open_study(
     if seed + count > MOST_SEED:
         raise SpecError(f"seed={seed} is too large for a table: the last seed is {MOST_SEED - 1}")
     jobs = requested_jobs() if jobs is None else jobs
+    spec = spec.model_copy(update={"policy": spec.policy.converted()})
     return Study(task, spec, tuple(range(seed, seed + count)), store or default_store(), jobs, quiet)
 
 

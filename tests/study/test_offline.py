@@ -28,6 +28,7 @@ WORDS = {
     "store show": ["store", "show"],
     "store check": ["store", "check"],
     "store gc": ["store", "gc", "--yes"],
+    "fetch --help": ["fetch", "--help"],
 }
 # As many cells and seeds as a test has time for.
 FEW = """

@@ -56,7 +56,7 @@ def world_settings(spec: StudySpec, table: str) -> dict[str, Any]:
 
 def bare_model(spec: StudySpec) -> ModelSpec:
     """Return the policy's model without its adapters, which only fine-tuning sees."""
-    return spec.policy.model_copy(update={"lora": None})
+    return spec.policy.model()
 
 
 def _tokenizer_model(spec: StudySpec) -> ModelSpec:
