@@ -35,6 +35,9 @@ else:  # whatever worlds there are
 SOURCES = ("pi_init", "pi_sft", "demonstrations", "preferred", "rejected")  # of responses to learn from
 
 
+NAMED = ("name_or_path", "gguf")  # fields of a policy that name pretrained weights
+
+
 class StudySpec(Settings):
     """All settings of one study at one seed."""
 
@@ -184,9 +187,7 @@ def load_spec(task: str, profile: str, overrides: Mapping[str, Any] | None = Non
         raise unknown_name("task", task, tasks)
     values = yaml.safe_load(yaml.safe_dump(tasks[task]))  # a copy that may be changed
     changes = _read(overrides or {}, world=values["world"]["name"])
-    if changes.get("policy.name_or_path") or changes.get(
-        "policy.gguf"
-    ):  # such a model has a shape of its own, and is pretrained
+    if any(changes.get(f"policy.{source}") for source in NAMED):  # a model with a shape of its own
         values["policy"].pop("config", None)
         values["pretraining"] = None
     for key, value in changes.items():
