@@ -15,7 +15,7 @@ MAY_IMPORT = {
 
 # The floors inside study/, lowest first: a room may import what stands below it, and itself.
 STUDY_FLOORS = (
-    {"workflow", "setting_texts", "reward_spec"},
+    {"workflow", "setting_texts", "policy_spec", "reward_spec"},
     {"spec", "profiles", "notebook_parameters"},
     {"steps"},
     {"pipeline"},
