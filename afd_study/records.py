@@ -37,12 +37,6 @@ TABLES: dict[str, Table] = {
     "demonstrations": Table(("prompt_id", "draw", "text"), ("prompt_id", "draw")),
     # two answers to one prompt and which one a person (or the judge) prefers
     "preferences": Table(("prompt_id", "draw", "preferred", "rejected"), ("prompt_id", "draw")),
-    # prompts that many systems answered; dataset is where a prompt is from
-    "asked": Table(("prompt_id", "dataset", "text"), ("prompt_id",)),
-    # a system's answer, one a prompt
-    "answers": Table(("prompt_id", "system", "text"), ("prompt_id", "system")),
-    # how far a judge prefers a system's answer to the reference's: 1 better, 0 worse
-    "verdicts": Table(("prompt_id", "system", "value"), ("prompt_id", "system")),
     # what became of every line of a data set
     "report": Table(("file", "line", "kept", "reason")),
     # of SFT's demonstrations: how many sides (prompt, response) were cut at their bound (tokens)

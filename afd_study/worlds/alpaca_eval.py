@@ -21,7 +21,6 @@ import pandas as pd
 from pydantic import Field
 
 from afd_study.errors import DataError, unknown_name
-from afd_study.records import checked
 from afd_study.settings import HomePath, Settings
 from afd_study.worlds.alpaca_eval_files import (
     FILE,
@@ -94,9 +93,9 @@ def load_answers(spec: AlpacaEvalSpec) -> SystemAnswers:
     named = prompts["instruction"].map(reference)
     answers.append(pd.DataFrame({"prompt_id": prompts["prompt_id"], "system": REFERENCE, "text": named}))
     return SystemAnswers(
-        prompts=checked("asked", prompts[["prompt_id", "dataset", "text"]]),
-        answers=_sorted("answers", answers),
-        verdicts=_sorted("verdicts", verdicts),
+        prompts=prompts[["prompt_id", "dataset", "text"]],
+        answers=_sorted(answers),
+        verdicts=_sorted(verdicts),
         report=pd.DataFrame(report).sort_values("system").reset_index(drop=True),
     )
 
@@ -185,9 +184,9 @@ def _refuse_other_prompts(folder: Path, name: str, n_answers: int, n_prompts: in
         )
 
 
-def _sorted(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _sorted(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
-    return checked(name, table.sort_values(["prompt_id", "system"]))
+    return table.sort_values(["prompt_id", "system"]).reset_index(drop=True)
 
 
 def easy_prompts(answers: SystemAnswers, share: float = 0.9) -> pd.DataFrame:

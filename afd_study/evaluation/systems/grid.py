@@ -1,0 +1,127 @@
+"""Prompts by systems: verdicts, answers and lengths as matrices, and what is left without both means."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from afd_study.errors import DataError, unknown_name
+from afd_study.evaluation.text_features import LENGTHS
+
+ROUNDS = 20  # of taking means out, where some answers lack a verdict
+
+
+@dataclass(frozen=True)
+class Grid:
+    """P prompts by S systems.
+
+    `verdicts` (P, S) is the judge's preference in [0, 1], NaN where there is none. `rows` (P, S) is the
+    number of each answer among `texts` (M,), -1 where there is none. `lengths` (P, S) is log(1 + words), NaN
+    where there is no answer.
+    """
+
+    prompts: NDArray[np.str_]
+    systems: tuple[str, ...]
+    verdicts: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    lengths: NDArray[np.float64]
+    texts: Sequence[str]
+
+    def of(self, systems: Sequence[str]) -> "Grid":
+        """Return the grid of some systems, in their order. Raises SpecError for one that is not there."""
+        columns = [self.column(name) for name in systems]
+        return replace(
+            self,
+            systems=tuple(systems),
+            verdicts=self.verdicts[:, columns],
+            rows=self.rows[:, columns],
+            lengths=self.lengths[:, columns],
+        )
+
+    def among(self, prompts: ArrayLike) -> "Grid":
+        """Return the grid of the prompts whose ids are among `prompts`."""
+        mask = np.isin(self.prompts, np.asarray(prompts))
+        return replace(
+            self,
+            prompts=self.prompts[mask],
+            verdicts=self.verdicts[mask],
+            rows=self.rows[mask],
+            lengths=self.lengths[mask],
+        )
+
+    def column(self, system: str) -> int:
+        """Return the number of a system's column. Raises SpecError for one that is not there."""
+        if system not in self.systems:
+            raise unknown_name("system", system, self.systems)
+        return self.systems.index(system)
+
+
+def grid_of(answers: pd.DataFrame, verdicts: pd.DataFrame) -> Grid:
+    """Return the grid of tables with columns prompt_id, system, text and prompt_id, system, value.
+
+    Raises DataError for a system that answers a prompt twice, and without any answer.
+    """
+    if not len(answers) or answers.duplicated(["prompt_id", "system"]).any():
+        raise DataError("a grid needs one answer of a system to a prompt, and at least one in all")
+    rows = answers.reset_index(drop=True).reset_index(names="row").pivot(
+        index="prompt_id", columns="system", values="row"
+    )  # fmt: skip
+    values = verdicts.pivot(index="prompt_id", columns="system", values="value").reindex_like(rows)
+    texts = answers["text"].tolist()
+    words = np.array([LENGTHS["words"](text) for text in texts])
+    places = rows.fillna(-1).to_numpy(dtype=np.int64)
+    return Grid(
+        prompts=rows.index.to_numpy(dtype=str),
+        systems=tuple(map(str, rows.columns)),
+        verdicts=values.to_numpy(dtype=float),
+        rows=places,
+        lengths=np.where(places >= 0, words[places], np.nan),
+        texts=texts,
+    )
+
+
+def two_way_residuals(values: ArrayLike) -> NDArray[np.float64]:
+    """Take out the means of prompts and of systems: (..., P, S) to the same, NaN where `values` are.
+
+    What is left is the least-squares residual of prompt + system: exact where nothing is missing, by
+    alternation elsewhere.
+    """
+    rest = np.array(values, dtype=float)
+    is_there = ~np.isnan(rest)
+    rest[~is_there] = 0
+    per_prompt = np.maximum(is_there.sum(axis=-1, keepdims=True), 1)
+    per_system = np.maximum(is_there.sum(axis=-2, keepdims=True), 1)
+    for _ in range(1 if is_there.all() else ROUNDS):
+        rest -= is_there * (rest.sum(axis=-1, keepdims=True) / per_prompt)
+        rest -= is_there * (rest.sum(axis=-2, keepdims=True) / per_system)
+    return np.where(is_there, rest, np.nan)
+
+
+def system_means(values: ArrayLike) -> NDArray[np.float64]:
+    """Replace each value by its system's mean over all *other* prompts: (P, S) to (P, S).
+
+    So a verdict has no say in a rule that picks for its own prompt. NaN where there is no other.
+    """
+    numbers = np.asarray(values, dtype=float)
+    is_there = ~np.isnan(numbers)
+    known = np.where(is_there, numbers, 0)
+    count = is_there.sum(axis=0) - is_there
+    return np.where(count > 0, (known.sum(axis=0) - known) / np.maximum(count, 1), np.nan)
+
+
+def without_length(scores: ArrayLike, lengths: ArrayLike) -> NDArray[np.float64]:
+    """Take a cubic in log length out of scores: (P, S) and (P, S) to (P, S).
+
+    Its coefficients are fitted where prompts' and systems' means are already out of both, so that no label
+    and no difference between systems goes into them.
+    """
+    values, x = np.asarray(scores, dtype=float), np.asarray(lengths, dtype=float)
+    x = np.where(np.isnan(values), np.nan, x)
+    centred = x - np.nanmean(x)
+    powers = np.stack([centred, centred**2, centred**3])
+    apart, rest = two_way_residuals(powers), two_way_residuals(np.where(np.isnan(x), np.nan, values))
+    is_there = ~np.isnan(rest)
+    weights = np.linalg.lstsq(apart[:, is_there].T, rest[is_there], rcond=None)[0]
+    return values - np.tensordot(weights, powers, axes=1)
