@@ -20,7 +20,7 @@ SHOWN = 10  # names in an error
 
 
 class Record(NamedTuple):
-    """One prompt, the reference's answer and the system's, and GPT-4's preference for the system's, in [0, 1].
+    """One prompt, the reference's answer and the system's, and how far GPT-4 prefers the latter, in [0, 1].
 
     `preference` is NaN where GPT-4 gave none.
     """
@@ -93,8 +93,8 @@ def read_records(path: Path) -> list[Record]:
             )
     if all(math.isnan(record.preference) for record in records):
         raise DataError(
-            f"{path}: none of {len(records)} records has a verdict ('{VERDICT}'): have the file annotated, or "
-            "name the system in leave_out"
+            f"{path}: none of {len(records)} records has a verdict ('{VERDICT}'): have the file annotated, "
+            "or name the system in leave_out"
         )
     return records
 

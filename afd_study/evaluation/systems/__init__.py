@@ -1,1 +1,1 @@
-"""Real systems: many models' answers to one set of prompts, ranked by discriminators beside a judge's verdicts."""
+"""Real systems: many models' answers to one set of prompts, ranked beside a judge's verdicts."""

@@ -48,6 +48,9 @@ class Fitting(NamedTuple):
     seed: int = 0
 
 
+USUAL = Fitting()
+
+
 def folds_of(names: Sequence[str], *, folds: int, seed: int) -> NDArray[np.int64]:
     """Return the fold of each name (P,): equal parts by a hash of name and seed, so that order is no matter.
 
@@ -63,7 +66,7 @@ def folds_of(names: Sequence[str], *, folds: int, seed: int) -> NDArray[np.int64
 
 
 def scores_of(
-    grid: Grid, triple: Triple, pool: Sequence[str], features: Features, fitting: Fitting = Fitting()
+    grid: Grid, triple: Triple, pool: Sequence[str], features: Features, fitting: Fitting = USUAL
 ) -> dict[str, NDArray[np.float64]]:
     """Return the logits that each discriminator gives to the pool's answers, (P, pool) each.
 
@@ -108,9 +111,7 @@ def _logits(
     return regression.decision_function(asked)
 
 
-def told_apart(
-    grid: Grid, triple: Triple, features: Features, fitting: Fitting = Fitting()
-) -> pd.DataFrame:
+def told_apart(grid: Grid, triple: Triple, features: Features, fitting: Fitting = USUAL) -> pd.DataFrame:
     """Return how well each discriminator tells its own two systems apart on held-out prompts.
 
     Columns discriminator, high, low, auc, auc_by_length: the second is what length alone does. Where it is
