@@ -1,0 +1,165 @@
+"""Which systems play pi_init, pi_SFT and demonstrator: what was explored, and what is judged by a rule.
+
+`triples.yaml` says how each was chosen: from names, what is known of the systems, and answers' lengths.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from afd_study.errors import SpecError, unknown_name
+from afd_study.evaluation.systems.agreement import MOST_MISSING, NO_LENGTH, NONE
+from afd_study.evaluation.systems.discriminators import LONGEST, ROLES, Fitting, Triple
+from afd_study.evaluation.systems.grid import Grid
+from afd_study.plain_yaml import read_yaml
+from afd_study.settings import Settings, faults_of
+from afd_study.worlds.entries import unit_hash
+
+FILE = "triples.yaml"
+USE = "demonstrator"  # of hashes
+ADJUSTMENTS = (NONE, NO_LENGTH)
+
+
+class TripleSettings(Settings):
+    """A triple of the file; `band` is the length band of its demonstrator, "" in exploration."""
+
+    base: str
+    tuned: str
+    demonstrator: str
+    band: str = ""
+
+    @property
+    def triple(self) -> Triple:
+        """The systems alone."""
+        return Triple(self.base, self.tuned, self.demonstrator)
+
+
+class Pair(Settings):
+    """A base and what it was tuned to; `step` says how."""
+
+    base: str
+    tuned: str
+    step: str
+
+
+class Demonstrators(Settings):
+    """How demonstrators are taken: one out of each band of length, by the lowest hash."""
+
+    bands: tuple[str, ...] = Field(min_length=1)
+    seed: int
+
+
+class Contrast(Settings):
+    """A score and what it is compared with ("": nothing, its own value counts)."""
+
+    method: str
+    less: str
+    adjustment: str
+
+
+class Triples(Settings):
+    """What `triples.yaml` holds; its comments say what each part is for."""
+
+    reference: str
+    lineages: dict[str, tuple[str, ...]]
+    large: tuple[str, ...]
+    exploration: tuple[TripleSettings, ...]
+    pairs: tuple[Pair, ...]
+    demonstrators: Demonstrators
+    judged: tuple[TripleSettings, ...]
+    prompts: dict[str, tuple[str, ...] | None]
+    fitting: dict[str, float]
+    resamples: int = Field(gt=0)
+    n: int = Field(gt=0)
+    measure: str
+    contrasts: dict[str, Contrast]
+
+    def relatives(self, systems: tuple[str, ...]) -> set[str]:
+        """Return these systems and all of their lineages."""
+        related = {name for line in self.lineages.values() if set(line) & set(systems) for name in line}
+        return related | set(systems)
+
+    def pool(self, grid: Grid, triple: Triple) -> tuple[str, ...]:
+        """Return the systems that a triple is judged on, in the grid's order.
+
+        The triple's own systems and their relatives leave, and so do the reference and systems of whose
+        verdicts more than half are missing (agreement.MOST_MISSING).
+        """
+        out = self.relatives(tuple(triple)) | {self.reference}
+        lacking = np.isnan(grid.verdicts).mean(axis=0) > MOST_MISSING
+        return tuple(
+            name for name, lacks in zip(grid.systems, lacking, strict=True) if name not in out and not lacks
+        )
+
+    def is_reference(self, triple: Triple) -> bool:
+        """Tell whether the demonstrator is the reference, which every verdict compares with."""
+        return triple.demonstrator == self.reference
+
+    def usual_fitting(self) -> Fitting:
+        """Return how discriminators are fitted."""
+        whole = {name: int(self.fitting[name]) for name in ("folds", "splits", "seed")}
+        return Fitting(l2=self.fitting["l2"], **whole)
+
+    def by_rule(self, medians: Mapping[str, float]) -> tuple[TripleSettings, ...]:
+        """Apply the rule for demonstrators to every pair; `medians` are characters of answers, by system.
+
+        Raises SpecError for a large system that has no length, with the nearest name.
+        """
+        return tuple(triple for pair in self.pairs for triple in self._of_pair(pair, medians))
+
+    def _of_pair(self, pair: Pair, medians: Mapping[str, float]) -> list[TripleSettings]:
+        names = [name for name in self.large if name not in self.relatives((pair.base, pair.tuned))]
+        for name in names:
+            if name not in medians:
+                raise unknown_name("system", name, medians)
+        ordered = sorted(names, key=lambda name: (medians[name], name))
+        triples = []
+        for band, part in zip(
+            self.demonstrators.bands, np.array_split(ordered, len(self.demonstrators.bands)), strict=True
+        ):
+            first = min(map(str, part), key=lambda name: self._lot(pair, name))
+            triples.append(TripleSettings(base=pair.base, tuned=pair.tuned, demonstrator=first, band=band))
+        return triples
+
+    def _lot(self, pair: Pair, name: str) -> float:
+        return unit_hash(f"{pair.base}/{pair.tuned}/{name}", seed=self.demonstrators.seed, use=USE)
+
+
+@cache
+def load_triples(text: str = "") -> Triples:
+    """Read the triples (the package's own, or `text` as YAML).
+
+    Raises SpecError for an unknown field, for a score or an adjustment that there is not (with the nearest
+    name), for a triple that names a system twice, a judged one that was explored, and no plain YAML.
+    """
+    text = text or files("afd_study.evaluation.systems").joinpath(FILE).read_text(encoding="utf-8")
+    try:
+        triples = Triples.model_validate(read_yaml(text, "the file of triples"))
+    except ValidationError as fault:
+        raise SpecError(f"the file of triples: {faults_of(fault)}") from None
+    for name, contrast in triples.contrasts.items():
+        for method in (contrast.method, *filter(None, [contrast.less])):
+            if method not in (*ROLES, LONGEST):
+                raise unknown_name(f"score (contrast {name})", method, (*ROLES, LONGEST))
+        if contrast.adjustment not in ADJUSTMENTS:
+            raise unknown_name(f"adjustment (contrast {name})", contrast.adjustment, ADJUSTMENTS)
+    for each in (*triples.exploration, *triples.judged):
+        if len(set(each.triple)) < 3:
+            raise SpecError(f"the file of triples: {tuple(each.triple)} names a system twice")
+    explored = {each.triple for each in triples.exploration}
+    for each in triples.judged:
+        if each.triple in explored:
+            raise SpecError(f"the file of triples judges {tuple(each.triple)}, which was explored: take it out")
+    if missing := {"folds", "splits", "l2", "seed"} - set(triples.fitting):
+        raise SpecError(f"the file of triples: 'fitting' lacks {sorted(missing)}")
+    return triples
+
+
+def triples_digest() -> str:
+    """Return the BLAKE2b digest of the file, as it was committed before any judged triple was computed."""
+    text = files("afd_study.evaluation.systems").joinpath(FILE).read_bytes()
+    return hashlib.blake2b(text.replace(b"\r\n", b"\n"), digest_size=16).hexdigest()
