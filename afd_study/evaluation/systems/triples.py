@@ -153,7 +153,9 @@ def load_triples(text: str = "") -> Triples:
     explored = {each.triple for each in triples.exploration}
     for each in triples.judged:
         if each.triple in explored:
-            raise SpecError(f"the file of triples judges {tuple(each.triple)}, which was explored: take it out")
+            raise SpecError(
+                f"the file of triples judges {tuple(each.triple)}, which was explored: take it out"
+            )
     if missing := {"folds", "splits", "l2", "seed"} - set(triples.fitting):
         raise SpecError(f"the file of triples: 'fitting' lacks {sorted(missing)}")
     return triples
