@@ -31,3 +31,12 @@ def hh_rlhf(root: Path) -> Path:
     if not folder.is_dir():
         pytest.skip("there is no ../shared/hh-rlhf: put Anthropic's HH-RLHF files there to run this test")
     return folder
+
+
+@pytest.fixture(scope="session")
+def alpaca_eval(root: Path) -> Path:
+    """AlpacaEval's results/ as they lie beside the project; tests that read them are skipped without."""
+    folder = root.parent / "shared" / "alpaca-eval"
+    if not folder.is_dir():
+        pytest.skip("there is no ../shared/alpaca-eval: put AlpacaEval's results/ there to run this test")
+    return folder

@@ -15,6 +15,7 @@ from scipy import stats
 
 from afd_study.errors import DataError
 from afd_study.evaluation.statistics import ratio
+from afd_study.evaluation.systems.discriminators import LONGEST
 from afd_study.evaluation.systems.grid import two_way_residuals, without_length
 from afd_study.evaluation.systems.two_way import two_way_table
 
@@ -100,30 +101,26 @@ def agreement(
     n_systems. `minus` names pairs of scores whose difference is wanted, with the same means and adjustment;
     pairs that are not there are left out. Each score is compared with "longest" too, where that is there.
     """
-    plain = values.scores
-    short = np.stack([without_length(each, values.lengths) for each in plain])
-    # without length a score of length is a constant and its rounding
-    short[[name == "longest" for name in values.names]] = np.where(np.isnan(values.verdicts), np.nan, 0.0)
-    every = np.concatenate([plain, short])
+    plain = list(zip(values.names, values.scores, strict=True))
+    kinds = [(name, NONE, score) for name, score in plain]
+    # without length a score of length is nothing
+    kinds += [
+        (name, NO_LENGTH, without_length(score, values.lengths)) for name, score in plain if name != LONGEST
+    ]
+    every = np.stack([score for _, _, score in kinds])
 
     def statistic(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
         scores, verdicts = every[:, rows][:, :, columns], values.verdicts[rows][:, columns]
         apart = two_way_residuals(np.concatenate([verdicts[None], scores]))
         return np.concatenate([rank_agreement(scores, verdicts), rank_agreement(apart[1:], apart[0])])
 
-    names = [
-        (name, means, kind)
-        for means in (RAW, RESIDUAL)
-        for kind in (NONE, NO_LENGTH)
-        for name in values.names
-    ]
-    nothing = ("longest", NO_LENGTH)
-    wanted = {*minus, *((name, "longest") for name in values.names if name != "longest")}
+    names = [(name, means, kind) for means in (RAW, RESIDUAL) for name, kind, _ in kinds]
+    wanted = {*minus, *((name, LONGEST) for name in values.names if name != LONGEST)}
     pairs = [
         (i, j)
         for i, one in enumerate(names)
         for j, other in enumerate(names)
-        if (one[0], other[0]) in wanted and one[1:] == other[1:] and (other[0], one[2]) != nothing
+        if (one[0], other[0]) in wanted and one[1:] == other[1:]
     ]
     return two_way_table(
         statistic,
