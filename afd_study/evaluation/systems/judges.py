@@ -188,7 +188,7 @@ def _right(judge: Judge, pairs: Pairs, features: Features) -> pd.DataFrame:
 def tried_without(
     pairs: Pairs, features: Features, left_out: Sequence[str], *, l2: float, folds: int = 5, seed: int = 0
 ) -> pd.DataFrame:
-    """Return `tried` for pairs with a system of `left_out`, by judges that saw none of them and not the group.
+    """Return `tried` for pairs with a system of `left_out`, by judges that saw neither them nor the group.
 
     Raises DataError where no pair has such a system, or every pair has.
     """
