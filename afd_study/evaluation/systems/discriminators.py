@@ -81,8 +81,8 @@ def scores_of(
         for part in range(fitting.folds):
             held_out = answers[fold == part]
             for name, (high, low) in ROLES.items():
-                sides = [_texts(grid, getattr(triple, role), fold != part) for role in (high, low)]
-                logits = _logits(features, *sides, np.maximum(held_out, 0).ravel(), fitting.l2)
+                one, other = (_texts(grid, getattr(triple, role), fold != part) for role in (high, low))
+                logits = _logits(features, one, other, np.maximum(held_out, 0).ravel(), fitting.l2)
                 total[name][fold == part] += logits.reshape(held_out.shape) / fitting.splits
     scores = {name: np.where(answers >= 0, logits, np.nan) for name, logits in total.items()}
     return scores | {LONGEST: grid.of(pool).lengths}

@@ -5,7 +5,7 @@ others: a bag of words takes its words from the former, an array its means and s
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from afd_study.errors import DataError
 from afd_study.evaluation.text_features import tokens
 
 MAX_GRAMS = 20_000
-Matrix = NDArray[np.float64] | sparse.csr_array
+Matrix: TypeAlias = NDArray[np.float64] | sparse.csr_array
 
 
 class Features(Protocol):
@@ -25,20 +25,27 @@ class Features(Protocol):
         """Describe the texts of each part of `of`, (m,) to (m, F), by what the texts `fit_on` (n,) hold."""
 
 
-def bag(texts: Sequence[str], *, max_grams: int = MAX_GRAMS) -> Features:
-    """Return a bag of words and pairs of neighbouring words: log(1 + count), at unit length.
+def gram_counts(texts: Sequence[str]) -> sparse.csr_array:
+    """Count words and pairs of neighbouring words that occur in two texts or more: (M, grams), float32.
 
-    Those count that occur in two texts of `fit_on` or more; of more than `max_grams` the most frequent. All
-    texts (M,) are counted once, here, which takes most of the time.
+    Raises DataError where there are none.
     """
     from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.preprocessing import normalize
 
     counter = CountVectorizer(analyzer=_grams, min_df=2, dtype=np.float32)
     try:
-        counts = sparse.csr_array(counter.fit_transform(texts))
+        return sparse.csr_array(counter.fit_transform(texts))
     except ValueError as fault:  # CountVectorizer: its vocabulary is empty
         raise DataError("no word occurs in two texts, so there is nothing to tell them by") from fault
+
+
+def bag(counts: sparse.csr_array, *, max_grams: int = MAX_GRAMS) -> Features:
+    """Return a bag of words and pairs of neighbouring words: log(1 + count), at unit length.
+
+    `counts` (M, grams) are `gram_counts`. Those count that occur in two texts of `fit_on` or more; of more
+    than `max_grams` the most frequent.
+    """
+    from sklearn.preprocessing import normalize
 
     def described(*, fit_on: NDArray[np.int64], of: Sequence[NDArray[np.int64]]) -> list[Matrix]:
         fitted = counts[fit_on]

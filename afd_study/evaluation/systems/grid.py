@@ -18,8 +18,8 @@ class Grid:
     """P prompts by S systems.
 
     `verdicts` (P, S) is the judge's preference in [0, 1], NaN where there is none. `rows` (P, S) is the
-    number of each answer among `texts` (M,), -1 where there is none. `lengths` (P, S) is log(1 + words), NaN
-    where there is no answer.
+    number of each answer among the M texts that a reader's features are of, -1 where there is none. `lengths`
+    (P, S) is log(1 + words), NaN where there is no answer.
     """
 
     prompts: NDArray[np.str_]
@@ -27,7 +27,6 @@ class Grid:
     verdicts: NDArray[np.float64]
     rows: NDArray[np.int64]
     lengths: NDArray[np.float64]
-    texts: Sequence[str]
 
     def of(self, systems: Sequence[str]) -> "Grid":
         """Return the grid of some systems, in their order. Raises SpecError for one that is not there."""
@@ -57,11 +56,19 @@ class Grid:
             raise unknown_name("system", system, self.systems)
         return self.systems.index(system)
 
+    def per_text(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what belongs to each answer (P, S) by the answer's number: (M,), NaN for other texts."""
+        flat = np.full(int(self.rows.max()) + 1, np.nan)
+        is_there = self.rows >= 0
+        flat[self.rows[is_there]] = values[is_there]
+        return flat
+
 
 def grid_of(answers: pd.DataFrame, verdicts: pd.DataFrame) -> Grid:
     """Return the grid of tables with columns prompt_id, system, text and prompt_id, system, value.
 
-    Raises DataError for a system that answers a prompt twice, and without any answer.
+    An answer's number is its row. Raises DataError for a system that answers a prompt twice, and without any
+    answer.
     """
     if not len(answers) or answers.duplicated(["prompt_id", "system"]).any():
         raise DataError("a grid needs one answer of a system to a prompt, and at least one in all")
@@ -69,8 +76,7 @@ def grid_of(answers: pd.DataFrame, verdicts: pd.DataFrame) -> Grid:
         index="prompt_id", columns="system", values="row"
     )  # fmt: skip
     values = verdicts.pivot(index="prompt_id", columns="system", values="value").reindex_like(rows)
-    texts = answers["text"].tolist()
-    words = np.array([LENGTHS["words"](text) for text in texts])
+    words = np.array([LENGTHS["words"](text) for text in answers["text"]])
     places = rows.fillna(-1).to_numpy(dtype=np.int64)
     return Grid(
         prompts=rows.index.to_numpy(dtype=str),
@@ -78,7 +84,6 @@ def grid_of(answers: pd.DataFrame, verdicts: pd.DataFrame) -> Grid:
         verdicts=values.to_numpy(dtype=float),
         rows=places,
         lengths=np.where(places >= 0, words[places], np.nan),
-        texts=texts,
     )
 
 

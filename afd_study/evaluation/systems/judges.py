@@ -38,10 +38,10 @@ APART = 0.5  # verdicts that differ by less make no pair
 class Pairs(NamedTuple):
     """K pairs among M texts: numbers of the preferred and the rejected answer, groups, and log(1 + words).
 
-    `systems` names the two answers' systems, (K, 2); None where people's pairs have none.
+    `lengths` is of the texts (M,). `systems` names the two answers' systems, (K, 2); None where people's pairs
+    have none.
     """
 
-    texts: Sequence[str]
     preferred: NDArray[np.int64]
     rejected: NDArray[np.int64]
     groups: NDArray[np.str_]
@@ -64,8 +64,8 @@ class Pairs(NamedTuple):
         return self.lengths[self.preferred] - self.lengths[self.rejected]
 
 
-def human_pairs(corpus: Corpus) -> Pairs:
-    """Return people's pairs of a data set (hh_rlhf.load), grouped by how the dialogue opens.
+def human_pairs(corpus: Corpus) -> tuple[Pairs, list[str]]:
+    """Return people's pairs of a data set (hh_rlhf.load), grouped by how the dialogue opens, and their texts.
 
     Prompts are not read: both answers of a pair have the same. Raises DataError without pairs.
     """
@@ -76,7 +76,8 @@ def human_pairs(corpus: Corpus) -> Pairs:
     prompts = corpus.prompts.set_index("prompt_id")["text"]
     number = np.arange(len(rows))
     groups = rows["prompt_id"].map(prompts).map(opening).to_numpy(dtype=str)
-    return Pairs(texts, number, number + len(rows), groups, _lengths(texts))
+    lengths = np.array([LENGTHS["words"](text) for text in texts])
+    return Pairs(number, number + len(rows), groups, lengths), texts
 
 
 def verdict_pairs(grid: Grid, *, generator: np.random.Generator, per_prompt: int = 20) -> Pairs:
@@ -97,17 +98,12 @@ def verdict_pairs(grid: Grid, *, generator: np.random.Generator, per_prompt: int
         raise DataError("no two systems have verdicts that differ by half a point on one prompt")
     prompt, better, worse = np.array(chosen, dtype=np.int64).T
     return Pairs(
-        texts=grid.texts,
         preferred=grid.rows[prompt, better],
         rejected=grid.rows[prompt, worse],
         groups=grid.prompts[prompt],
-        lengths=_lengths(grid.texts),
+        lengths=grid.per_text(grid.lengths),
         systems=np.array(grid.systems)[np.stack([better, worse], axis=1)],
     )
-
-
-def _lengths(texts: Sequence[str]) -> NDArray[np.float64]:
-    return np.array([LENGTHS["words"](text) for text in texts])
 
 
 class Judge(NamedTuple):
@@ -135,7 +131,7 @@ def fit_judge(pairs: Pairs, features: Features, *, l2: float) -> Judge:
 
     fit_on = np.unique(np.concatenate([pairs.preferred, pairs.rejected]))
     better, worse = features(fit_on=fit_on, of=[pairs.preferred, pairs.rejected])
-    gap = better - worse
+    gap: Matrix = better - worse
     # every second pair stands the other way round: a regression needs both classes
     sign = np.where(np.arange(len(pairs.preferred)) % 2 == 0, 1.0, -1.0)
     regression = LogisticRegression(C=1 / l2, fit_intercept=False, tol=1e-5, max_iter=1000)
@@ -146,7 +142,7 @@ def fit_judge(pairs: Pairs, features: Features, *, l2: float) -> Judge:
 
 
 def _scaled(rows: Matrix, by: NDArray[np.float64]) -> Matrix:
-    return sparse.csr_array(rows.multiply(by[:, None])) if sparse.issparse(rows) else rows * by[:, None]
+    return rows * by[:, None] if isinstance(rows, np.ndarray) else sparse.csr_array(rows.multiply(by[:, None]))
 
 
 def judge_scores(judge: Judge, features: Features, of: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -194,7 +190,7 @@ def tried_without(
     """
     if pairs.systems is None:
         raise DataError("these pairs name no systems: leave systems out of verdict_pairs")
-    has = np.isin(pairs.systems, list(left_out)).any(axis=1)
+    has: NDArray[np.bool_] = np.asarray(np.isin(pairs.systems, list(left_out)).any(axis=1))
     if not has.any() or has.all():
         raise DataError(f"{int(has.sum())} of {len(has)} pairs have a system of {list(left_out)}")
     fold = folds_of(pairs.groups.tolist(), folds=folds, seed=seed)

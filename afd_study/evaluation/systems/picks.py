@@ -98,7 +98,7 @@ def within_policy(
     """
     part = grid.of(WITHIN_POLICY)
     verdicts = part.verdicts
-    is_there = ~np.isnan(verdicts).any(axis=1)
+    is_there: NDArray[np.bool_] = np.asarray(~np.isnan(verdicts).any(axis=1))
     better = np.sign(verdicts[:, 1] - verdicts[:, 0])
     options = {"generator": generator, "level": level, "resamples": resamples}
     rows = []

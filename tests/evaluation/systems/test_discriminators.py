@@ -12,7 +12,7 @@ from afd_study.evaluation.systems.discriminators import (
     scores_of,
     told_apart,
 )
-from afd_study.evaluation.systems.features import arrays, bag
+from afd_study.evaluation.systems.features import arrays, bag, gram_counts
 from afd_study.evaluation.systems.grid import grid_of
 
 TRIPLE = Triple(base="s00", tuned="s05", demonstrator="s09")
@@ -20,8 +20,17 @@ POOL = ("s01", "s02", "s03")
 
 
 @pytest.fixture(scope="module")
+def texts():
+    return made_up(n_prompts=40, n_systems=10)[0]["text"].tolist()
+
+
+@pytest.fixture(scope="module")
 def grid():
     return grid_of(*made_up(n_prompts=40, n_systems=10))
+
+
+def words(texts, **settings):
+    return bag(gram_counts(texts), **settings)
 
 
 def test_folds_do_not_depend_on_order_and_are_equal():
@@ -37,15 +46,15 @@ def test_folds_do_not_depend_on_order_and_are_equal():
 
 
 def test_bags_take_their_words_from_the_texts_that_they_are_fitted_on():
-    features = bag(["sun moon", "sun moon", "sun sun rain", "rain rain"])
+    features = words(["sun moon", "sun moon", "sun sun rain", "rain rain"])
     fitted, other = features(fit_on=np.array([0, 1]), of=[np.array([0, 2]), np.array([3])])
     assert fitted.shape == (2, 3)  # sun, moon, and both as neighbours; rain is in no fitted text
     assert np.allclose(fitted.toarray()[0], 1 / np.sqrt(3))
     assert other.nnz == 0
-    few = bag(["sun moon", "sun moon", "sun sun rain", "rain rain"], max_grams=1)
+    few = words(["sun moon", "sun moon", "sun sun rain", "rain rain"], max_grams=1)
     assert few(fit_on=np.arange(4), of=[np.arange(4)])[0].shape == (4, 1)
     with pytest.raises(DataError, match="no word"):
-        bag(["sun", "moon"])
+        gram_counts(["sun", "moon"])
 
 
 def test_arrays_are_standardised_by_the_texts_that_they_are_fitted_on():
@@ -57,19 +66,19 @@ def test_arrays_are_standardised_by_the_texts_that_they_are_fitted_on():
             arrays(wrong)
 
 
-def test_no_prompt_is_scored_by_what_learned_from_it(grid):
+def test_no_prompt_is_scored_by_what_learned_from_it(grid, texts):
     """Of a prompt, labels can be read off its own texts alone: held out, nothing is told apart."""
-    own = np.random.default_rng(0).normal(size=(len(grid.texts), 400))
+    own = np.random.default_rng(0).normal(size=(len(texts), 400))
     table = told_apart(grid, TRIPLE, arrays(own), Fitting(folds=4))
     assert ((table["auc"] > 0.3) & (table["auc"] < 0.7)).all()
 
 
 @pytest.mark.parametrize("kind", ["bag", "arrays"])
-def test_scores_go_up_with_what_tells_the_two_systems_apart(grid, kind):
-    counts = np.array([[text.split().count("moon")] for text in grid.texts], dtype=float)
+def test_scores_go_up_with_what_tells_the_two_systems_apart(grid, texts, kind):
+    counts = np.array([[text.split().count("moon")] for text in texts], dtype=float)
     marked = [text + " moon" * 5 if row in set(grid.rows[:, grid.column("s05")]) else text
-              for row, text in enumerate(grid.texts)]  # fmt: skip
-    features = bag(marked) if kind == "bag" else arrays([[text.split().count("moon")] for text in marked])
+              for row, text in enumerate(texts)]  # fmt: skip
+    features = words(marked) if kind == "bag" else arrays([[text.split().count("moon")] for text in marked])
     scores = scores_of(grid, TRIPLE, POOL, features, Fitting(folds=4))
     assert scores["init_sft"].shape == (40, 3)
     more = counts[grid.of(POOL).rows][..., 0] > 1
@@ -79,8 +88,8 @@ def test_scores_go_up_with_what_tells_the_two_systems_apart(grid, kind):
     assert table.loc["sft_demo", ["high", "low"]].tolist() == ["s09", "s05"]
 
 
-def test_splits_are_averaged_and_equal_seeds_give_equal_bits(grid):
-    features = bag(grid.texts)
+def test_splits_are_averaged_and_equal_seeds_give_equal_bits(grid, texts):
+    features = words(texts)
     one, other, both = (
         scores_of(grid, TRIPLE, POOL, features, Fitting(folds=4, splits=splits, seed=seed))["init_demo"]
         for splits, seed in ((1, 0), (1, 1), (2, 0))
@@ -90,8 +99,8 @@ def test_splits_are_averaged_and_equal_seeds_give_equal_bits(grid):
     assert np.array_equal(one, again) and not np.array_equal(one, other)
 
 
-def test_unknown_systems_penalties_and_missing_answers(grid):
-    features = bag(grid.texts)
+def test_unknown_systems_penalties_and_missing_answers(grid, texts):
+    features = words(texts)
     with pytest.raises(SpecError, match="unknown system 's5'"):
         scores_of(grid, Triple("s00", "s5", "s09"), POOL, features)
     with pytest.raises(SpecError, match="l2 must be positive"):
@@ -99,8 +108,8 @@ def test_unknown_systems_penalties_and_missing_answers(grid):
     answers, verdicts = made_up(n_prompts=40, n_systems=10)
     answers = answers[(answers["system"] != "s01") | (answers["prompt_id"] != "p003")]
     holed = grid_of(answers, verdicts)
-    scores = scores_of(holed, TRIPLE, POOL, bag(holed.texts), Fitting(folds=4))
+    scores = scores_of(holed, TRIPLE, POOL, words(answers["text"]), Fitting(folds=4))
     assert np.isnan(scores["init_sft"]).sum() == 1 and np.isnan(scores["init_sft"][3, 0])
     without = grid_of(answers[answers["system"] != "s05"], verdicts)
     with pytest.raises(SpecError, match="unknown system 's05'"):
-        scores_of(without, TRIPLE, POOL, bag(without.texts))
+        scores_of(without, TRIPLE, POOL, features)
