@@ -194,6 +194,27 @@ TABLES: dict[str, Table] = {
         ),
         ("method",),
     ),
+    # --- real systems (AlpacaEval); no text of theirs is in a table
+    # answers of systems to prompts: verdict in [0, 1], log(1 + words); `row` is the answer's in its features
+    "system_grid": Table(
+        ("prompt_id", "system", "row", "value", "length"), ("prompt_id", "system"), ("value",)
+    ),
+    "system_prompts": Table(
+        ("prompt_id", "dataset", "wins", "n_verdicts", "easy"), ("prompt_id",), ("wins",)
+    ),
+    "system_report": Table(("system", "n_answers", "n_no_verdict", "wins"), ("system",), ("wins",)),
+    # how well discriminators tell their own systems apart; rank correlations with verdicts; picks' verdicts
+    "told_apart": Table(("discriminator", "high", "low", "auc", "auc_by_length"), ("discriminator",)),
+    "agreement": Table(
+        ("method", "means", "adjustment", "value", "low", "high", "interval"), holes=("value", "low", "high")
+    ),
+    "system_picks": Table(
+        ("method", "less_method", "value", "low", "high", "interval"), holes=("value", "low", "high")
+    ),
+    # accuracy of a judge that was fitted to verdicts, and of rules, in strata of length
+    "judge_strata": Table(("tried", "stratum", "rule", "accuracy", "low", "high", "n_pairs", "interval")),
+    # PairRM's published picks among one policy's draws, and how scores agree with them
+    "within_policy": Table(("method", "measure", "value", "low", "high", "n_prompts")),
     # --- over seeds
     # means over prompts that claims are judged on; n is 0 where it means nothing
     "values": Table(

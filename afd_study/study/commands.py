@@ -141,6 +141,9 @@ def results(
     only: Annotated[
         str | None, typer.Option(help="Of ablations, exploration or judging this one (--dry-run names them).")
     ] = None,
+    alpaca_eval: Annotated[
+        Path | None, typer.Option(help="A copy of AlpacaEval, for systems: the folder that holds results/.")
+    ] = None,
     jobs: Jobs = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is left of each part; run nothing.")
@@ -170,7 +173,9 @@ def results(
     if dry_run:
         say("\n".join(_outlook_lines(names, _processes(jobs))))
         return
-    options = {} if only is None else {"only": only}
+    options: dict[str, Any] = {} if only is None else {"only": only}
+    if what == freeze.SYSTEMS and alpaca_eval is not None:
+        options["folder"] = at_home(alpaca_eval)
     freeze.FREEZERS[what](jobs=_processes(jobs), **options)
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -26,6 +27,8 @@ from afd_study.study.frozen.method_costs import cost_table
 from afd_study.study.frozen.parts import cell_steps, chapter_tasks
 from afd_study.study.frozen.recipe_grid import recipe_cells, recipe_choice, recipe_grid, recipe_results
 from afd_study.study.frozen.seed_means import arm_tables, gather, histories, wide
+from afd_study.study.frozen.systems import DIGEST, NAME as SYSTEMS, system_tables
+from afd_study.study.pipeline.systems import systems_of
 from afd_study.study.study import open_settings
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.step import Step, closure
@@ -209,6 +212,21 @@ def seconds_of(steps: Sequence[Step], store: Store) -> float:
     return sum(float(manifest["seconds"]) for manifest in manifests if manifest is not None)
 
 
+def freeze_systems(*, jobs: int, folder: Path | None = None) -> None:
+    """Compute the study of real systems from a copy of AlpacaEval, and freeze its aggregates.
+
+    Raises SpecError without a folder, DataError for one that is no such copy.
+    """
+    if folder is None:
+        raise SpecError("real systems need a copy of AlpacaEval: --alpaca-eval FOLDER, which holds results/")
+    started, store, laid_out = time.perf_counter(), default_store(), systems_of(folder)
+    execute(laid_out.all(), store, jobs=jobs, threads=1, lines=True)
+    about = {DIGEST: laid_out.answers.settings["digest"], "jobs": jobs}
+    tables = system_tables(laid_out, store)
+    _freeze_computed(SYSTEMS, tables, laid_out.all(), store, started, **about)
+    print(f"{SYSTEMS}: {len(tables['agreement'])} rows frozen")
+
+
 def freeze_chapters(*, jobs: int) -> None:
     """Compute the tables of chapters 4 to 6 for each of their tasks and freeze them."""
     tasks = chapter_tasks(PROFILE)
@@ -264,6 +282,7 @@ FREEZERS: dict[str, Callable[..., Any]] = {
     "judging": freeze_judging,
     "arm_schedules": freeze_arm_schedules,
     "adversarial": freeze_adversarial,
+    SYSTEMS: freeze_systems,
     "gpu": freeze_gpu,
 }
 """What `afd results --what` can freeze."""

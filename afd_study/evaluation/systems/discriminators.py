@@ -16,6 +16,7 @@ from afd_study.errors import DataError, SpecError
 from afd_study.evaluation.ranking import weighted_auc
 from afd_study.evaluation.systems.features import Features
 from afd_study.evaluation.systems.grid import Grid
+from afd_study.settings import Settings
 from afd_study.worlds.entries import unit_hash
 
 ROLES: Mapping[str, tuple[str, str]] = {
@@ -35,7 +36,7 @@ class Triple(NamedTuple):
     demonstrator: str
 
 
-class Fitting(NamedTuple):
+class Fitting(Settings):
     """How discriminators are fitted: folds over prompts, how often these are drawn anew, and the penalty.
 
     A score is the mean logit over `splits` divisions into `folds`; `l2` / 2 times the squared weights is

@@ -38,8 +38,8 @@ APART = 0.5  # verdicts that differ by less make no pair
 class Pairs(NamedTuple):
     """K pairs among M texts: numbers of the preferred and the rejected answer, groups, and log(1 + words).
 
-    `lengths` is of the texts (M,). `systems` names the two answers' systems, (K, 2); None where people's pairs
-    have none.
+    `lengths` is of the texts (M,). `systems` names the two answers' systems, (K, 2); None where people's
+    pairs have none.
     """
 
     preferred: NDArray[np.int64]
@@ -142,7 +142,9 @@ def fit_judge(pairs: Pairs, features: Features, *, l2: float) -> Judge:
 
 
 def _scaled(rows: Matrix, by: NDArray[np.float64]) -> Matrix:
-    return rows * by[:, None] if isinstance(rows, np.ndarray) else sparse.csr_array(rows.multiply(by[:, None]))
+    return (
+        rows * by[:, None] if isinstance(rows, np.ndarray) else sparse.csr_array(rows.multiply(by[:, None]))
+    )
 
 
 def judge_scores(judge: Judge, features: Features, of: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -204,8 +206,9 @@ def tried_without(
 
 
 def weakest_first(grid: Grid, parts: int) -> list[tuple[str, ...]]:
-    """Return the systems in `parts` of equal size by their mean verdict, the weakest first."""
-    order = np.argsort(np.nanmean(grid.verdicts, axis=0), kind="stable")
+    """Return the systems with verdicts in `parts` of equal size by the mean verdict, the weakest first."""
+    judged = np.flatnonzero(~np.isnan(grid.verdicts).all(axis=0))
+    order = judged[np.argsort(np.nanmean(grid.verdicts[:, judged], axis=0), kind="stable")]
     return [tuple(grid.systems[column] for column in part) for part in np.array_split(order, parts)]
 
 

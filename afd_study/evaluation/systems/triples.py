@@ -4,7 +4,7 @@
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -54,17 +54,30 @@ class Demonstrators(Settings):
 
 
 class Contrast(Settings):
-    """A score and what it is compared with ("": nothing, its own value counts)."""
+    """A score and what it is compared with ("": nothing, its own value counts), with a verdict's margin."""
 
+    sentence: str
     method: str
     less: str
     adjustment: str
+    margin: float = Field(ge=0)
+
+
+class JudgeFitting(Settings):
+    """How a judge is fitted to verdicts and tried; `parts` of the systems are left out in turn."""
+
+    l2: float = Field(gt=0)
+    folds: int = Field(ge=2)
+    parts: int = Field(ge=2)
+    per_prompt: int = Field(ge=1)
+    seed: int
 
 
 class Triples(Settings):
     """What `triples.yaml` holds; its comments say what each part is for."""
 
     reference: str
+    systems: tuple[str, ...] = Field(min_length=2)
     lineages: dict[str, tuple[str, ...]]
     large: tuple[str, ...]
     exploration: tuple[TripleSettings, ...]
@@ -72,7 +85,8 @@ class Triples(Settings):
     demonstrators: Demonstrators
     judged: tuple[TripleSettings, ...]
     prompts: dict[str, tuple[str, ...] | None]
-    fitting: dict[str, float]
+    fitting: Fitting
+    judge: JudgeFitting
     resamples: int = Field(gt=0)
     n: int = Field(gt=0)
     measure: str
@@ -83,26 +97,17 @@ class Triples(Settings):
         related = {name for line in self.lineages.values() if set(line) & set(systems) for name in line}
         return related | set(systems)
 
-    def pool(self, grid: Grid, triple: Triple) -> tuple[str, ...]:
-        """Return the systems that a triple is judged on, in the grid's order.
-
-        The triple's own systems and their relatives leave, and so do the reference and systems of whose
-        verdicts more than half are missing (agreement.MOST_MISSING).
-        """
-        out = self.relatives(tuple(triple)) | {self.reference}
-        lacking = np.isnan(grid.verdicts).mean(axis=0) > MOST_MISSING
-        return tuple(
-            name for name, lacks in zip(grid.systems, lacking, strict=True) if name not in out and not lacks
-        )
+    def outside(self, triple: Triple) -> tuple[str, ...]:
+        """Return what a triple is not judged on: its own systems, their relatives, and the reference."""
+        return tuple(sorted(self.relatives(tuple(triple)) | {self.reference}))
 
     def is_reference(self, triple: Triple) -> bool:
         """Tell whether the demonstrator is the reference, which every verdict compares with."""
         return triple.demonstrator == self.reference
 
-    def usual_fitting(self) -> Fitting:
-        """Return how discriminators are fitted."""
-        whole = {name: int(self.fitting[name]) for name in ("folds", "splits", "seed")}
-        return Fitting(l2=self.fitting["l2"], **whole)
+    def lineage(self, system: str) -> str:
+        """Return the name of a system's lineage, or its own where it is alone."""
+        return next((name for name, line in self.lineages.items() if system in line), system)
 
     def by_rule(self, medians: Mapping[str, float]) -> tuple[TripleSettings, ...]:
         """Apply the rule for demonstrators to every pair; `medians` are characters of answers, by system.
@@ -127,6 +132,16 @@ class Triples(Settings):
 
     def _lot(self, pair: Pair, name: str) -> float:
         return unit_hash(f"{pair.base}/{pair.tuned}/{name}", seed=self.demonstrators.seed, use=USE)
+
+
+def pool(grid: Grid, outside: Collection[str]) -> tuple[str, ...]:
+    """Return the systems that a triple is judged on, in the grid's order: all but those `outside`.
+
+    Systems of whose verdicts more than half are missing (agreement.MOST_MISSING) are left out too.
+    """
+    lacking = np.isnan(grid.verdicts).mean(axis=0) > MOST_MISSING
+    both = zip(grid.systems, lacking, strict=True)
+    return tuple(name for name, lacks in both if name not in outside and not lacks)
 
 
 @cache
@@ -156,8 +171,6 @@ def load_triples(text: str = "") -> Triples:
             raise SpecError(
                 f"the file of triples judges {tuple(each.triple)}, which was explored: take it out"
             )
-    if missing := {"folds", "splits", "l2", "seed"} - set(triples.fitting):
-        raise SpecError(f"the file of triples: 'fitting' lacks {sorted(missing)}")
     return triples
 
 

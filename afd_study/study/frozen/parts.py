@@ -11,6 +11,7 @@ from afd_study.study.frozen.arm_grids import CHOICES, arm_grid, grid_cells
 from afd_study.study.frozen.basis import Standing, standing
 from afd_study.study.frozen.grids import PROFILE, Cell, arm_cells, ledger_cells, map_cells
 from afd_study.study.frozen.recipe_grid import recipe_cells
+from afd_study.study.frozen.systems import NAME as SYSTEMS, frozen_steps
 from afd_study.study.spec import task_names
 from afd_study.study.study import open_settings
 from afd_study.study.workflow.executor import steps_to_run
@@ -68,6 +69,7 @@ def parts() -> dict[str, Steps]:
         "recipes": lambda: cell_steps(cell for _, _, cell in recipe_cells()),
         **arm_choices,
         **{part.name: part.steps for part in judging.parts()},
+        SYSTEMS: frozen_steps,
     }
 
 

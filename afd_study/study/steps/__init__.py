@@ -84,6 +84,14 @@ STEPS: Mapping[str, StepKind] = {
     "extrapolation": StepKind("arms:extrapolation", ("samples", "kls"), "unknown", seconds=4),
     "response_kls": StepKind("arms:response_kls", ("kls",), "unknown", seconds=2),
     "arms": StepKind("arms:arms", ("arms", "drift", "objectives", "path"), seconds=3),
+    # real systems
+    "system_answers": StepKind(
+        "systems:system_answers", ("system_grid", "system_prompts", "system_report"), seconds=30
+    ),
+    "system_triple": StepKind(
+        "systems:system_triple", ("told_apart", "agreement", "system_picks", "within_policy"), seconds=40
+    ),
+    "system_judge": StepKind("systems:system_judge", ("judge_strata",), seconds=120),
 }
 """Name of a step -> what it is."""
 

@@ -8,7 +8,7 @@ from alpaca_folders import made_up
 from afd_study.errors import SpecError
 from afd_study.evaluation.systems.discriminators import Triple
 from afd_study.evaluation.systems.grid import grid_of
-from afd_study.evaluation.systems.triples import load_triples, triples_digest
+from afd_study.evaluation.systems.triples import load_triples, pool, triples_digest
 from afd_study.worlds.alpaca_eval import AlpacaEvalSpec, load_answers
 
 TEXT = files("afd_study.evaluation.systems").joinpath("triples.yaml").read_text(encoding="utf-8")
@@ -50,7 +50,8 @@ def test_the_pool_is_without_the_triple_its_relatives_and_those_without_verdicts
     verdicts = verdicts.replace({"system": renamed})
     verdicts = verdicts[(verdicts["system"] != "mute") | (verdicts["prompt_id"] == "p000")]
     grid = grid_of(answers.replace({"system": renamed}), verdicts)
-    assert load_triples().pool(grid, Triple("phi-2", "phi-2-sft", "gpt4")) == ("zephyr",)
+    outside = load_triples().outside(Triple("phi-2", "phi-2-sft", "gpt4"))
+    assert pool(grid, outside) == ("zephyr",)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_the_pool_is_without_the_triple_its_relatives_and_those_without_verdicts
             "twice",
         ),
         ("reference: text", "referense: text", "Extra inputs"),
-        ("splits: 3, ", "", "lacks"),
+        ("splits: 3, ", "spilts: 3, ", "spilts"),
         (
             "base: phi-2, tuned: phi-2-dpo, demonstrator: claude",
             "base: phi-2, tuned: phi-2-sft, demonstrator: gpt4",
