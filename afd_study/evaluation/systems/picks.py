@@ -48,12 +48,7 @@ def picks(
     n_prompts, n_systems = values.verdicts.shape
     if not 1 <= n <= n_systems:
         raise SpecError(f"{n} answers are to be picked from, and {n_systems} systems are in the pool")
-    rules = {RANDOM: np.zeros_like(values.verdicts)}
-    rules |= dict(zip(values.names, values.scores, strict=True))
-    rules |= {
-        ALWAYS + name: system_means(each) for name, each in zip(values.names, values.scores, strict=True)
-    }
-    rules[BEST_SYSTEM] = system_means(values.verdicts)
+    rules = _rules(values)
     is_there = ~np.isnan(values.verdicts)
     stacked = np.where(is_there, np.stack(list(rules.values())), -np.inf)
     worth = np.where(is_there, values.verdicts, 0.0)
@@ -79,6 +74,14 @@ def picks(
         level=level,
         minus=pairs,
     )
+
+
+def _rules(values: Values) -> dict[str, NDArray[np.float64]]:
+    """Return what each rule picks by: the highest of its values (P, S)."""
+    scores = dict(zip(values.names, values.scores, strict=True))
+    constant = {ALWAYS + name: system_means(each) for name, each in scores.items()}
+    chance = {RANDOM: np.zeros_like(values.verdicts)}
+    return chance | scores | constant | {BEST_SYSTEM: system_means(values.verdicts)}
 
 
 def within_policy(

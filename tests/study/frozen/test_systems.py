@@ -14,10 +14,10 @@ from afd_study.study.pipeline import systems as pipeline
 
 @pytest.fixture(scope="module")
 def few():
-    """The package's triples, cut down to three judged ones of two lineages, and few draws."""
+    """The package's triples, cut down to four judged ones of two lineages, and few draws."""
     triples = load_triples()
     fitting = triples.fitting.model_copy(update={"splits": 1})
-    short = {"judged": (triples.judged[0], triples.judged[1], triples.judged[6]), "resamples": 4, "n": 4}
+    short = {"judged": (triples.judged[0], triples.judged[1], *triples.judged[6:8]), "resamples": 4, "n": 4}
     return triples.model_copy(update=short | {"exploration": triples.exploration[:1], "fitting": fitting})
 
 
@@ -68,14 +68,13 @@ def test_verdicts_are_over_lineages_and_need_every_judged_triple(computed, few):
     assert (
         set(rows["id"]) == set(few.contrasts)
         and set(rows["n_worlds"]) == {2}
-        and set(rows["n_triples"]) == {3}
+        and set(rows["n_triples"]) == {4}
     )
     values = judged.contrast_values(table, few.contrasts["E4"]).query("prompts == 'all'")
-    phi = values.iloc[1:3]["value"].mean()  # the first is explored
-    expected = (phi + values.iloc[3]["value"]) / 2
+    expected = values.iloc[1:]["value"].mean()  # the first is explored
     row = rows[(rows["id"] == "E4") & (rows["prompts"] == "all")].iloc[0]
     assert row["effect"] == pytest.approx(expected, abs=1e-6) and row["primary"]
-    with pytest.raises(DataError, match="2 of 3 judged triples"):
+    with pytest.raises(DataError, match="3 of 4 judged triples"):
         judged.verdicts(table[table["demonstrator"] != few.judged[0].demonstrator], few)
 
 
