@@ -202,6 +202,10 @@ TABLES: dict[str, Table] = {
     "system_prompts": Table(
         ("prompt_id", "dataset", "wins", "n_verdicts", "easy"), ("prompt_id",), ("wins",)
     ),
+    # a model's log-probability (nats) of each answer as far as it was read, its tokens, whether it was cut
+    "system_logprobs": Table(
+        ("prompt_id", "system", "row", "logprob", "tokens", "cut"), ("prompt_id", "system")
+    ),
     "system_report": Table(("system", "n_answers", "n_no_verdict", "wins"), ("system",), ("wins",)),
     # how well discriminators tell their own systems apart; rank correlations with verdicts; picks' verdicts
     "told_apart": Table(("discriminator", "high", "low", "auc", "auc_by_length"), ("discriminator",)),

@@ -176,16 +176,17 @@ def in_batches(
     max_tokens: int,
     device: torch.device | str,
 ) -> np.ndarray:
-    """Apply `run` (batch -> one number an example) to all examples, longest first, and keep their order.
+    """Apply `run` (batch -> a number or row each) to examples, longest first; keep their order.
 
-    A batch holds at most `max_tokens` tokens with padding (and at least one example).
+    A batch holds at most `max_tokens` tokens with padding (and at least one example). Returns (examples, ...).
     """
     order = sorted(range(len(examples)), key=lambda i: (-len(examples[i].ids), i))
-    values = np.zeros(len(examples))
-    first = 0
+    values, first = np.zeros(len(examples)), 0
     while first < len(order):
         count = max(1, max_tokens // len(examples[order[first]].ids))
         rows = order[first : first + count]
-        values[rows] = run(collate([examples[i] for i in rows]).to(device)).double().cpu().numpy()
+        numbers = run(collate([examples[i] for i in rows]).to(device)).double().cpu().numpy()
+        values = values if first else np.zeros((len(examples), *numbers.shape[1:]))
+        values[rows] = numbers
         first += count
     return values

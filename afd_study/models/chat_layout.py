@@ -1,19 +1,30 @@
-"""A prompt and its response as the chat that a judge was trained to read, by its tokenizer's own template.
+"""A prompt and its response as the chat that a model was trained to read, by its tokenizer's own template.
 
 The template is rendered around stand-ins for the turns. What it writes is encoded with its special tokens;
 the turns are encoded apart, so that none is read out of an untrusted text.
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from afd_study.errors import SpecError
+from afd_study.models.batches import Example
+from afd_study.models.tokenizers import encode
 
 ROLES = {"Human": "user", "Assistant": "assistant"}
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _DATE = "26 Jul 2024"  # what Llama's template writes by default; a score must not depend on today's date
+
+
+class Frame(NamedTuple):
+    """The special tokens before, between and behind prompt and response."""
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    behind: tuple[int, ...]
 
 
 class Turn(NamedTuple):
@@ -39,6 +50,56 @@ def chat_of(prompt: str, response: str) -> list[Turn]:
         else:
             turns.append(Turn(role, text.strip()))
     return turns
+
+
+def as_chats(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], responses: Sequence[str]
+) -> Iterator[tuple[Frame, list[int], list[int]]]:
+    """Yield each row's frame, prompt and response, as ids; a prompt may hold several turns (`chat_of`).
+
+    Raises SpecError for a chat template that cannot be used.
+    """
+    layouts: dict[tuple[str, ...], list[list[int]]] = {}
+    for prompt, response in zip(prompts, responses, strict=True):
+        turns = chat_of(prompt, response)
+        roles = tuple(turn.role for turn in turns)
+        if roles not in layouts:
+            layouts[roles] = around_turns(tokenizer, roles)
+        first, *inner, between, behind = layouts[roles]
+        *earlier, said = encode(tokenizer, [turn.text for turn in turns])
+        ids = list(earlier[0])
+        for piece, text in zip(inner, earlier[1:], strict=True):
+            ids += [*piece, *text]
+        yield Frame(tuple(first), tuple(between), tuple(behind)), ids, said
+
+
+def chat_examples(
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    *,
+    max_prompt_tokens: int,
+    max_new_tokens: int,
+) -> tuple[list[Example], list[bool]]:
+    """Return chats as a policy reads them, and which responses were cut at `max_new_tokens`.
+
+    A whole response ends with the end mark that the template writes, and a cut one without. A prompt of more
+    than `max_prompt_tokens` keeps its last ids.
+    """
+    examples, cut = [], []
+    for frame, prompt, said in as_chats(tokenizer, prompts, responses):
+        head = (*frame.before, *prompt[-max_prompt_tokens:], *frame.between)
+        cut.append(len(said) > max_new_tokens)
+        ending = () if cut[-1] else _to_end_mark(tokenizer, frame.behind)
+        examples.append(Example((*head, *said[:max_new_tokens], *ending), len(head)))
+    return examples, cut
+
+
+def _to_end_mark(tokenizer: PreTrainedTokenizerBase, behind: tuple[int, ...]) -> tuple[int, ...]:
+    """Return what the template writes behind a response, to its end mark; the mark alone if it has none."""
+    end = tokenizer.eos_token_id
+    assert isinstance(end, int)  # models.policy refuses a tokenizer without
+    return behind[: behind.index(end) + 1] if end in behind else (end,)
 
 
 def around_turns(tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...]) -> list[list[int]]:
@@ -67,7 +128,7 @@ def around_turns(tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...]) -> 
 
 def _unfit(tokenizer: PreTrainedTokenizerBase, reason: str) -> SpecError:
     return SpecError(
-        f"the chat template of the judge in {tokenizer.name_or_path} cannot be used ({reason}): mend "
-        "chat_template in its tokenizer_config.json, or remove it there, and the judge reads prompt and "
+        f"the chat template in {tokenizer.name_or_path} cannot be used ({reason}): mend "
+        "chat_template in its tokenizer_config.json, or remove it there, and the model reads prompt and "
         "response as they are"
     )

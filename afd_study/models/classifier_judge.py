@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from afd_study.errors import DataError, SpecError, unknown_name
 from afd_study.models.batches import Batch, Example, in_batches
-from afd_study.models.chat_layout import around_turns, chat_of
+from afd_study.models.chat_layout import Frame, as_chats
 from afd_study.models.model_files import JUDGE
 from afd_study.models.policy import context_length, device
 from afd_study.models.pretrained_folders import load_published, with_rows
@@ -29,14 +29,6 @@ from afd_study.models.specs import ClassifierSpec
 from afd_study.models.tokenizers import encode
 
 PROBE = "a"  # any text: what stands around its ids are the special tokens
-
-
-class Frame(NamedTuple):
-    """The special tokens before, between and behind prompt and response."""
-
-    before: tuple[int, ...]
-    between: tuple[int, ...]
-    behind: tuple[int, ...]
 
 
 class Classifier(NamedTuple):
@@ -128,19 +120,8 @@ def _as_text(
 def _as_chat(
     judge: Classifier, prompts: Sequence[str], responses: Sequence[str]
 ) -> Iterator[tuple[Frame, list[int], list[int]]]:
-    """Return the same of texts laid out by the tokenizer's chat template; a prompt holds several turns."""
-    layouts: dict[tuple[str, ...], list[list[int]]] = {}
-    for prompt, response in zip(prompts, responses, strict=True):
-        turns = chat_of(prompt, response)
-        roles = tuple(turn.role for turn in turns)
-        if roles not in layouts:
-            layouts[roles] = around_turns(judge.tokenizer, roles)
-        first, *inner, between, behind = layouts[roles]
-        *earlier, said = encode(judge.tokenizer, [turn.text for turn in turns])
-        ids = list(earlier[0])
-        for piece, text in zip(inner, earlier[1:], strict=True):
-            ids += [*piece, *text]
-        yield Frame(tuple(first), tuple(between), tuple(behind)), ids, said
+    """Return the same of texts laid out by the tokenizer's chat template."""
+    return as_chats(judge.tokenizer, prompts, responses)
 
 
 @torch.no_grad()

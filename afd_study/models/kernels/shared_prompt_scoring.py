@@ -32,13 +32,13 @@ def behind_prompts(
     max_tokens: int,
     through: Pass | None = None,
 ) -> np.ndarray:
-    """Apply `run` (prompts and a batch of responses behind them -> one number each) to all examples.
+    """Apply `run` (prompts and a batch of responses behind them -> a row each) to all examples.
 
     The batch's rows are the prompts' responses, equally many for each. Its ids are those of the responses
     alone, and its `starts` are 0. `through` is how `lm` reads, see `SharedPrefix`. At most `max_tokens`
-    tokens of responses, with padding, are read at once. Returns (examples,).
+    tokens of responses, with padding, are read at once. Returns (examples, ...): `run` gives (rows, ...).
     """
-    values = np.zeros(len(examples))
+    values = np.zeros(0)
     for table in _tables(examples, max_tokens):
         prefix = SharedPrefix(lm, table.prompts, through=through)
         for columns in _slices(table, examples, max_tokens):
@@ -46,6 +46,7 @@ def behind_prompts(
             batch = collate([_response(examples[i]) if i >= 0 else _PADDING for i in rows]).to(lm.device)
             prefix.begin(columns.shape[1], batch.ids.shape[1])
             numbers = run(prefix, batch).double().cpu().numpy()
+            values = values if len(values) else np.zeros((len(examples), *numbers.shape[1:]))
             values[rows[rows >= 0]] = numbers[rows >= 0]
     return values
 

@@ -91,6 +91,7 @@ STEPS: Mapping[str, StepKind] = {
     "system_triple": StepKind(
         "systems:system_triple", ("told_apart", "agreement", "system_picks", "within_policy"), seconds=40
     ),
+    "system_states": StepKind("system_states:system_states", ("system_logprobs",), "unknown", seconds=6000),
     "system_judge": StepKind("systems:system_judge", ("judge_strata",), seconds=120),
 }
 """Name of a step -> what it is."""
