@@ -178,7 +178,7 @@ def in_batches(
 ) -> np.ndarray:
     """Apply `run` (batch -> a number or row each) to examples, longest first; keep their order.
 
-    A batch holds at most `max_tokens` tokens with padding (and at least one example). Returns (examples, ...).
+    A batch holds at most `max_tokens` tokens with padding, or one example. Returns (examples, ...).
     """
     order = sorted(range(len(examples)), key=lambda i: (-len(examples[i].ids), i))
     values, first = np.zeros(len(examples)), 0

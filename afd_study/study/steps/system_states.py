@@ -47,27 +47,27 @@ def system_states(
     )
     lm, tokenizer = pretrained(ModelSpec(name_or_path=model, dtype=dtype))
     lm.to(device())  # type: ignore[arg-type]  # transformers wraps it, and mypy loses its type
-    ids = sorted(set(rows["prompt_id"]))
-    states, tables = np.zeros((int(rows["row"].max()) + 1, 0), dtype=np.float32), []
     bounds = {"max_prompt_tokens": max_prompt_tokens, "max_new_tokens": max_new_tokens}
-    for number, chunk in enumerate(_chunks(ids)):
-        own = rows[rows["prompt_id"].isin(chunk)]
+
+    def read(own: pd.DataFrame, place: Path) -> tuple[TextStates, list[bool]]:
         prompts = asked.loc[own["prompt_id"]].tolist()
         examples, cut = chat_examples(tokenizer, prompts, own["text"].tolist(), **bounds)
-        place = context.workspace / f"chunk-{number:04d}.safetensors"
-        read = _stored(place, len(examples))
-        if read is None:
-            read = text_states(lm, examples, layer=layer, max_tokens=2048)
-            _store(read, place)
-        if not states.shape[1]:
-            states = np.zeros((len(states), read.states.shape[1]), dtype=np.float32)
-        states[own["row"]] = read.states
         context.spend(tokens=sum(len(each.ids) for each in examples), parameters=n_parameters(lm), passes=1)
+        known = _stored(place, len(examples))
+        if known is None:
+            known = text_states(lm, examples, layer=layer, max_tokens=2048)
+            _store(known, place)
+        return known, cut
+
+    states, tables, chunks = dict[int, np.ndarray](), [], list(_chunks(sorted(set(rows["prompt_id"]))))
+    for number, chunk in enumerate(chunks):
+        own = rows[rows["prompt_id"].isin(chunk)]
+        found, cut = read(own, context.workspace / f"chunk-{number:04d}.safetensors")
+        states |= dict(zip(own["row"], found.states, strict=True))
         table = own[["prompt_id", "system", "row"]]
-        tables.append(table.assign(logprob=read.logprobs, tokens=read.tokens, cut=cut))
-        done = min(len(ids), AT_ONCE * (number + 1))
-        context.progress(done / len(ids), f"{done} of {len(ids)} prompts")
-    save_file({"states": states}, out / STATES)
+        tables.append(table.assign(logprob=found.logprobs, tokens=found.tokens, cut=cut))
+        context.progress((number + 1) / len(chunks), f"part {number + 1} of {len(chunks)}")
+    save_file({"states": np.stack([states[row] for row in sorted(states)])}, out / STATES)
     write_table(out, "system_logprobs", pd.concat(tables, ignore_index=True))
 
 
