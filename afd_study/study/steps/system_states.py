@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from afd_study.models.chat_layout import chat_examples
 from afd_study.models.policy import device, n_parameters, pretrained
@@ -19,6 +20,16 @@ from afd_study.worlds.alpaca_eval import AlpacaEvalSpec, load_answers
 
 STATES = "states.safetensors"
 AT_ONCE = 10  # prompts a chunk
+
+
+class Reader(NamedTuple):
+    """A model that stays as it is, which of its layers is read, and how much of prompts and answers."""
+
+    lm: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    layer: int
+    max_prompt_tokens: int
+    max_new_tokens: int
 
 
 def system_states(
@@ -47,28 +58,33 @@ def system_states(
     )
     lm, tokenizer = pretrained(ModelSpec(name_or_path=model, dtype=dtype))
     lm.to(device())  # type: ignore[arg-type]  # transformers wraps it, and mypy loses its type
-    bounds = {"max_prompt_tokens": max_prompt_tokens, "max_new_tokens": max_new_tokens}
-
-    def read(own: pd.DataFrame, place: Path) -> tuple[TextStates, list[bool]]:
-        prompts = asked.loc[own["prompt_id"]].tolist()
-        examples, cut = chat_examples(tokenizer, prompts, own["text"].tolist(), **bounds)
-        context.spend(tokens=sum(len(each.ids) for each in examples), parameters=n_parameters(lm), passes=1)
-        known = _stored(place, len(examples))
-        if known is None:
-            known = text_states(lm, examples, layer=layer, max_tokens=2048)
-            _store(known, place)
-        return known, cut
-
+    reader = Reader(lm, tokenizer, layer, max_prompt_tokens, max_new_tokens)
     states, tables, chunks = dict[int, np.ndarray](), [], list(_chunks(sorted(set(rows["prompt_id"]))))
     for number, chunk in enumerate(chunks):
         own = rows[rows["prompt_id"].isin(chunk)]
-        found, cut = read(own, context.workspace / f"chunk-{number:04d}.safetensors")
+        prompts, place = asked.loc[own["prompt_id"]].tolist(), f"chunk-{number:04d}.safetensors"
+        found, cut = _read(reader, prompts, own["text"].tolist(), context, context.workspace / place)
         states |= dict(zip(own["row"], found.states, strict=True))
         table = own[["prompt_id", "system", "row"]]
         tables.append(table.assign(logprob=found.logprobs, tokens=found.tokens, cut=cut))
         context.progress((number + 1) / len(chunks), f"part {number + 1} of {len(chunks)}")
     save_file({"states": np.stack([states[row] for row in sorted(states)])}, out / STATES)
     write_table(out, "system_logprobs", pd.concat(tables, ignore_index=True))
+
+
+def _read(
+    reader: Reader, prompts: list[str], texts: list[str], context: Context, place: Path
+) -> tuple[TextStates, list[bool]]:
+    """Read a chunk, or what `place` has of it, and say which answers were cut."""
+    bounds = {"max_prompt_tokens": reader.max_prompt_tokens, "max_new_tokens": reader.max_new_tokens}
+    examples, cut = chat_examples(reader.tokenizer, prompts, texts, **bounds)
+    tokens = sum(len(each.ids) for each in examples)
+    context.spend(tokens=tokens, parameters=n_parameters(reader.lm), passes=1)
+    known = _stored(place, len(examples))
+    if known is None:
+        known = text_states(reader.lm, examples, layer=reader.layer, max_tokens=2048)
+        _store(known, place)
+    return known, cut
 
 
 def read_states(folder: Path) -> np.ndarray:
