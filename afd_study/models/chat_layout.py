@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from afd_study.errors import SpecError
 from afd_study.models.batches import Example
-from afd_study.models.tokenizers import encode
+from afd_study.models.tokenizers import encode, opening_ids
 
 ROLES = {"Human": "user", "Assistant": "assistant"}
 _TURN = re.compile(r"\n\n(Human|Assistant):")
@@ -71,6 +71,41 @@ def as_chats(
         for piece, text in zip(inner, earlier[1:], strict=True):
             ids += [*piece, *text]
         yield Frame(tuple(first), tuple(between), tuple(behind)), ids, said
+
+
+def framed_prompts(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
+) -> list[tuple[Frame, list[int]]]:
+    """Return each prompt's ids and what stands around them: a chat's, or a begin mark and the text as it is.
+
+    Raises SpecError for a chat template that cannot be used.
+    """
+    if tokenizer.chat_template:
+        return [(frame, ids) for frame, ids, _ in as_chats(tokenizer, prompts, [""] * len(prompts))]
+    plain = Frame(tuple(opening_ids(tokenizer)), (), ())
+    return [(plain, ids) for ids in encode(tokenizer, prompts)]
+
+
+def encoded_responses(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Return responses as ids, without an end mark, as they stand behind a prompt of `framed_prompts`.
+
+    A plain response follows "Assistant:" after a space, which byte-level vocabularies keep with the word
+    behind it; a chat's stands behind what the template writes.
+    """
+    chat = bool(tokenizer.chat_template)
+    return encode(tokenizer, [text.strip() if chat else f" {text}" for text in texts])
+
+
+def chat_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Return the tokenizer with the end mark that its template writes behind a response, if it writes one.
+
+    Raises SpecError for a chat template that cannot be used.
+    """
+    behind = around_turns(tokenizer, ("user", "assistant"))[-1]
+    special = next((each for each in behind if each in tokenizer.all_special_ids), None)
+    if special is not None and special != tokenizer.eos_token_id:
+        tokenizer.eos_token = str(tokenizer.convert_ids_to_tokens(special))
+    return tokenizer
 
 
 def chat_examples(

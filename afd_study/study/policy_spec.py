@@ -15,6 +15,7 @@ class PolicySpec(ModelSpec):
     """
 
     gguf: HomePath | None = Field(None, description="a GGUF file, converted once into AFD_MODELS")
+    chat: bool = Field(True, description="lay texts out by the tokenizer's chat template, where it has one")
 
     @model_validator(mode="after")
     def _one_file(self) -> "PolicySpec":

@@ -1,8 +1,8 @@
 """The steps of the study of real systems: AlpacaEval's answers, a step for each triple, and a judge."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from afd_study.evaluation.systems.triples import TripleSettings, load_triples
 from afd_study.study.steps import step
@@ -11,6 +11,15 @@ from afd_study.worlds.alpaca_eval import AlpacaEvalSpec, files
 from afd_study.worlds.reading import digest
 
 WORDS = "words"  # a reader of texts
+READ: Mapping[str, Any] = {"layer": 20, "dtype": "bfloat16", "max_prompt_tokens": 512, "max_new_tokens": 256}
+"""How a pretrained model reads answers: the layer whose states are kept, and how many tokens of each side."""
+
+
+class ModelPlace(NamedTuple):
+    """A pretrained model: the digest of its weights, and the folder that it lies in."""
+
+    weights: str
+    folder: Path
 
 
 class Placed(NamedTuple):
@@ -22,15 +31,16 @@ class Placed(NamedTuple):
 
 
 class SystemSteps(NamedTuple):
-    """Answers, a step for each triple on each choice of prompts, and the judge."""
+    """Answers, a step for each triple on each choice of prompts, the judge, and a model's states of answers."""
 
     answers: Step
     triples: dict[Placed, Step]
     judge: Step
+    states: Step | None = None
 
     def all(self) -> list[Step]:
         """Return every step that results are read from."""
-        return [self.answers, *self.triples.values(), self.judge]
+        return [self.answers, *self.triples.values(), self.judge, *([self.states] if self.states else [])]
 
 
 def systems_of(folder: Path) -> SystemSteps:
@@ -38,15 +48,20 @@ def systems_of(folder: Path) -> SystemSteps:
     return systems_by(digest(files(AlpacaEvalSpec(folder=folder, systems=load_triples().systems))), folder)
 
 
-def systems_by(content: str, folder: Path | None = None) -> SystemSteps:
-    """Return the steps by the digest of what they read, wherever it lies."""
+def systems_by(content: str, folder: Path | None = None, model: ModelPlace | None = None) -> SystemSteps:
+    """Return the steps by the digest of what they read, wherever it lies; with a model, its states too."""
     triples = load_triples()
     settings = {"spec": {"systems": list(triples.systems)}, "digest": content}
     places = {"folder": "" if folder is None else str(folder.resolve())}
     answers = step("system_answers", settings, places=places)
     each = {placed: _triple(placed, answers) for placed in placings()}
     judge = step("system_judge", {"fitting": triples.judge}, {"answers": answers})
-    return SystemSteps(answers, each, judge)
+    states = None
+    if model is not None:
+        own = {"spec": settings["spec"], "weights": model.weights, **READ}
+        where = places | {"model": str(model.folder.resolve())}
+        states = step("system_states", own, {"answers": answers}, places=where)
+    return SystemSteps(answers, each, judge, states)
 
 
 def placings() -> Iterator[Placed]:

@@ -59,9 +59,11 @@ def bare_model(spec: StudySpec) -> ModelSpec:
     return spec.policy.model()
 
 
-def _tokenizer_model(spec: StudySpec) -> ModelSpec:
+def _tokenizer_model(spec: StudySpec) -> dict[str, Any]:
     """Return what a tokenizer depends on: which published model, and nothing of one from scratch."""
-    return bare_model(spec) if spec.policy.name_or_path else ModelSpec()
+    if spec.policy.name_or_path is None:
+        return {"model": ModelSpec()}
+    return {"model": bare_model(spec), "chat": spec.policy.chat}
 
 
 def controlled_texts(spec: StudySpec, seed: int) -> Texts:
@@ -76,7 +78,7 @@ def controlled_texts(spec: StudySpec, seed: int) -> Texts:
 
     demonstrations = drawn("demonstrations")
     held_out = drawn("held_out_demonstrations", per_prompt=spec.sampling.demonstrations)
-    vocabulary = {"world": world_settings(spec, "vocabulary"), "model": _tokenizer_model(spec)}
+    vocabulary = {"world": world_settings(spec, "vocabulary"), **_tokenizer_model(spec)}
     return Texts(
         prompts=drawn("prompts"),
         tokenizers=step("tokenizers", {**vocabulary, "vocabulary": 0}),
@@ -100,7 +102,7 @@ def corpus_texts(spec: StudySpec) -> Texts:
     # a data set is keyed by what it holds, wherever it lies
     places = {"files": {name: str(path.resolve()) for name, path in files.items()}}
     whole = step("corpus", settings, places=places)
-    vocabulary = {"world": None, "model": _tokenizer_model(spec), "vocabulary": spec.vocabulary}
+    vocabulary = {"world": None, **_tokenizer_model(spec), "vocabulary": spec.vocabulary}
     own_words = {"prompts": whole, "texts": _part(whole, "pretraining")}
     tokenizers = step("tokenizers", vocabulary, own_words)
     short = None

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from afd_study.errors import SpecError
 from afd_study.models import distributed
 from afd_study.models.batches import Example, Pair, join
+from afd_study.models.chat_layout import Frame, encoded_responses, framed_prompts
 from afd_study.models.packed_examples import PackedExamples, pack
 from afd_study.models.specs import SamplingSpec
-from afd_study.models.tokenizers import encode, load_tokenizer, opening_ids
+from afd_study.models.tokenizers import load_tokenizer
 from afd_study.study.steps.training_texts import Asked, PackedPrompts, TrainingExamples
 from afd_study.study.workflow.context import derived_seed
 from afd_study.study.workflow.step import Bundle
@@ -101,8 +103,8 @@ class CommonInputs(Bundle):
 
         def encoded() -> Iterator[Example]:
             for piece in read_batches(self.prompts, "prompts"):
-                whole = encode(self.policy_tokenizer, piece["text"].tolist())
-                ids, cut = _bounded_prompts(piece["prompt_id"], whole, self.policy_tokenizer, self.sampling)
+                whole = framed_prompts(self.policy_tokenizer, piece["text"].tolist())
+                ids, cut = _bounded_prompts(piece["prompt_id"], whole, self.sampling)
                 names.append(piece["prompt_id"])
                 splits.append(piece["split"])
                 cuts.extend(cut)
@@ -132,39 +134,43 @@ class CommonInputs(Bundle):
 def encoded_prompts(
     prompts: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, sampling: SamplingSpec
 ) -> Mapping[str, tuple[int, ...]]:
-    """Return each prompt's ids behind the tokenizer's begin mark (if it has one), as many as are allowed.
+    """Return each prompt's ids with what the tokenizer puts around them, as many as are allowed.
 
-    Of a prompt that is longer than `max_prompt_tokens` with its mark, the last ids are kept.
+    That is a begin mark, if it has one, or what its chat template writes. Of a prompt that is longer than
+    `max_prompt_tokens` with these, the last ids of its text are kept.
     """
-    whole = encode(tokenizer, prompts["text"].tolist())
-    return _bounded_prompts(prompts["prompt_id"], whole, tokenizer, sampling)[0]
+    whole = framed_prompts(tokenizer, prompts["text"].tolist())
+    return _bounded_prompts(prompts["prompt_id"], whole, sampling)[0]
 
 
 def _bounded_prompts(
-    names: Iterable[str],
-    whole: Sequence[Sequence[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    sampling: SamplingSpec,
+    names: Iterable[str], whole: Sequence[tuple[Frame, Sequence[int]]], sampling: SamplingSpec
 ) -> tuple[dict[str, tuple[int, ...]], set[str]]:
-    """Return prompts' ids by prompt_id, as many as are allowed, and which of them lost their beginning."""
-    begin = opening_ids(tokenizer)
-    room = (sampling.max_prompt_tokens or 2**31) - len(begin)
-    by_name = dict(zip(names, whole, strict=True))
-    cut = {name for name, ids in by_name.items() if len(ids) > room}
-    return {name: (*begin, *ids[max(0, len(ids) - room) :]) for name, ids in by_name.items()}, cut
+    """Return prompts' ids by prompt_id, as many as are allowed, and which of them lost their beginning.
+
+    Raises SpecError where what stands around a prompt leaves no room for it.
+    """
+    bounded, cut = dict[str, tuple[int, ...]](), set[str]()
+    for name, (frame, ids) in zip(names, whole, strict=True):
+        around = len(frame.before) + len(frame.between)
+        room = (sampling.max_prompt_tokens or 2**31) - around
+        if room < 1:
+            raise SpecError(
+                f"sampling.max_prompt_tokens={sampling.max_prompt_tokens} leaves no room beside the {around} "
+                "tokens that the tokenizer puts around a prompt"
+            )
+        if len(ids) > room:
+            cut.add(name)
+        bounded[name] = (*frame.before, *ids[max(0, len(ids) - room) :], *frame.between)
+    return bounded, cut
 
 
 def response_ids(
     texts: list[str], tokenizer: PreTrainedTokenizerBase, sampling: SamplingSpec
 ) -> list[tuple[int, ...]]:
-    """Return responses as ids that end with the end mark, cut at the horizon as a policy's own are.
-
-    A response follows "Assistant:" after a space, which byte-level vocabularies keep with the word behind it.
-    """
-    spaced = [f" {text}" for text in texts]
-    return [
-        tuple([*ids, tokenizer.eos_token_id][: sampling.max_new_tokens]) for ids in encode(tokenizer, spaced)
-    ]
+    """Return responses as ids that end with the end mark, cut at the horizon as a policy's own are."""
+    encoded = encoded_responses(tokenizer, texts)
+    return [tuple([*ids, tokenizer.eos_token_id][: sampling.max_new_tokens]) for ids in encoded]
 
 
 def spoken_words(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -191,8 +197,7 @@ def examples_from(
     Raises DataError where an example exceeds the context.
     """
     prompts = prompts_by_id.loc[table["prompt_id"].unique()]
-    encoded = encode(tokenizer, prompts["text"].tolist())
-    ids, cut = _bounded_prompts(prompts.index, encoded, tokenizer, sampling)
+    ids, cut = _bounded_prompts(prompts.index, framed_prompts(tokenizer, prompts["text"].tolist()), sampling)
     names = table["prompt_id"].tolist()
     split = prompts["split"].loc[names].to_numpy()
     asked = Asked([ids[name] for name in names], np.array([name in cut for name in names], dtype=bool), split)

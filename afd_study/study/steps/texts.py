@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from transformers import PreTrainedTokenizerBase
 
 from afd_study.errors import DataError
 from afd_study.models import distributed
+from afd_study.models.chat_layout import chat_tokenizer
 from afd_study.models.policy import pretrained
 from afd_study.models.specs import ModelSpec
 from afd_study.models.tokenizers import save_tokenizer, train_bpe, word_tokenizer
@@ -163,12 +165,17 @@ def tokenizers(
     world: World | None,
     model: ModelSpec,
     vocabulary: int,
+    chat: bool = False,
     prompts: Path | None = None,
     texts: Path | None = None,
 ) -> None:
-    """Make the policy's tokenizer and the reader's, which differ in the marks alone."""
+    """Make the policy's tokenizer and the reader's, which differ in the marks alone.
+
+    A published tokenizer keeps its chat template with `chat` alone: where there is one, texts are laid out
+    by it.
+    """
     if model.name_or_path is not None:
-        policy = reader = pretrained(model)[1]
+        policy = reader = _published(model, chat)
     elif world is not None:
         words = [word for word in open_world(world).alphabet if not word.startswith("<")]
         marks = open_world(world).marks
@@ -178,6 +185,15 @@ def tokenizers(
         policy = reader = train_bpe(_own_words(prompts, texts), vocabulary)
     save_tokenizer(policy, out / "policy")
     save_tokenizer(reader, out / "reader")
+
+
+def _published(model: ModelSpec, chat: bool) -> PreTrainedTokenizerBase:
+    """Return a published model's tokenizer, with its chat template or without."""
+    tokenizer = pretrained(model)[1]
+    if tokenizer.chat_template and chat:
+        return chat_tokenizer(tokenizer)
+    tokenizer.chat_template = None
+    return tokenizer
 
 
 def _own_words(prompts: Path, texts: Path) -> Iterator[str]:

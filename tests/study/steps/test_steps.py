@@ -1,6 +1,7 @@
 """STEPS: one table that says what each step is, and everything that it says is so."""
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from afd_study.errors import SpecError
 from afd_study.methods.arms import ARMS
 from afd_study.records import TABLES
 from afd_study.study.pipeline.plan import TABLES as OF_A_STUDY, plan
+from afd_study.study.pipeline.systems import ModelPlace, systems_by
 from afd_study.study.spec import load_spec, profile_names, task_names
 from afd_study.study.steps import STEPS, step
 from afd_study.study.study import open_study
@@ -47,6 +49,8 @@ def test_every_step_of_the_table_is_in_some_plan(given):
     for task, profile, overrides in plans:
         steps = plan(load_spec(task, profile, overrides), task=task, seed=0).steps
         names |= {each.name for each in closure(steps.values()).values()}
+    real = systems_by("", model=ModelPlace("", Path("model"))).all()
+    names |= {each.name for each in closure(real).values()}
     assert names == set(STEPS)
 
 
