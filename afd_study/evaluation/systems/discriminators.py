@@ -67,26 +67,25 @@ def folds_of(names: Sequence[str], *, folds: int, seed: int) -> NDArray[np.int64
 
 
 def scores_of(
-    grid: Grid, triple: Triple, pool: Sequence[str], features: Features, fitting: Fitting = USUAL
+    grid: Grid, triple: Triple, features: Features, fitting: Fitting = USUAL
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the logits that each discriminator gives to the pool's answers, (P, pool) each.
+    """Return the logits that each discriminator gives to every system's answers, (P, S) each.
 
     A prompt is scored by discriminators that were fitted on other prompts. NaN where a system has no answer.
     "longest" is there too: log(1 + words). Raises SpecError for a system that is not there, DataError where a
     side has no answers.
     """
-    answers = grid.of(pool).rows
-    total = {name: np.zeros(answers.shape) for name in ROLES}
+    total = {name: np.zeros(grid.rows.shape) for name in ROLES}
     for split in range(fitting.splits):
         fold = folds_of(grid.prompts.tolist(), folds=fitting.folds, seed=fitting.seed + split)
         for part in range(fitting.folds):
-            held_out = answers[fold == part]
+            held_out = grid.rows[fold == part]
             for name, (high, low) in ROLES.items():
                 one, other = (_texts(grid, getattr(triple, role), fold != part) for role in (high, low))
                 logits = _logits(features, one, other, np.maximum(held_out, 0).ravel(), fitting.l2)
                 total[name][fold == part] += logits.reshape(held_out.shape) / fitting.splits
-    scores = {name: np.where(answers >= 0, logits, np.nan) for name, logits in total.items()}
-    return scores | {LONGEST: grid.of(pool).lengths}
+    scores = {name: np.where(grid.rows >= 0, logits, np.nan) for name, logits in total.items()}
+    return scores | {LONGEST: grid.lengths}
 
 
 def _texts(grid: Grid, system: str, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -112,16 +111,15 @@ def _logits(
     return regression.decision_function(asked)
 
 
-def told_apart(grid: Grid, triple: Triple, features: Features, fitting: Fitting = USUAL) -> pd.DataFrame:
-    """Return how well each discriminator tells its own two systems apart on held-out prompts.
+def told_apart(grid: Grid, triple: Triple, scores: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
+    """Return how well each discriminator tells its own two systems apart, of its scores (`scores_of`).
 
     Columns discriminator, high, low, auc, auc_by_length: the second is what length alone does. Where it is
     near 0 or 1 the discriminator needs nothing else.
     """
-    scores = scores_of(grid, triple, triple, features, fitting)
     lengths, rows = scores[LONGEST], []
     for name, roles in ROLES.items():
-        columns = [Triple._fields.index(role) for role in roles]
+        columns = [grid.column(getattr(triple, role)) for role in roles]
         positive = np.repeat([True, False], len(grid.prompts))
         auc, by_length = (_auc(values[:, columns].T.ravel(), positive) for values in (scores[name], lengths))
         rows.append((name, *(getattr(triple, role) for role in roles), auc, by_length))

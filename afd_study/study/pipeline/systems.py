@@ -31,7 +31,7 @@ class Placed(NamedTuple):
 
 
 class SystemSteps(NamedTuple):
-    """Answers, a step for each triple on each choice of prompts, the judge, and a model's states of answers."""
+    """Answers, a step for each triple on each choice of prompts, a judge, and a model's states of answers."""
 
     answers: Step
     triples: dict[Placed, Step]

@@ -88,12 +88,17 @@ def system_triple(
     prompts = read_table(answers, "system_prompts")
     if datasets is not None:
         grid = grid.among(prompts.loc[prompts["dataset"].isin(datasets), "prompt_id"])
-    roles, among = Triple(**triple), pool(grid, outside)
-    write_table(out, "told_apart", told_apart(grid, roles, features, fitting))
+    roles = Triple(**triple)
+    scores = scores_of(grid, roles, features, fitting)
+    write_table(out, "told_apart", told_apart(grid, roles, scores))
     context.progress(0.2, "told apart")
-    own = grid.of(among)
-    scores = scores_of(grid, roles, among, features, fitting)
-    values = values_of(scores, own.verdicts, own.lengths, names=own.systems)
+
+    def of(systems: Sequence[str]) -> dict[str, np.ndarray]:
+        columns = [grid.column(name) for name in systems]
+        return {name: each[:, columns] for name, each in scores.items()}
+
+    own = grid.of(pool(grid, outside))
+    values = values_of(of(own.systems), own.verdicts, own.lengths, names=own.systems)
 
     def drawn(use: str) -> np.random.Generator:
         return np.random.default_rng(derived_seed(seed, use))
@@ -102,8 +107,8 @@ def system_triple(
     write_table(out, "agreement", table)
     context.progress(0.8, "compared with verdicts")
     write_table(out, "system_picks", picks(values, generator=drawn("picks"), n=n, resamples=resamples))
-    single = scores_of(grid, roles, WITHIN_POLICY, features, fitting)
-    write_table(out, "within_policy", within_policy(grid, single, generator=drawn("within"), resamples=1000))
+    single = within_policy(grid, of(WITHIN_POLICY), generator=drawn("within"), resamples=1000)
+    write_table(out, "within_policy", single)
 
 
 def system_judge(out: Path, context: Context, *, fitting: JudgeFitting, answers: Path) -> None:

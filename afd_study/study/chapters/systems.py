@@ -1,0 +1,95 @@
+"""What the page on real systems shows, all of it from frozen aggregates."""
+
+from functools import cache
+
+import pandas as pd
+
+from afd_study.evaluation.systems.agreement import NONE, RESIDUAL
+from afd_study.evaluation.systems.picks import ALWAYS, BEST_SYSTEM, RANDOM
+from afd_study.evaluation.systems.triples import load_triples
+from afd_study.evaluation.systems.verdicts import PRIMARY, TRIPLE, verdicts
+from afd_study.study.frozen.files import read_frozen
+from afd_study.study.frozen.systems import NAME
+
+FRONT = ("reader", "prompts", *TRIPLE, "explored", "of_reference")
+METHODS = ("init_sft", "init_demo", "sft_demo", "longest")
+
+
+@cache
+def _frozen(table: str) -> pd.DataFrame:
+    return read_frozen(NAME, table)
+
+
+def prompts() -> pd.DataFrame:
+    """Return sources of prompts: dataset, prompts, wins, easy (where nine in ten beat the reference)."""
+    return _frozen("prompts")
+
+
+def reference() -> str:
+    """Return the system that GPT-4 compared every answer with."""
+    return load_triples().reference
+
+
+def verdict_rows() -> pd.DataFrame:
+    """Return each contrast's verdict over lineages (evaluation.systems.verdicts.COLUMNS)."""
+    return verdicts(_frozen("agreement"), load_triples())
+
+
+def correlations(prompts: str = PRIMARY) -> pd.DataFrame:
+    """Return each score's rank correlation with the verdicts: FRONT, method, value, low, high, triple.
+
+    Prompts' and systems' means are out of both sides. A row is a triple and a method; `triple` says the three
+    systems.
+    """
+    table = _frozen("agreement")
+    plain = table["less_method"].isna() & (table["means"] == RESIDUAL) & (table["adjustment"] == NONE)
+    rows = table[plain & (table["prompts"] == prompts) & table["method"].isin(METHODS)]
+    names = [f"{row.base} > {row.tuned} / {row.demonstrator}" for row in rows.itertuples()]
+    return rows.assign(triple=names)[[*FRONT, "triple", "method", "value", "low", "high"]]
+
+
+def apart(prompts: str = PRIMARY) -> pd.DataFrame:
+    """Return how well the systems of each triple are told apart: TRIPLE, explored, and two AUCs a pair.
+
+    A pair's second AUC is that of length alone.
+    """
+    table = _frozen("told_apart").query("prompts == @prompts")
+    order = table[[*TRIPLE, "explored"]].drop_duplicates()
+    wide = table.pivot(index=list(TRIPLE), columns="discriminator", values=["auc", "auc_by_length"])
+    suffix = {"auc": "", "auc_by_length": ", length"}
+    wide.columns = pd.Index([f"{column[1]}{suffix[column[0]]}" for column in wide.columns])
+    names = [each for pair in METHODS[:3] for each in (pair, f"{pair}, length")]
+    return order.merge(wide[names].reset_index(), on=list(TRIPLE))
+
+
+def picks(prompts: str = PRIMARY) -> pd.DataFrame:
+    """Return GPT-4's mean preference for the pick among 16 systems' answers, a column a rule.
+
+    A row is a triple: TRIPLE, explored. Rules that know the system alone stand behind the scores: always the
+    system with the longest answers, and always the one with the best verdicts on other prompts.
+    """
+    table = _frozen("picks").query("prompts == @prompts and less_method.isna()")
+    rules = [RANDOM, *METHODS, f"{ALWAYS}longest", BEST_SYSTEM]
+    order = table[[*TRIPLE, "explored"]].drop_duplicates()
+    wide = table.pivot(index=list(TRIPLE), columns="method", values="value")[rules].reset_index()
+    return order.merge(wide, on=list(TRIPLE))
+
+
+def within_policy() -> pd.DataFrame:
+    """Return what PairRM's published picks gain within one policy, and how scores agree with them.
+
+    Columns measure, method, value, low, high (of the mean over judged triples: their lowest and highest), n.
+    """
+    table = _frozen("within_policy").query(
+        f"prompts == '{PRIMARY}' and not explored and adjustment == '{NONE}'"
+    )
+    gain = table[table["method"] == "pairrm"].drop_duplicates("method")
+    scores = table[table["method"] != "pairrm"].groupby(["measure", "method"], sort=False)["value"]
+    spread = scores.agg(["mean", "min", "max", "size"]).reset_index()
+    spread.columns = ["measure", "method", "value", "low", "high", "n"]
+    return pd.concat([gain.assign(n=1)[spread.columns], spread], ignore_index=True)
+
+
+def judge() -> pd.DataFrame:
+    """Return how often a judge fitted to verdicts is right: a row a trial, stratum of length and rule."""
+    return _frozen("judge")[["tried", "stratum", "rule", "accuracy", "low", "high", "n_pairs"]]

@@ -1,0 +1,51 @@
+"""What the page on real systems reads from its frozen aggregates."""
+
+import pytest
+
+from afd_study.evaluation.systems.triples import load_triples
+from afd_study.study.chapters import systems
+
+JUDGED, EXPLORED = len(load_triples().judged), len(load_triples().exploration)
+
+
+@pytest.mark.parametrize("prompts", load_triples().prompts)
+def test_every_triple_has_its_four_scores(prompts):
+    table = systems.correlations(prompts)
+    assert table["triple"].nunique() == JUDGED + EXPLORED and len(table) == 4 * table["triple"].nunique()
+    assert table["value"].between(-1, 1).all() and (table["low"] <= table["high"]).all()
+    assert table.drop_duplicates("triple")["explored"].sum() == EXPLORED
+
+
+def test_verdicts_are_of_every_contrast_on_both_choices_of_prompts():
+    rows = systems.verdict_rows()
+    triples = load_triples()
+    assert len(rows) == len(triples.contrasts) * len(triples.prompts)
+    assert set(rows["n_triples"]) == {JUDGED} and set(rows["n_worlds"]) == {5}
+    assert rows["primary"].sum() == len(triples.contrasts)
+
+
+def test_a_longest_answer_is_told_apart_by_length_alone():
+    table = systems.apart()
+    assert len(table) == JUDGED + EXPLORED
+    values = table.filter(regex="init|sft").to_numpy()
+    assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_picks_stand_beside_rules_that_know_the_system_alone():
+    table = systems.picks()
+    assert (table["always the same system: best verdicts"] > table["random"]).all()
+
+
+def test_one_policys_pair_and_the_judge():
+    within = systems.within_policy()
+    gain = within[within["method"] == "pairrm"].iloc[0]
+    assert gain["low"] < gain["value"] < gain["high"]
+    judge = systems.judge()
+    assert set(judge["stratum"]) == {
+        "all",
+        "least difference in length",
+        "middle",
+        "most difference in length",
+    }
+    assert len(set(judge["tried"])) == 1 + load_triples().judge.parts
+    assert systems.prompts()["prompts"].sum() == 805
