@@ -1,6 +1,6 @@
 """Reward models whose body stays as it is: a linear head, or a small network, on states computed once.
 
-Sources: a linear reward on frozen features (arXiv 2411.04991), and a small network on embeddings (2502.04357).
+Sources: a linear reward on frozen features (2411.04991), and a small network on embeddings (2502.04357).
 A head takes seconds, so that many replicates and every penalty of a grid are tried. The penalty is chosen by
 the loss on held-out pairs, without a judge. The losses are those of `methods.reward_model`: the discriminator
 scores each response by itself, and Bradley-Terry (of preferences) the difference within a pair, which only a
