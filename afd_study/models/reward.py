@@ -54,6 +54,11 @@ def on_backbone(lm: PreTrainedModel, reader: PreTrainedTokenizerBase) -> RewardM
     These are the marks, which the policy never sees. Their embeddings start at the mean of the others, so
     that all marks start alike and nothing is drawn at random.
     """
+    return RewardModel(reading_backbone(lm, reader))
+
+
+def reading_backbone(lm: PreTrainedModel, reader: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """Return a causal model's body, with rows for the reader's further tokens (see `on_backbone`)."""
     backbone = backbone_of(lm)
     old = len(input_embedding(backbone).weight)
     if len(reader) > old:
@@ -61,7 +66,7 @@ def on_backbone(lm: PreTrainedModel, reader: PreTrainedTokenizerBase) -> RewardM
         with torch.no_grad():
             weight = input_embedding(backbone).weight
             weight[old:] = weight[:old].mean(0)
-    return RewardModel(backbone)
+    return backbone
 
 
 def save_reward_model(model: RewardModel, folder: Path) -> None:

@@ -26,7 +26,8 @@ from afd_study.models.scoring import backbone_of, hidden_states, output_logits
 class TextStates(NamedTuple):
     """Of n responses: `states` (n, 2 x width) in float32, `logprobs` (n,) in nats, and `tokens` (n,).
 
-    The states are a layer's, their mean over the response's tokens and behind it those at its last token.
+    The states are a layer's: their mean over the response's tokens, and behind it those at its last token.
+    Log-probabilities that were not asked for are NaN.
     """
 
     states: NDArray[np.float32]
@@ -41,7 +42,12 @@ def n_layers(lm: PreTrainedModel) -> int:
 
 @torch.no_grad()
 def text_states(
-    lm: PreTrainedModel, examples: Sequence[Example], *, layer: int, max_tokens: int = 4096
+    lm: PreTrainedModel,
+    examples: Sequence[Example],
+    *,
+    layer: int,
+    max_tokens: int = 4096,
+    logprobs: bool = True,
 ) -> TextStates:
     """Read responses behind their prompts, with dropout off; return what block `layer` (from 1) gives out.
 
@@ -54,10 +60,12 @@ def text_states(
     lm.eval()
     with _kept(blocks[layer - 1]) as seen:
         if shared_prompt_scoring.is_faster(lm, examples):
-            run = partial(_behind, lm, seen)
+            run = partial(_behind, lm, seen, logprobs)
             rows = shared_prompt_scoring.behind_prompts(lm, examples, run, max_tokens=max_tokens)
         else:
-            rows = in_batches(examples, partial(_whole, lm, seen), max_tokens=max_tokens, device=lm.device)
+            rows = in_batches(
+                examples, partial(_whole, lm, seen, logprobs), max_tokens=max_tokens, device=lm.device
+            )
     tokens = np.array([len(each.ids) - each.start for each in examples], dtype=np.int64)
     return TextStates(rows[:, 1:].astype(np.float32), rows[:, 0], tokens)
 
@@ -89,36 +97,41 @@ def _kept(block: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _behind(lm: PreTrainedModel, seen: list[Tensor], prefix: SharedPrefix, batch: Batch) -> Tensor:
+def _behind(
+    lm: PreTrainedModel, seen: list[Tensor], logprobs: bool, prefix: SharedPrefix, batch: Batch
+) -> Tensor:
     """Read responses behind prompts that have been read: (rows, 1 + 2 x width)."""
     rows, tokens = batch.ids.shape
     hidden = prefix.read(lm, batch.ids)
     before = prefix.last.repeat_interleave(rows // len(prefix.last), 0)[:, None]
     predicting = torch.cat([before, hidden[:, :-1]], 1)
     is_own = torch.arange(tokens, device=batch.ids.device) < batch.lengths[:, None]
-    return _rows(lm, predicting, batch.ids, is_own, seen[0])
+    return _rows(lm if logprobs else None, predicting, batch.ids, is_own, seen[0])
 
 
-def _whole(lm: PreTrainedModel, seen: list[Tensor], batch: Batch) -> Tensor:
+def _whole(lm: PreTrainedModel, seen: list[Tensor], logprobs: bool, batch: Batch) -> Tensor:
     """Read prompts and responses together: (rows, 1 + 2 x width)."""
     hidden = hidden_states(backbone_of(lm), batch.ids)
     places = torch.arange(batch.ids.shape[1], device=batch.ids.device)
     is_own = (places >= batch.starts[:, None]) & (places < batch.lengths[:, None])
-    return _rows(lm, hidden[:, :-1], batch.ids[:, 1:], is_own[:, 1:], seen[0][:, 1:])
+    head = lm if logprobs else None
+    return _rows(head, hidden[:, :-1], batch.ids[:, 1:], is_own[:, 1:], seen[0][:, 1:])
 
 
-def _rows(lm: PreTrainedModel, predicting: Tensor, ids: Tensor, is_own: Tensor, states: Tensor) -> Tensor:
+def _rows(
+    lm: PreTrainedModel | None, predicting: Tensor, ids: Tensor, is_own: Tensor, states: Tensor
+) -> Tensor:
     """Return log-probabilities and pooled states of the tokens `is_own` (rows, tokens), in float64.
 
-    `predicting` are the final states before each token, and `states` the layer's at it.
+    `predicting` are the final states before each token, and `states` the layer's at it. Without a model
+    log-probabilities are NaN.
     """
-    row = is_own.nonzero()[:, 0]
-    values = -cross_entropy(output_logits(lm, predicting[is_own]), ids[is_own], reduction="none")
-    logprobs = torch.zeros(len(ids), dtype=torch.float64, device=ids.device).index_add(
-        0, row, values.double()
-    )
+    total = torch.full((len(ids),), torch.nan, dtype=torch.float64, device=ids.device)
+    if lm is not None:
+        values = -cross_entropy(output_logits(lm, predicting[is_own]), ids[is_own], reduction="none")
+        total = torch.zeros_like(total).index_add(0, is_own.nonzero()[:, 0], values.double())
     states = states.double()
     mean = (states * is_own[..., None]).sum(1) / is_own.sum(1, keepdim=True)
     places = torch.arange(ids.shape[1], device=ids.device)
     last = (places * is_own).argmax(1)
-    return torch.cat([logprobs[:, None], mean, states[torch.arange(len(ids)), last]], 1)
+    return torch.cat([total[:, None], mean, states[torch.arange(len(ids)), last]], 1)

@@ -1,6 +1,6 @@
 """Which reward models a study trains, by which recipes, and how often."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -38,6 +38,14 @@ class RewardSpec(Settings):
     """Which reward models are trained, and how: by default all alike, so that only their data differ."""
 
     kinds: tuple[str, ...] = Field(("init_sft", "init_demo", "sft_demo", "preferences"), min_length=1)
+    body: Literal["trained", "frozen"] = Field(
+        "trained",
+        description="frozen: heads alone are trained, on states of the backbone, computed once a text",
+    )
+    layer: int | None = Field(
+        None, ge=1, description="block whose states a frozen body gives; None: at two thirds of the depth"
+    )
+    head: Literal["linear", "network"] = Field("linear", description="on a frozen body")
     backbone: str = Field("pi_sft", description=f"what a reward model starts from: {', '.join(BACKBONES)}")
     config: dict[str, Any] = Field(
         default_factory=dict, description="of a backbone from scratch: what differs from the policy's config"
@@ -81,6 +89,12 @@ class RewardSpec(Settings):
                 first = fault.errors()[0]
                 where = ".".join(map(str, (f"recipes.{kind}.training", *first["loc"])))
                 raise ValueError(f"{where}: {first['msg']}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _frozen_bodies_are_policies(self) -> "RewardSpec":
+        if self.body == "frozen" and self.backbone == "scratch":
+            raise ValueError("a body from scratch says nothing while it is frozen: name a policy as backbone")
         return self
 
     @model_validator(mode="after")

@@ -107,6 +107,8 @@ class StudySpec(Settings):
         controlled, name = isinstance(self.world, ControlledSpec), self.world.name
         if self.arms is not None and self.arms.names and not controlled:
             raise ValueError(f"arms need a world with a judge, and '{name}' has none")
+        if self.arms is not None and self.arms.names and self.reward.body == "frozen":
+            raise ValueError("arms are optimised against trained reward models: reward.body=trained")
         if self.arms is not None and self.arms.names and self.sampling.temperature != 1:
             raise ValueError("arms are drawn at temperature 1, and so must be the pool they stand beside")
         if self.matched_style is not None and not controlled:

@@ -37,6 +37,8 @@ def test_one_pass_gives_what_the_model_gives_text_by_text(build, name, counts, s
         own = every.hidden_states[1][0, example.start :].double().numpy()
         expected = np.concatenate([own.mean(0), own[-1]])
         np.testing.assert_allclose(found.states[place], expected, atol=2e-5)
+    plain = text_states(lm, examples, layer=1, max_tokens=40, logprobs=False)
+    assert np.array_equal(plain.states, found.states) and np.isnan(plain.logprobs).all()
     assert found.tokens.tolist() == [len(each.ids) - each.start for each in examples]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from afd_study.methods.ensembles import replicate_name
+from afd_study.methods.reward_pairs import RewardData
 from afd_study.models.specs import ModelSpec
 from afd_study.study.pipeline.builder import Builder
 from afd_study.study.pipeline.policies import pi_init, policy, pretrained, training_samples
@@ -10,6 +11,8 @@ from afd_study.study.pipeline.texts import bare_model
 from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
 from afd_study.worlds.controlled import ControlledSpec
+
+COUNTS = "demonstrations"  # the input that says how many pairs a prompt gets
 
 
 def preferences(builder: Builder) -> Step:
@@ -68,9 +71,13 @@ def replicates(builder: Builder) -> dict[str, dict[str, Step]]:
 def _reward_model(builder: Builder, kind: str, replicate: int) -> Step:
     reward = builder.spec.reward
     data, training = reward.recipe(kind)
+    common = {"kind": replicate_name(kind, replicate), "data": data}
+    inputs = _learned_from(builder, data, replicate)
+    if reward.body == "frozen":
+        read = {f"states_{name}": states(builder, each) for name, each in inputs.items() if name != COUNTS}
+        return builder.reading("frozen_reward", common | {"shape": reward.head}, inputs | read)
     settings = {
-        "kind": replicate_name(kind, replicate),
-        "data": data,
+        **common,
         "backbone": reward.backbone,
         "model": _body(builder),
         "lora": reward.lora,
@@ -78,9 +85,14 @@ def _reward_model(builder: Builder, kind: str, replicate: int) -> Step:
     }
     if reward.trained(kind) == "head":
         settings |= {"trained": "head", "lora": None}  # a body that stays as it is has no adapters
-    inputs = {"demonstrations": builder.texts.demonstrations}
     if reward.backbone != "scratch":
         inputs["policy"] = policy(builder, reward.backbone)
+    return builder.reading("reward_model", settings, inputs)
+
+
+def _learned_from(builder: Builder, data: RewardData, replicate: int) -> dict[str, Step]:
+    """Return the steps that hold a reward model's responses; COUNTS says how many pairs a prompt gets."""
+    inputs = {COUNTS: builder.texts.demonstrations}
     for side in (data.high, data.low):
         if side in ("pi_init", "pi_sft", *builder.spec.policies):
             inputs[side] = training_samples(builder, side, policy(builder, side), data.times, replicate)
@@ -91,8 +103,15 @@ def _reward_model(builder: Builder, kind: str, replicate: int) -> Step:
     if data.high == "preferred":
         labels = inputs["preferences"] = learned_preferences(builder)
         if builder.texts.corpus is not None or labels is not preferences(builder):
-            inputs["demonstrations"] = labels  # as many pairs as are labelled
-    return builder.reading("reward_model", settings, inputs)
+            inputs[COUNTS] = labels  # as many pairs as are labelled
+    return inputs
+
+
+def states(builder: Builder, texts: Step) -> Step:
+    """Return the step in which a frozen body reads the texts of a step."""
+    reward = builder.spec.reward
+    inputs = {"policy": policy(builder, reward.backbone), "texts": texts}
+    return builder.reading("text_states", {"layer": reward.layer}, inputs, seeded=False)
 
 
 def _body(builder: Builder) -> ModelSpec:
@@ -103,6 +122,10 @@ def _body(builder: Builder) -> ModelSpec:
 
 def scores(builder: Builder, scorer: str, model: Step, texts: Mapping[str, Step]) -> Step:
     """Return the step that scores texts of some sources by a model."""
+    if model.name == "frozen_reward":
+        inputs = {"reward_model": model, **texts}
+        read = {f"states_{name}": states(builder, each) for name, each in texts.items()}
+        return step("frozen_scores", {"scorer": scorer}, inputs | read)
     return builder.reading("scores", {"scorer": scorer}, {"reward_model": model, **texts}, seeded=False)
 
 

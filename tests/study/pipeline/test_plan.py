@@ -131,6 +131,10 @@ REACH = {
     "reward.recipes": ({"init_sft": {"training": {"steps": 30}}}, of("init_sft") | ENDS),
     "reward.backbone": ("pi_init", REWARDS | SCORES | SHOWN | LEARNED),
     "reward.lora": ({"r": 4}, REWARDS | SCORES | SHOWN | LEARNED),
+    "reward.body": ("frozen", REWARDS | SCORES | SHOWN | LEARNED),
+    "reward.layer": (1, REWARDS | SCORES | SHOWN | LEARNED),
+    "reward.head": ("network", REWARDS | SCORES | SHOWN | LEARNED),
+    "policy.chat": (False, OF_PI_INIT),
     "reward.config": ({"n_embd": 16}, REWARDS | SCORES | SHOWN | LEARNED),
     "reward.n_preferences": (100, of("preferences") | ENDS),
     "sampling.draws": (20, POOL),
@@ -172,16 +176,22 @@ def test_settings_of_data_sets_reach_what_depends_on_them(given):
     assert "short_prompts" in changed(short, longer)
 
 
+NEEDS = {
+    "reward.config": {"reward.backbone": "scratch"},  # a body of another size starts from nothing
+    "reward.layer": {"reward.body": "frozen"},
+    "reward.head": {"reward.body": "frozen"},
+    "policy.chat": {"policy.name_or_path": "gpt2", "policy.config": {}},
+}
+
+
 @pytest.mark.parametrize("setting", REACH)
 def test_a_setting_changes_the_keys_of_what_depends_on_it_and_no_others(setting):
     value, expected = REACH[setting]
     overrides = {setting: value}
-    before = {}
     if setting == "policy.name_or_path":
         overrides = {setting: value, "policy.config": {}}
-    if setting == "reward.config":  # a body of another size starts from nothing
-        before = {"reward.backbone": "scratch"}
-        overrides |= before
+    before = NEEDS.get(setting, {})
+    overrides |= before
     assert changed(steps_of(before), steps_of(overrides)) == expected
 
 
@@ -210,7 +220,7 @@ def test_no_setting_goes_unkeyed():
     """A new setting must say here which steps it reaches."""
     known = set(REACH) | set(NO_REACH) | {"world.name", "reward.kinds", "sampling.temperature"}
     known |= {"reward.replicates", "late_reference"}  # which add steps: test_rewards, test_policies
-    known |= OF_DATA_SETS
+    known |= OF_DATA_SETS | {"policy.gguf"}  # a folder's name by the time that steps are laid out
     assert set(leaves(StudySpec)) == known
 
 
