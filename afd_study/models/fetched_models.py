@@ -77,6 +77,14 @@ def fetch(name: str, *, folder: Path | None = None) -> Path:
     return target
 
 
+def fetched(name: str) -> str:
+    """Return the folder of a model that was fetched into `models_folder`. Raises HubError if it was not."""
+    folder = models_folder() / name
+    if not (folder / "config.json").is_file():
+        raise HubError(f"the model '{name}' has not been fetched: `afd fetch {name}` brings it ({folder})")
+    return str(folder)
+
+
 def converted(file: Path) -> Path:
     """Return the folder of a GGUF file's model, converted once and kept under the hash of its bytes.
 

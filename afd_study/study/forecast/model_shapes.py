@@ -12,6 +12,7 @@ import yaml
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from afd_study.errors import SpecError
+from afd_study.models.fetched_models import PACKAGES, fetched
 from afd_study.models.model_files import POLICY, Kind, refuse_folder
 from afd_study.models.policy import with_lora
 from afd_study.models.specs import LoRASpec
@@ -79,6 +80,8 @@ def published_config(name_or_path: str, kind: Kind = POLICY) -> tuple[PreTrained
 
     Raises SpecError for a name whose shape is not known, and as `refuse_folder` does for a folder.
     """
+    if name_or_path in PACKAGES and not Path(name_or_path).exists():
+        name_or_path = fetched(name_or_path)
     if Path(name_or_path).is_dir():
         refuse_folder(kind, Path(name_or_path))
         config = AutoConfig.from_pretrained(name_or_path, local_files_only=True, trust_remote_code=False)

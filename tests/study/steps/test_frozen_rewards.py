@@ -1,4 +1,4 @@
-"""Reward models on frozen states: a study of them is whole, and a score is the head's on the text's states."""
+"""Reward models on frozen states: a study of them is whole, and a score is the head's on a text's states."""
 
 import numpy as np
 import pytest
