@@ -74,8 +74,9 @@ def checked_place(kind: Kind, name: str, *, download: bool) -> tuple[str, bool]:
 def located(kind: Kind, name: str, *, download: bool) -> tuple[str, bool]:
     """Return where to read `name` from, and whether that is a folder of this machine (in the cache, perhaps).
 
-    A model that `afd fetch` brings goes by its name there. Raises HubError for a name that is no folder, where
-    `download` is not set, and for a model that was not fetched. No socket is opened for it.
+    A model that `afd fetch` brings goes by its name there. No socket is opened for it.
+
+    Raises HubError for a name that is no folder, where `download` is not set, and for a model not fetched.
     """
     if name in PACKAGES and not Path(name).exists():
         return fetched(name), True

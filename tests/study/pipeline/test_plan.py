@@ -88,8 +88,7 @@ REWARDS = {f"reward_{kind}" for kind in KINDS}
 SHOWN = {f"shown_{kind}" for kind in KINDS}
 SCORES = {f"scores_{kind}" for kind in KINDS}
 COVERING = {"densities_pi_init", "densities_pi_sft", "coverage"}
-THRESHOLDS = {"demonstrator_thresholds"}  # which know no policy
-ENDS = {"outcomes", "probes"}
+THRESHOLDS, ENDS = {"demonstrator_thresholds"}, {"outcomes", "probes"}  # the first know no policy
 LEARNED = ENDS | {"when"}  # what discriminators have to do with, and preferences have not
 POOL = {"pool", "init_logprobs", "judged", "edits"} | SCORES | COVERING | LEARNED
 EVERY = set(steps_of())
@@ -103,6 +102,7 @@ def of(kind):
     return {f"reward_{kind}", f"scores_{kind}", f"shown_{kind}"}
 
 
+FROZEN = {"body": "frozen", "layer": 1, "head": "network"}
 # setting -> another value, and the steps whose key it may and must change
 REACH = {
     "world.heterogeneity": (0.5, {"shown", *of("init_demo"), *of("sft_demo")} | SHOWN | LEARNED),
@@ -131,9 +131,7 @@ REACH = {
     "reward.recipes": ({"init_sft": {"training": {"steps": 30}}}, of("init_sft") | ENDS),
     "reward.backbone": ("pi_init", REWARDS | SCORES | SHOWN | LEARNED),
     "reward.lora": ({"r": 4}, REWARDS | SCORES | SHOWN | LEARNED),
-    "reward.body": ("frozen", REWARDS | SCORES | SHOWN | LEARNED),
-    "reward.layer": (1, REWARDS | SCORES | SHOWN | LEARNED),
-    "reward.head": ("network", REWARDS | SCORES | SHOWN | LEARNED),
+    **{f"reward.{name}": (value, REWARDS | SCORES | SHOWN | LEARNED) for name, value in FROZEN.items()},
     "policy.chat": (False, OF_PI_INIT),
     "reward.config": ({"n_embd": 16}, REWARDS | SCORES | SHOWN | LEARNED),
     "reward.n_preferences": (100, of("preferences") | ENDS),
@@ -178,20 +176,16 @@ def test_settings_of_data_sets_reach_what_depends_on_them(given):
 
 NEEDS = {
     "reward.config": {"reward.backbone": "scratch"},  # a body of another size starts from nothing
-    "reward.layer": {"reward.body": "frozen"},
-    "reward.head": {"reward.body": "frozen"},
+    **{f"reward.{name}": {"reward.body": "frozen"} for name in ("layer", "head")},
     "policy.chat": {"policy.name_or_path": "gpt2", "policy.config": {}},
 }
 
 
 @pytest.mark.parametrize("setting", REACH)
 def test_a_setting_changes_the_keys_of_what_depends_on_it_and_no_others(setting):
-    value, expected = REACH[setting]
-    overrides = {setting: value}
-    if setting == "policy.name_or_path":
-        overrides = {setting: value, "policy.config": {}}
-    before = NEEDS.get(setting, {})
-    overrides |= before
+    (value, expected), before = REACH[setting], NEEDS.get(setting, {})
+    shape = {"policy.config": {}} if setting == "policy.name_or_path" else {}
+    overrides = before | shape | {setting: value}
     assert changed(steps_of(before), steps_of(overrides)) == expected
 
 
