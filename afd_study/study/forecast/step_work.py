@@ -188,12 +188,28 @@ def _responses(step: Step, sizes: Sizes) -> float:
 
 def _texts(step: Step, sizes: Sizes) -> float:
     """Return how many texts a step that scores takes through its model."""
+    if step.name == "text_states":
+        return _read_once(step.inputs["texts"], sizes)
     if "edits" in step.inputs:
         return EDITED_DRAWS * (1 + len(EDITS)) * sizes.texts.tested
     if step.name == "densities":
         return sizes.texts.held_out  # samples know theirs from when they were drawn
     aside = ("reward_model", "tokenizers", "prompts", "policy")
     return sum(_responses(each, sizes) for name, each in step.inputs.items() if name not in aside)
+
+
+def _read_once(texts: Step, sizes: Sizes) -> float:
+    """Return how many texts a frozen body reads of a step."""
+    if texts.name == "edits":
+        return EDITED_DRAWS * (1 + len(EDITS)) * sizes.texts.tested
+    if texts.name in ("corpus", "short_prompts"):  # people's pairs, the judge's and the others'
+        return 2 * (sizes.texts.preferences + sizes.texts.judge)
+    if "preferences" in texts.name:
+        return 2 * sizes.texts.preferences
+    names = [texts.name, str(texts.settings.get("kind")), *(each.name for each in texts.inputs.values())]
+    if texts.name == "samples" or any("held_out" in name for name in names):
+        return _responses(texts, sizes)
+    return sizes.texts.demonstrations + sizes.texts.validation
 
 
 def reading(tokens: float, shape: Shape, *, at_once: str = "other", laws: bool = False) -> Work:

@@ -7,7 +7,14 @@ from afd_study.methods.ensembles import ensemble_name, parts_of, replicate_name
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.builder import Builder
 from afd_study.study.pipeline.policies import half_logprobs, init_logprobs, policy, pool, pool_init
-from afd_study.study.pipeline.rewards import fitted_judge, replicates, reward_model, scores, states
+from afd_study.study.pipeline.rewards import (
+    FROZEN,
+    fitted_judge,
+    replicates,
+    reward_model,
+    scores,
+    states_for,
+)
 from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
 from afd_study.worlds.controlled import GOOD, ControlledSpec
@@ -171,8 +178,8 @@ def _edited(builder: Builder) -> dict[str, Step]:
     edit_scores = {}
     for scorer, model in models.items():
         inputs, settings = {"reward_model": model, "edits": edits(builder)}, {"scorer": scorer}
-        if model.name == "frozen_reward":
-            inputs["states_edits"] = states(builder, edits(builder))
+        if model.name in FROZEN:
+            inputs |= states_for(builder, model, {"edits": edits(builder)})
             edit_scores[f"edited_{scorer}"] = step("frozen_edit_scores", settings, inputs)
         else:
             edit_scores[f"edited_{scorer}"] = builder.reading("edit_scores", settings, inputs, seeded=False)

@@ -12,6 +12,7 @@ from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
 from afd_study.worlds.controlled import ControlledSpec
 
+FROZEN = ("frozen_reward", "frozen_judge")  # steps that fit a head on states
 COUNTS = "demonstrations"  # the input that says how many pairs a prompt gets
 
 
@@ -107,11 +108,21 @@ def _learned_from(builder: Builder, data: RewardData, replicate: int) -> dict[st
     return inputs
 
 
-def states(builder: Builder, texts: Step) -> Step:
-    """Return the step in which a frozen body reads the texts of a step."""
+def states(builder: Builder, texts: Step, body: Step | None = None) -> Step:
+    """Return the step in which a frozen body reads the texts of a step: the reward models' by default."""
     reward = builder.spec.reward
-    inputs = {"policy": policy(builder, reward.backbone), "texts": texts}
-    return builder.reading("text_states", {"layer": reward.layer}, inputs, seeded=False)
+    role = next((name for name, each in builder.steps.items() if each is texts), texts.name)
+    inputs = {"policy": body or policy(builder, reward.backbone), "texts": texts}
+    return builder.once(
+        f"states_{role}" + "_of_judge" * (body is not None),
+        lambda: builder.reading("text_states", {"layer": reward.layer}, inputs, seeded=False),
+    )
+
+
+def states_for(builder: Builder, model: Step, texts: Mapping[str, Step]) -> dict[str, Step]:
+    """Return the states that a head on a frozen body scores texts by: a judge's body is pi_init."""
+    body = pi_init(builder) if model.name == "frozen_judge" else None
+    return {f"states_{name}": states(builder, each, body) for name, each in texts.items()}
 
 
 def _body(builder: Builder) -> ModelSpec:
@@ -122,15 +133,21 @@ def _body(builder: Builder) -> ModelSpec:
 
 def scores(builder: Builder, scorer: str, model: Step, texts: Mapping[str, Step]) -> Step:
     """Return the step that scores texts of some sources by a model."""
-    if model.name == "frozen_reward":
-        inputs = {"reward_model": model, **texts}
-        read = {f"states_{name}": states(builder, each) for name, each in texts.items()}
-        return step("frozen_scores", {"scorer": scorer}, inputs | read)
+    if model.name in FROZEN:
+        inputs = {"reward_model": model, **texts, **states_for(builder, model, texts)}
+        return step("frozen_scores", {"scorer": scorer}, inputs)
     return builder.reading("scores", {"scorer": scorer}, {"reward_model": model, **texts}, seeded=False)
 
 
 def fitted_judge(builder: Builder) -> Step:
-    """Return a judge fitted to people's preferences, its body pretrained on its own part of the data."""
+    """Return a judge fitted to people's preferences on its own part of the data, as reward models are fitted.
+
+    Its body is pretrained on that part; a frozen one is pi_init, which has seen none of the data.
+    """
+    if builder.spec.reward.body == "frozen":
+        corpus = {"corpus": builder.texts.prompts}
+        corpus["states_corpus"] = states(builder, builder.texts.prompts, pi_init(builder))
+        return builder.once("judge", lambda: builder.reading("frozen_judge", {}, corpus))
     texts = builder.texts.judge_pretraining
     assert texts is not None  # there are such texts wherever the spec has a judge to fit
     inputs = {"corpus": builder.texts.prompts, "policy": pretrained(builder, texts)}

@@ -55,10 +55,11 @@ STEPS: Mapping[str, StepKind] = {
     ),
     "scores": StepKind("reward_models:scores", ("scores",), "scoring", seconds=5),
     # the same by heads on states that a policy's body gives out, read once
-    "text_states": StepKind("frozen_rewards:text_states", (), "unknown", seconds=60),
+    "text_states": StepKind("frozen_rewards:text_states", (), "scoring", seconds=60),
     "frozen_reward": StepKind(
         "frozen_rewards:frozen_reward", ("reward_model",), "none", ("demonstrations",), seconds=5
     ),
+    "frozen_judge": StepKind("frozen_rewards:frozen_judge", ("judge_accuracy",), seconds=5),
     "frozen_scores": StepKind("frozen_rewards:frozen_scores", ("scores",)),
     "frozen_edit_scores": StepKind("frozen_rewards:frozen_edit_scores", ("edit_scores",)),
     # what the judge says, and how rules of selection fare

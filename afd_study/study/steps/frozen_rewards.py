@@ -18,7 +18,8 @@ from afd_study.models.distributed import map_across_ranks
 from afd_study.models.policy import context_length, device, load_policy, n_parameters
 from afd_study.models.reward import reading_backbone
 from afd_study.models.text_states import n_layers, text_states as states_of
-from afd_study.study.steps.encoding import ROW, TRAINED_ON, CommonInputs, responses_of, texts_of
+from afd_study.study.steps.encoding import ROW, TRAINED_ON, CommonInputs, response_ids, responses_of, texts_of
+from afd_study.study.steps.preferences import write_judge_accuracy
 from afd_study.study.steps.scoring import refuse_infinite
 from afd_study.study.workflow.context import Context
 from afd_study.study.workflow.tables import read_table, write_table
@@ -111,6 +112,28 @@ def _pairs(rows: pd.DataFrame, data: RewardData, states: dict[str, np.ndarray]) 
         for side, source in (("high", data.high), ("low", data.low))
     )
     return Pairs(high, low)
+
+
+def frozen_judge(
+    out: Path, context: Context, *, common: CommonInputs, corpus: Path, states_corpus: Path
+) -> None:
+    """Fit a linear judge to people's pairs on its own part of the prompts, and try it on the other part."""
+    labels, states = read_table(corpus, "preferences"), load_file(states_corpus / STATES)
+    about = common.prompts_by_id.loc[labels["prompt_id"]]
+    own, split = about["part"].to_numpy() == "judge", about["split"].to_numpy()
+
+    def pairs(mask: np.ndarray) -> Pairs:
+        return Pairs(*(states[side][mask].astype(np.float64) for side in ("preferred", "rejected")))
+
+    train, validation = (pairs(own & (split == name)) for name in TRAINED_ON)
+    fitted = fit_head(train, validation, loss="bradley_terry")
+    save_file(fitted.head.arrays(), out / HEAD)
+    high, low = (head_rewards(fitted.head, each) for each in pairs(~own))
+    sides = [labels.loc[~own, side].tolist() for side in ("preferred", "rejected")]
+    tokens = [
+        [len(ids) for ids in response_ids(side, common.reader_tokenizer, common.sampling)] for side in sides
+    ]
+    write_judge_accuracy(out, high, low, lengths=np.array(tokens).T, n_training=len(train.high))
 
 
 def frozen_scores(out: Path, context: Context, *, scorer: str, reward_model: Path, **sources: Path) -> None:

@@ -1,6 +1,6 @@
 """Steps that make preferences: labelled by a judge, chosen at random, and a judge fitted to them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from afd_study.errors import DataError
 from afd_study.evaluation.statistics import preference_accuracy
 from afd_study.methods.reward_model import both_sides
 from afd_study.methods.reward_pairs import label_preferences
-from afd_study.models.batches import Pair
 from afd_study.models.policy import context_length, load_policy
 from afd_study.models.reward import on_backbone
 from afd_study.models.specs import TrainingSpec
@@ -91,21 +90,27 @@ def fitted_judge(
     how: dict[str, Any] = {"loss": "bradley_terry", "training": training, "seed": seed}
     model, _ = fitted_on_pairs(out, context, on_backbone(lm, reader), train, validation, **how)
     held_out = [pairs[i] for i in np.flatnonzero(~own)]
-    high, low = both_sides(model, held_out)
+    lengths = np.array([(len(pair.high.ids), len(pair.low.ids)) for pair in held_out])
+    write_judge_accuracy(out, *both_sides(model, held_out), lengths=lengths, n_training=len(train))
+
+
+def write_judge_accuracy(
+    out: Path, high: np.ndarray, low: np.ndarray, *, lengths: np.ndarray, n_training: int
+) -> None:
+    """Write how often a judge's scores of held-out pairs (n,) agree with people: table `judge_accuracy`.
+
+    `lengths` (n, 2) are the tokens of the preferred answer and of the rejected one. Column `longer_preferred`
+    is how often people prefer the longer one, ties half: what a judge of length alone would get.
+    """
     accuracy = preference_accuracy(preferred=high, rejected=low)
+    longer = (lengths[:, 0] > lengths[:, 1]) + 0.5 * (lengths[:, 0] == lengths[:, 1])
     row = {
         "accuracy": accuracy.mean,
         "low": accuracy.low,
         "high": accuracy.high,
         "n_right": int((high > low).sum()),
         "n_pairs": len(high),
-        "n_training_pairs": len(train),
-        "longer_preferred": _longer_preferred(held_out),
+        "n_training_pairs": n_training,
+        "longer_preferred": float(longer.mean()),
     }
     write_table(out, "judge_accuracy", pd.DataFrame([row]))
-
-
-def _longer_preferred(pairs: Sequence[Pair]) -> float:
-    """Return how often people prefer the longer answer, ties half: what a judge of length alone would get."""
-    lengths = [(len(pair.high.ids), len(pair.low.ids)) for pair in pairs]
-    return float(np.mean([(high > low) + 0.5 * (high == low) for high, low in lengths]))

@@ -73,11 +73,11 @@ def test_every_assumption_is_called_one(root):
         assert next(line for line in lines if line.strip().startswith(f"{name}:")).count("ours") == 1
 
 
-@pytest.fixture(scope="module")
-def spent(tmp_path_factory):
+@pytest.fixture(scope="module", params=["trained", "frozen"])
+def spent(request, tmp_path_factory):
     """A study that was run: what is told of its steps, and what they noted that they spent."""
     store = Store(tmp_path_factory.mktemp("store"))
-    kinds = {"reward.kinds": ["sft_demo", "preferences", "init_sft_linear"]}
+    kinds = {"reward.kinds": ["sft_demo", "preferences", "init_sft_linear"], "reward.body": request.param}
     study = open_study("harmless", "smoke", 0, 1, store=store, overrides=kinds, quiet=True)
     steps = study.plans()[0].steps
     wanted = [step for name, step in steps.items() if name not in ("outcomes", "probes", "coverage")]
@@ -89,14 +89,17 @@ def spent(tmp_path_factory):
 
 
 def test_what_is_told_of_steps_is_near_to_what_they_spend(spent):
-    """Over it, since responses may be shorter than the longest, and evaluations are not noted."""
+    """Over it, since responses may be shorter than the longest, and evaluations are not noted.
+
+    Under it where many texts share a prompt: it is read once, and noted with each.
+    """
     told, noted = spent
     through = {name for name, flops in noted.items() if flops and name not in told.index}
     assert not through  # every step that noted FLOPs is told of
     ratios = {name: told.loc[name, "flops"] / noted[name] for name in told.index if noted.get(name)}
     assert len(ratios) > 12
     for name, ratio in ratios.items():
-        assert 0.6 < ratio < 3, (name, ratio)
+        assert 0.5 < ratio < 3, (name, ratio)
 
 
 def test_the_gpu_profile_takes_under_an_hour_by_estimate():

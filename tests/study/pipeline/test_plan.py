@@ -1,9 +1,7 @@
 """Plans: steps fit their functions, every setting reaches a key, and no step is keyed by what it ignores."""
 
-import typing
-
 import pytest
-from pydantic import BaseModel
+from settings_leaves import leaves
 
 from afd_study.errors import SpecError
 from afd_study.methods.reward_data import REWARD_DATA
@@ -14,7 +12,6 @@ from afd_study.study.workflow import code_version
 from afd_study.study.workflow.context import derived_seed
 from afd_study.study.workflow.executor import check_signature
 from afd_study.study.workflow.step import Step, closure
-from afd_study.worlds.harmless import HarmlessSpec
 
 PLANS = [(profile, task) for profile in profile_names() for task in task_names(profile)]
 
@@ -66,16 +63,14 @@ def test_every_table_lies_in_a_step_of_the_plan_or_is_not_to_be_had(profile, tas
     judged |= {"edit_effects", "pessimism"}
     covering = {"demonstrator_thresholds", "coverage", "distinct_good"}
     published = judged | {"report", "left_out", "judge_reading"}
-    assert (
-        there - {"preferences"}
-        == common
-        | {
-            "harmless": published if profile == "paper" else judged | covering | {"components"},
-            "helpful": published if profile == "paper" else judged | covering | {"components"},
-            "hh_rlhf": judged | {"report", "judge_accuracy"},
-            "own_data": {"report", "all_scores"},
-        }[task]
-    )
+    own = {"judged": judged, "covering": covering, "published": published}
+    assert there - {"preferences"} == common | _of_task(task, profile, **own)
+
+
+def _of_task(task, profile, *, judged, covering, published):
+    if task in ("harmless", "helpful"):
+        return published if profile == "paper" else judged | covering | {"components"}
+    return {"hh_rlhf": judged | {"report", "judge_accuracy"}, "own_data": {"report", "all_scores"}}[task]
 
 
 def changed(before, after):
@@ -90,8 +85,7 @@ SCORES = {f"scores_{kind}" for kind in KINDS}
 COVERING = {"densities_pi_init", "densities_pi_sft", "coverage"}
 THRESHOLDS, ENDS = {"demonstrator_thresholds"}, {"outcomes", "probes"}  # the first know no policy
 LEARNED = ENDS | {"when"}  # what discriminators have to do with, and preferences have not
-POOL = {"pool", "init_logprobs", "judged", "edits"} | SCORES | COVERING | LEARNED
-EVERY = set(steps_of())
+POOL, EVERY = {"pool", "init_logprobs", "judged", "edits"} | SCORES | COVERING | LEARNED, set(steps_of())
 OF_PI_INIT = EVERY - THRESHOLDS - {"prompts", "shown", "held_out"}
 DRAWN = {f"training_{policy}{times}" for policy in ("pi_init", "pi_sft") for times in ("", "_x10")}
 SFT = {"shown", "pi_sft", "training_pi_sft", "training_pi_sft_x10"} | POOL | REWARDS | SHOWN
@@ -102,7 +96,8 @@ def of(kind):
     return {f"reward_{kind}", f"scores_{kind}", f"shown_{kind}"}
 
 
-FROZEN = {"body": "frozen", "layer": 1, "head": "network"}
+HEADS = REWARDS | SCORES | SHOWN | LEARNED
+FROZEN = {"reward.body": "frozen"}
 # setting -> another value, and the steps whose key it may and must change
 REACH = {
     "world.heterogeneity": (0.5, {"shown", *of("init_demo"), *of("sft_demo")} | SHOWN | LEARNED),
@@ -131,7 +126,8 @@ REACH = {
     "reward.recipes": ({"init_sft": {"training": {"steps": 30}}}, of("init_sft") | ENDS),
     "reward.backbone": ("pi_init", REWARDS | SCORES | SHOWN | LEARNED),
     "reward.lora": ({"r": 4}, REWARDS | SCORES | SHOWN | LEARNED),
-    **{f"reward.{name}": (value, REWARDS | SCORES | SHOWN | LEARNED) for name, value in FROZEN.items()},
+    "reward.layer": (1, HEADS | {name for name in steps_of(FROZEN) if name.startswith("states_")}),
+    "reward.head": ("network", HEADS),
     "policy.chat": (False, OF_PI_INIT),
     "reward.config": ({"n_embd": 16}, REWARDS | SCORES | SHOWN | LEARNED),
     "reward.n_preferences": (100, of("preferences") | ENDS),
@@ -176,7 +172,7 @@ def test_settings_of_data_sets_reach_what_depends_on_them(given):
 
 NEEDS = {
     "reward.config": {"reward.backbone": "scratch"},  # a body of another size starts from nothing
-    **{f"reward.{name}": {"reward.body": "frozen"} for name in ("layer", "head")},
+    **{f"reward.{name}": FROZEN for name in ("layer", "head")},
     "policy.chat": {"policy.name_or_path": "gpt2", "policy.config": {}},
 }
 
@@ -189,31 +185,14 @@ def test_a_setting_changes_the_keys_of_what_depends_on_it_and_no_others(setting)
     assert changed(steps_of(before), steps_of(overrides)) == expected
 
 
-def leaves(model, path=""):
-    """Every setting by its dotted key; a training spec or a config counts as one."""
-    for name, field in model.model_fields.items():
-        inner = [
-            model_
-            for model_ in (field.annotation, *typing.get_args(field.annotation))
-            if isinstance(model_, type)
-        ]
-        deeper = (
-            [each for each in inner if issubclass(each, BaseModel)]
-            if name in ("policy", "reward", "sampling")
-            else []
-        )
-        if deeper:
-            yield from leaves(deeper[0], f"{path}{name}.")
-        elif name == "world":
-            yield from (f"world.{knob}" for knob in HarmlessSpec.model_fields)
-        else:
-            yield f"{path}{name}"
-
-
 def test_no_setting_goes_unkeyed():
     """A new setting must say here which steps it reaches."""
     known = set(REACH) | set(NO_REACH) | {"world.name", "reward.kinds", "sampling.temperature"}
-    known |= {"reward.replicates", "late_reference"}  # which add steps: test_rewards, test_policies
+    known |= {
+        "reward.replicates",
+        "reward.body",
+        "late_reference",
+    }  # which add steps: test_rewards, test_policies
     known |= OF_DATA_SETS | {"policy.gguf"}  # a folder's name by the time that steps are laid out
     assert set(leaves(StudySpec)) == known
 

@@ -45,7 +45,7 @@ def test_every_step_of_the_table_is_in_some_plan(given):
     published = {"judge": None, "judge_model.name_or_path": "a", "sampling.long_prompts": "leave_out"}
     plans.append(("hh_rlhf", "smoke", {**given["hh_rlhf"], **published}))
     plans.append(("own_data", "smoke", {**given["own_data"], "late_reference": True}))
-    plans.append(("harmless", "smoke", {"reward.body": "frozen"}))
+    plans.append(("hh_rlhf", "smoke", {**given["hh_rlhf"], "reward.body": "frozen"}))
     names = set()
     for task, profile, overrides in plans:
         steps = plan(load_spec(task, profile, overrides), task=task, seed=0).steps
