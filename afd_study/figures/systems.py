@@ -57,6 +57,19 @@ def correlations(table: pd.DataFrame) -> Plate:
     return figure
 
 
+def apart_table(apart: pd.DataFrame) -> pd.DataFrame:
+    """Return AUCs (study.chapters.systems.apart) as cells "0.94 (0.88)": a discriminator's, and length's."""
+    pairs = [name for name in apart.columns if f"{name}_by_length" in apart.columns]
+    cells = {
+        look(name).label: [
+            f"{number(own)} ({number(length)})"
+            for own, length in zip(apart[name], apart[f"{name}_by_length"], strict=True)
+        ]
+        for name in pairs
+    }
+    return apart[["triple"]].assign(**cells)
+
+
 def words(verdicts: pd.DataFrame) -> str:
     """Say each contrast's verdict over lineages (study.chapters.systems.verdict_rows), a line each."""
     return "\n".join(_line(row) for row in verdicts.to_dict("records"))

@@ -30,6 +30,15 @@ def test_a_row_a_triple_and_the_explored_ones_at_the_bottom():
     assert figure.data is not None and len(figure.data) == 12
 
 
+def test_aucs_stand_beside_those_of_length():
+    apart = pd.DataFrame(
+        {"triple": ["a > b / c"], "explored": False, "init_sft": 0.94, "init_sft_by_length": 0.875}
+    )
+    assert systems.apart_table(apart).to_dict("records") == [
+        {"triple": "a > b / c", "Init-SFT": "0.94 (0.88)"}
+    ]
+
+
 def test_words_count_judged_triples_alone():
     assert systems.ways(table()) == "The best of the four: Init-SFT in 1 and Init-Demo in 1 of 2 triples."
 

@@ -44,35 +44,42 @@ def correlations(prompts: str = PRIMARY) -> pd.DataFrame:
     table = _frozen("agreement")
     plain = table["less_method"].isna() & (table["means"] == RESIDUAL) & (table["adjustment"] == NONE)
     rows = table[plain & (table["prompts"] == prompts) & table["method"].isin(METHODS)]
-    names = [f"{row.base} > {row.tuned} / {row.demonstrator}" for row in rows.itertuples()]
-    return rows.assign(triple=names)[[*FRONT, "triple", "method", "value", "low", "high"]]
+    return _named(rows)[[*FRONT, "triple", "method", "value", "low", "high"]]
 
 
 def apart(prompts: str = PRIMARY) -> pd.DataFrame:
-    """Return how well the systems of each triple are told apart: TRIPLE, explored, and two AUCs a pair.
+    """Return how well the systems of each triple are told apart: triple, explored, and two AUCs a pair.
 
-    A pair's second AUC is that of length alone.
+    Columns `init_sft` and its like are a discriminator's AUC, and `init_sft_by_length` is that of length alone.
     """
-    table = _frozen("told_apart").query("prompts == @prompts")
-    order = table[[*TRIPLE, "explored"]].drop_duplicates()
-    wide = table.pivot(index=list(TRIPLE), columns="discriminator", values=["auc", "auc_by_length"])
-    suffix = {"auc": "", "auc_by_length": ", length"}
+    table = _named(_frozen("told_apart").query("prompts == @prompts"))
+    wide = table.pivot(index="triple", columns="discriminator", values=["auc", "auc_by_length"])
+    suffix = {"auc": "", "auc_by_length": "_by_length"}
     wide.columns = pd.Index([f"{column[1]}{suffix[column[0]]}" for column in wide.columns])
-    names = [each for pair in METHODS[:3] for each in (pair, f"{pair}, length")]
-    return order.merge(wide[names].reset_index(), on=list(TRIPLE))
+    return _in_order(table).merge(wide.reset_index(), on="triple")
 
 
 def picks(prompts: str = PRIMARY) -> pd.DataFrame:
     """Return GPT-4's mean preference for the pick among 16 systems' answers, a column a rule.
 
-    A row is a triple: TRIPLE, explored. Rules that know the system alone stand behind the scores: always the
-    system with the longest answers, and always the one with the best verdicts on other prompts.
+    A row is a triple: triple, explored. Rules that know the system alone stand behind the scores: always the
+    system with the longest answers (`longest system`), and the one with the best verdicts on other prompts.
     """
-    table = _frozen("picks").query("prompts == @prompts and less_method.isna()")
-    rules = [RANDOM, *METHODS, f"{ALWAYS}longest", BEST_SYSTEM]
-    order = table[[*TRIPLE, "explored"]].drop_duplicates()
-    wide = table.pivot(index=list(TRIPLE), columns="method", values="value")[rules].reset_index()
-    return order.merge(wide, on=list(TRIPLE))
+    table = _named(_frozen("picks").query("prompts == @prompts and less_method.isna()"))
+    constant = {f"{ALWAYS}longest": "longest system", BEST_SYSTEM: "best system"}
+    wide = table.pivot(index="triple", columns="method", values="value").rename(columns=constant)
+    rules = [RANDOM, *METHODS, *constant.values()]
+    return _in_order(table).merge(wide[rules].reset_index(), on="triple")
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of triples with `triple`, what a page calls one."""
+    names = [f"{row.base} > {row.tuned} / {row.demonstrator}" for row in table.itertuples()]
+    return table.assign(triple=names)
+
+
+def _in_order(table: pd.DataFrame) -> pd.DataFrame:
+    return table[["triple", "explored"]].drop_duplicates()
 
 
 def within_policy() -> pd.DataFrame:
