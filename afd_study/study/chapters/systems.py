@@ -50,7 +50,7 @@ def correlations(prompts: str = PRIMARY) -> pd.DataFrame:
 def apart(prompts: str = PRIMARY) -> pd.DataFrame:
     """Return how well the systems of each triple are told apart: triple, explored, and two AUCs a pair.
 
-    Column `init_sft` is a discriminator's AUC, and `init_sft_by_length` that of length alone; others likewise.
+    Column `init_sft` is a discriminator's AUC, `init_sft_by_length` that of length alone; and so on.
     """
     table = _named(_frozen("told_apart").query("prompts == @prompts"))
     wide = table.pivot(index="triple", columns="discriminator", values=["auc", "auc_by_length"])
