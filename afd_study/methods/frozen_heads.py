@@ -88,9 +88,8 @@ def fit_head(train: Pairs, validation: Pairs, *, loss: str, shape: Shape = "line
     _refuse(train, validation, loss, shape)
     both = np.concatenate([train.high, train.low])
     mean, spread = both.mean(axis=0), both.std(axis=0)
-    spread = np.where(
-        spread > 1e-8 * (1 + np.abs(mean)), spread, 1.0
-    )  # a state that never varies says nothing
+    # a state that never varies says nothing
+    spread = np.where(spread > 1e-8 * (1 + np.abs(mean)), spread, 1.0)
     scaled = Pairs((train.high - mean) / spread, (train.low - mean) / spread)
     fit = _network if shape == "network" else _linear
     heads = {l2: Head(mean, spread, *fit(scaled, loss, l2, seed)) for l2 in L2}

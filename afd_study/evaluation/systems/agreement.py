@@ -52,9 +52,7 @@ def values_of(
     if len(missing) and missing.max() > MOST_MISSING:
         worst = int(missing.argmax())
         who = names[worst] if names else f"system {worst}"
-        raise DataError(
-            f"{who} lacks {missing[worst]:.0%} of its verdicts: leave it out (systems_with_verdicts does)"
-        )
+        raise DataError(f"{who} lacks {missing[worst]:.0%} of its verdicts: leave it out (triples.pool does)")
     is_missing = np.isnan(stacked).any(axis=0) | np.isnan(verdicts) | np.isnan(lengths)
     return Values(
         tuple(scores),
