@@ -22,6 +22,19 @@ class ModelPlace(NamedTuple):
     folder: Path
 
 
+def model_place(name: str) -> ModelPlace:
+    """Return where a model lies that was fetched (smollm2) or has a folder, with the digest of its files.
+
+    Raises HubError or DataError for a model that is not there, as models.pretrained_folders does.
+    """
+    from afd_study.models.model_files import POLICY  # waits for transformers
+    from afd_study.models.pretrained_folders import checked_place
+
+    folder = Path(checked_place(POLICY, name, download=False)[0])
+    kept = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".json", ".jinja")]
+    return ModelPlace(digest(kept), folder)
+
+
 class Placed(NamedTuple):
     """A triple on some prompts (a name of triples.yaml), and whether it was looked at before its rules."""
 
