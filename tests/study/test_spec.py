@@ -11,18 +11,21 @@ from afd_study.study.study import open_settings, open_study
 
 
 def test_profiles_are_those_of_the_package_and_have_tasks():
-    assert {"smoke", "cpu", "gpu", "paper"} == set(profile_names())
+    assert {"smoke", "cpu", "gpu", "paper", "pretrained"} == set(profile_names())
     for profile in profile_names():
         assert "harmless" in task_names(profile)
 
 
 @pytest.mark.parametrize("profile, task", [(p, t) for p in profile_names() for t in task_names(p)])
 def test_every_task_of_every_profile_is_valid_in_every_setting(profile, task, given):
-    spec = load_spec(task, profile, given[task])
-    assert isinstance(spec, StudySpec) and spec.world.name == ("hh_rlhf" if profile == "paper" else task)
+    on_dialogues = profile == "paper" or (profile == "pretrained" and task == "harmless")
+    world = "hh_rlhf" if on_dialogues else task
+    wanted = given[world] if profile == "pretrained" else given[task]
+    spec = load_spec(task, profile, wanted)
+    assert isinstance(spec, StudySpec) and spec.world.name == world
     for values in spec.settings.values():
-        assert load_spec(task, profile, {**given[task], **values}) != spec or values in spec.settings.values()
-    studies = open_settings(task, profile, overrides=given[task])
+        assert load_spec(task, profile, {**wanted, **values}) != spec or values in spec.settings.values()
+    studies = open_settings(task, profile, overrides=wanted)
     assert list(studies) == list(spec.settings or {"as given": {}})
     if spec.policy.name_or_path is not None:
         return
