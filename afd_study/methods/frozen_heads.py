@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afd_study.errors import DataError, SpecError
+from afd_study.models.regressions import bradley_terry, discriminator
 
 Array = NDArray[np.float64]
 Shape = Literal["linear", "network"]
@@ -107,19 +108,11 @@ def pair_loss(head: Head, pairs: Pairs, loss: str) -> float:
 
 
 def _linear(pairs: Pairs, loss: str, l2: float, seed: int) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    from sklearn.linear_model import LogisticRegression
-
     if loss == "bradley_terry":
-        # every second pair stands the other way round: a regression needs both classes
-        sign = np.where(np.arange(len(pairs.high)) % 2 == 0, 1.0, -1.0)
-        rows, labels = (pairs.high - pairs.low) * sign[:, None], sign > 0
-    else:
-        rows = np.concatenate([pairs.high, pairs.low])
-        labels = np.arange(len(rows)) < len(pairs.high)
-    own_intercept = loss != "bradley_terry"
-    model = LogisticRegression(C=1 / l2, fit_intercept=own_intercept, tol=1e-6, max_iter=2000)
-    model.fit(rows, labels)
-    return (model.coef_.T,), (np.atleast_1d(model.intercept_).astype(np.float64),)
+        return (bradley_terry(pairs.high - pairs.low, l2=l2)[:, None],), (np.zeros(1),)
+    rows = np.concatenate([pairs.high, pairs.low])
+    weights, intercept = discriminator(rows, np.arange(len(rows)) < len(pairs.high), l2=l2)
+    return (weights[:, None],), (np.array([intercept]),)
 
 
 def _network(pairs: Pairs, loss: str, l2: float, seed: int) -> tuple[tuple[Array, ...], tuple[Array, ...]]:

@@ -144,6 +144,10 @@ def results(
     alpaca_eval: Annotated[
         Path | None, typer.Option(help="A copy of AlpacaEval, for systems: the folder that holds results/.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A pretrained model to read systems' answers too: smollm2, a folder."),
+    ] = None,
     jobs: Jobs = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what is left of each part; run nothing.")
@@ -153,19 +157,7 @@ def results(
     ] = None,
 ) -> None:
     """Compute the results that are frozen beside the book, and freeze them; goes on where it was stopped."""
-    if what not in freeze.FREEZERS:
-        raise unknown_name("frozen result", what, freeze.FREEZERS)
-    if only is not None and what not in ("ablations", "exploration", "judging"):
-        raise SpecError(
-            f"--only {only} names one of several: use it with --what ablations, exploration or judging"
-        )
-    names = [
-        name for name in parts() if freeze.belongs(name, what) and only in (None, name.rpartition("/")[2])
-    ]
-    if only is not None and not names:
-        raise unknown_name(
-            f"part of {what}", only, [n.rpartition("/")[2] for n in parts() if freeze.belongs(n, what)]
-        )
+    names = _names_of(what, only)
     if accept is not None:
         for name in filter(is_frozen, names):
             keep_stale(name, parts()[name](), accept)
@@ -174,8 +166,10 @@ def results(
         say("\n".join(_outlook_lines(names, _processes(jobs))))
         return
     options: dict[str, Any] = {} if only is None else {"only": only}
-    if what == freeze.SYSTEMS and alpaca_eval is not None:
-        options["folder"] = at_home(alpaca_eval)
+    if what == freeze.SYSTEMS:
+        options |= {"folder": alpaca_eval and at_home(alpaca_eval), "model": model}
+    elif alpaca_eval or model:
+        raise SpecError(f"--alpaca-eval and --model are for --what {freeze.SYSTEMS}, and this is {what}")
     freeze.FREEZERS[what](jobs=_processes(jobs), **options)
 
 
@@ -190,6 +184,21 @@ def fetch(
     from afd_study.models.fetched_models import fetch as fetch_model  # waits for transformers
 
     say(str(fetch_model(name, folder=at_home(to).absolute() if to else None)))
+
+
+def _names_of(what: str, only: str | None) -> list[str]:
+    """Return the frozen results that WHAT computes, or its part ONLY. Raises SpecError without any."""
+    if what not in freeze.FREEZERS:
+        raise unknown_name("frozen result", what, freeze.FREEZERS)
+    if only is not None and what not in ("ablations", "exploration", "judging"):
+        raise SpecError(
+            f"--only {only} names one of several: use it with --what ablations, exploration or judging"
+        )
+    every = [name for name in parts() if freeze.belongs(name, what)]
+    names = [name for name in every if only in (None, name.rpartition("/")[2])]
+    if only is not None and not names:
+        raise unknown_name(f"part of {what}", only, [name.rpartition("/")[2] for name in every])
+    return names
 
 
 def _outlook_lines(names: Sequence[str], jobs: int) -> Iterator[str]:

@@ -27,7 +27,7 @@ from afd_study.study.frozen.method_costs import cost_table
 from afd_study.study.frozen.parts import cell_steps, chapter_tasks
 from afd_study.study.frozen.recipe_grid import recipe_cells, recipe_choice, recipe_grid, recipe_results
 from afd_study.study.frozen.seed_means import arm_tables, gather, histories, wide
-from afd_study.study.frozen.systems import DIGEST, NAME as SYSTEMS, system_tables
+from afd_study.study.frozen.systems import DIGEST, NAME as SYSTEMS, WEIGHTS, system_tables
 from afd_study.study.pipeline.systems import systems_of
 from afd_study.study.study import open_settings
 from afd_study.study.workflow.executor import execute
@@ -212,16 +212,19 @@ def seconds_of(steps: Sequence[Step], store: Store) -> float:
     return sum(float(manifest["seconds"]) for manifest in manifests if manifest is not None)
 
 
-def freeze_systems(*, jobs: int, folder: Path | None = None) -> None:
+def freeze_systems(*, jobs: int, folder: Path | None = None, model: str | None = None) -> None:
     """Compute the study of real systems from a copy of AlpacaEval, and freeze its aggregates.
 
-    Raises SpecError without a folder, DataError for one that is no such copy.
+    Without a model's name or folder a bag of words reads the answers alone; with it the model's states too.
+
+    Raises SpecError without a folder, DataError for one that is no such copy, HubError without the model.
     """
     if folder is None:
         raise SpecError("real systems need a copy of AlpacaEval: --alpaca-eval FOLDER, which holds results/")
-    started, store, laid_out = time.perf_counter(), default_store(), systems_of(folder)
+    started, store, laid_out = time.perf_counter(), default_store(), systems_of(folder, model)
     execute(laid_out.all(), store, jobs=jobs, threads=1, lines=True)
-    about = {DIGEST: laid_out.answers.settings["digest"], "jobs": jobs}
+    weights = None if laid_out.states is None else laid_out.states.settings["weights"]
+    about = {DIGEST: laid_out.answers.settings["digest"], WEIGHTS: weights, "jobs": jobs}
     tables = system_tables(laid_out, store)
     _freeze_computed(SYSTEMS, tables, laid_out.all(), store, started, **about)
     print(f"{SYSTEMS}: {len(tables['agreement'])} rows frozen")

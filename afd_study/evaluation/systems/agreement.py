@@ -21,6 +21,10 @@ from afd_study.evaluation.systems.two_way import two_way_table
 
 NONE, NO_LENGTH = "none", "length taken out"
 RAW, RESIDUAL = "as they are", "without the means of prompts and systems"
+MINUS = tuple(
+    ("init_sft", other) for other in ("init_demo", "sft_demo", "preferences", "likelihood_per_token")
+)
+"""Pairs of scores whose difference is wanted, where both are there."""
 MOST_MISSING = 0.5  # share of verdicts that a system may lack
 
 
@@ -90,7 +94,7 @@ def agreement(
     generator: np.random.Generator,
     resamples: int = 400,
     level: float = 0.95,
-    minus: tuple[tuple[str, str], ...] = (("init_sft", "init_demo"), ("init_sft", "sft_demo")),
+    minus: tuple[tuple[str, str], ...] = MINUS,
 ) -> pd.DataFrame:
     """Return each score's rank correlation with the verdicts, by what is taken out, and differences.
 

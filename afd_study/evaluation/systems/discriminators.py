@@ -16,6 +16,7 @@ from afd_study.errors import DataError, SpecError
 from afd_study.evaluation.ranking import weighted_auc
 from afd_study.evaluation.systems.features import Features
 from afd_study.evaluation.systems.grid import Grid
+from afd_study.models.regressions import discriminator
 from afd_study.settings import Settings
 from afd_study.worlds.entries import unit_hash
 
@@ -81,34 +82,52 @@ def scores_of(
         for part in range(fitting.folds):
             held_out = grid.rows[fold == part]
             for name, (high, low) in ROLES.items():
-                one, other = (_texts(grid, getattr(triple, role), fold != part) for role in (high, low))
-                logits = _logits(features, one, other, np.maximum(held_out, 0).ravel(), fitting.l2)
+                one, other = (texts_of(grid, getattr(triple, role), fold != part) for role in (high, low))
+                logits = logits_of(features, one, other, np.maximum(held_out, 0).ravel(), fitting.l2)
                 total[name][fold == part] += logits.reshape(held_out.shape) / fitting.splits
     scores = {name: np.where(grid.rows >= 0, logits, np.nan) for name, logits in total.items()}
     return scores | {LONGEST: grid.lengths}
 
 
-def _texts(grid: Grid, system: str, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the numbers of a system's answers to some prompts."""
+def held_out_losses(
+    grid: Grid, triple: Triple, features: Features, fitting: Fitting = USUAL
+) -> dict[str, float]:
+    """Return each discriminator's mean log loss (nats a text) on its own systems' answers to other prompts.
+
+    It is what a penalty is chosen by: no verdict goes into it. One split into folds is used.
+    """
+    fold = folds_of(grid.prompts.tolist(), folds=fitting.folds, seed=fitting.seed)
+    losses = {}
+    for name, roles in ROLES.items():
+        parts = list[NDArray[np.float64]]()
+        for part in range(fitting.folds):
+            fit, rest = (
+                [texts_of(grid, getattr(triple, role), mask) for role in roles]
+                for mask in (fold != part, fold == part)
+            )
+            logits = logits_of(features, fit[0], fit[1], np.concatenate(rest), fitting.l2)
+            sign = np.repeat([1.0, -1.0], [len(side) for side in rest])
+            parts.append(np.logaddexp(0, -sign * logits))
+        losses[name] = float(np.concatenate(parts).mean())
+    return losses
+
+
+def texts_of(grid: Grid, system: str, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the numbers of a system's answers to some prompts (P,). Raises DataError without any."""
     rows = grid.rows[mask, grid.column(system)]
     if not (rows >= 0).any():
         raise DataError(f"'{system}' answers none of the prompts that a discriminator is fitted on")
     return rows[rows >= 0]
 
 
-def _logits(
+def logits_of(
     features: Features, high: NDArray[np.int64], low: NDArray[np.int64], of: NDArray[np.int64], l2: float
 ) -> NDArray[np.float64]:
-    """Fit on two systems' texts and return the logits of the texts `of`."""
-    if not l2 > 0:
-        raise SpecError(f"l2 must be positive, got {l2}; without it separable texts have no finite optimum")
-    from sklearn.linear_model import LogisticRegression
-
+    """Fit on the texts of two systems and return the logits of the texts `of` (m,)."""
     both = np.concatenate([high, low])
     seen, asked = features(fit_on=both, of=[both, of])
-    is_high = np.arange(len(both)) < len(high)
-    regression = LogisticRegression(C=1 / l2, tol=1e-5, max_iter=1000).fit(seen, is_high)
-    return regression.decision_function(asked)
+    weights, intercept = discriminator(seen, np.arange(len(both)) < len(high), l2=l2)
+    return asked @ weights + intercept
 
 
 def told_apart(grid: Grid, triple: Triple, scores: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
-from afd_study.errors import DataError, SpecError
+from afd_study.errors import DataError
 from afd_study.evaluation.statistics import (
     BOOTSTRAP,
     bootstrap_statistic,
@@ -27,6 +26,7 @@ from afd_study.evaluation.systems.features import Features, Matrix
 from afd_study.evaluation.systems.grid import Grid
 from afd_study.evaluation.systems.two_way import TWO_WAY
 from afd_study.evaluation.text_features import LENGTHS
+from afd_study.models.regressions import bradley_terry
 from afd_study.worlds.corpus import Corpus
 from afd_study.worlds.entries import opening
 
@@ -123,33 +123,44 @@ def fit_judge(pairs: Pairs, features: Features, *, l2: float) -> Judge:
 
     Raises SpecError for an l2 that is not positive, DataError without pairs.
     """
-    if not l2 > 0:
-        raise SpecError(f"l2 must be positive, got {l2}; without it separable pairs have no finite optimum")
-    if not len(pairs.preferred):
-        raise DataError("there is no pair to fit a judge to")
-    from sklearn.linear_model import LogisticRegression
-
     fit_on = np.unique(np.concatenate([pairs.preferred, pairs.rejected]))
     better, worse = features(fit_on=fit_on, of=[pairs.preferred, pairs.rejected])
     gap: Matrix = better - worse
-    # every second pair stands the other way round: a regression needs both classes
-    sign = np.where(np.arange(len(pairs.preferred)) % 2 == 0, 1.0, -1.0)
-    regression = LogisticRegression(C=1 / l2, fit_intercept=False, tol=1e-5, max_iter=1000)
-    weights = regression.fit(_scaled(gap, sign), sign > 0).coef_[0]
-    difference = pairs.difference
+    weights, difference = bradley_terry(gap, l2=l2), pairs.difference
     slope = float(difference @ (gap @ weights) / max(difference @ difference, 1e-12))
     return Judge(weights, fit_on, slope)
-
-
-def _scaled(rows: Matrix, by: NDArray[np.float64]) -> Matrix:
-    return (
-        rows * by[:, None] if isinstance(rows, np.ndarray) else sparse.csr_array(rows.multiply(by[:, None]))
-    )
 
 
 def judge_scores(judge: Judge, features: Features, of: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the judge's scores of the texts `of` (m,)."""
     return features(fit_on=judge.fit_on, of=[of])[0] @ judge.weights
+
+
+def crossed(
+    pairs: Pairs, features: Features, grid: Grid, *, l2: float, folds: int = 5, seed: int = 0
+) -> NDArray[np.float64]:
+    """Return scores of all answers of a grid (P, S), each prompt's by a judge that saw no pair of it.
+
+    NaN where there is no answer. Raises DataError for fewer prompts than folds.
+    """
+    fold = folds_of(grid.prompts.tolist(), folds=folds, seed=seed)
+    scores = np.full(grid.rows.shape, np.nan)
+    for part in range(folds):
+        judge = fit_judge(pairs.take(~np.isin(pairs.groups, grid.prompts[fold == part])), features, l2=l2)
+        rows = grid.rows[fold == part]
+        values = judge_scores(judge, features, np.maximum(rows, 0).ravel()).reshape(rows.shape)
+        scores[fold == part] = np.where(rows >= 0, values, np.nan)
+    return scores
+
+
+def held_out_loss(pairs: Pairs, features: Features, *, l2: float, folds: int = 5, seed: int = 0) -> float:
+    """Return the mean log loss (nats a pair) on groups that a judge was not fitted on."""
+    fold, total = folds_of(pairs.groups.tolist(), folds=folds, seed=seed), 0.0
+    for part in range(folds):
+        judge, rest = fit_judge(pairs.take(fold != part), features, l2=l2), pairs.take(fold == part)
+        better, worse = (judge_scores(judge, features, side) for side in (rest.preferred, rest.rejected))
+        total += float(np.logaddexp(0, worse - better).sum())
+    return total / len(pairs.preferred)
 
 
 def tried(pairs: Pairs, features: Features, *, l2: float, folds: int = 5, seed: int = 0) -> pd.DataFrame:

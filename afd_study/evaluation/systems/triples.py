@@ -9,12 +9,14 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
+import pandas as pd
 from pydantic import Field, ValidationError
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.evaluation.systems.agreement import MOST_MISSING, NO_LENGTH, NONE
 from afd_study.evaluation.systems.discriminators import LONGEST, ROLES, Fitting, Triple
 from afd_study.evaluation.systems.grid import Grid
+from afd_study.evaluation.verdicts import Kind
 from afd_study.plain_yaml import read_yaml
 from afd_study.settings import Settings, faults_of
 from afd_study.worlds.entries import unit_hash
@@ -22,6 +24,10 @@ from afd_study.worlds.entries import unit_hash
 FILE = "triples.yaml"
 USE = "demonstrator"  # of hashes
 ADJUSTMENTS = (NONE, NO_LENGTH)
+PREFERENCES = "preferences"  # the judge, fitted to verdicts on other prompts, as a score
+LIKELIHOODS = ("likelihood", "likelihood_per_token")  # of a pretrained model, which alone has them
+METHODS = (*ROLES, LONGEST, PREFERENCES, *LIKELIHOODS)
+WORDS, STATES = "words", "states"  # readers of texts
 
 
 class TripleSettings(Settings):
@@ -57,16 +63,31 @@ class Contrast(Settings):
     """A score and what it is compared with ("": nothing, its own value counts), with a verdict's margin."""
 
     sentence: str
+    kind: Kind = "better"
     method: str
     less: str
     adjustment: str
     margin: float = Field(ge=0)
 
 
+class Reader(Settings):
+    """The penalties of what is fitted on a reader's features: discriminators, and the judge."""
+
+    l2: float = Field(gt=0)
+    judge_l2: float = Field(gt=0)
+
+
+class Penalties(Settings):
+    """Penalties that are tried beforehand, the judge's on pairs of the share `share` of prompts."""
+
+    grid: tuple[float, ...] = Field(min_length=2)
+    share: float = Field(gt=0, lt=1)
+    seed: int
+
+
 class JudgeFitting(Settings):
     """How a judge is fitted to verdicts and tried; `parts` of the systems are left out in turn."""
 
-    l2: float = Field(gt=0)
     folds: int = Field(ge=2)
     parts: int = Field(ge=2)
     per_prompt: int = Field(ge=1)
@@ -87,6 +108,8 @@ class Triples(Settings):
     prompts: dict[str, tuple[str, ...] | None]
     fitting: Fitting
     judge: JudgeFitting
+    readers: dict[str, Reader]
+    penalties: Penalties
     resamples: int = Field(gt=0)
     n: int = Field(gt=0)
     measure: str
@@ -158,8 +181,8 @@ def load_triples(text: str = "") -> Triples:
         raise SpecError(f"the file of triples: {faults_of(fault)}") from None
     for name, contrast in triples.contrasts.items():
         for method in (contrast.method, *filter(None, [contrast.less])):
-            if method not in (*ROLES, LONGEST):
-                raise unknown_name(f"score (contrast {name})", method, (*ROLES, LONGEST))
+            if method not in METHODS:
+                raise unknown_name(f"score (contrast {name})", method, METHODS)
         if contrast.adjustment not in ADJUSTMENTS:
             raise unknown_name(f"adjustment (contrast {name})", contrast.adjustment, ADJUSTMENTS)
     for each in (*triples.exploration, *triples.judged):
@@ -172,6 +195,12 @@ def load_triples(text: str = "") -> Triples:
                 f"the file of triples judges {tuple(each.triple)}, which was explored: take it out"
             )
     return triples
+
+
+def lowest_losses(tried: pd.DataFrame) -> Reader:
+    """Return the penalties with the lowest mean loss, of columns use (discriminator, judge), l2, loss."""
+    means = tried.groupby(["use", "l2"])["loss"].mean()
+    return Reader(l2=means["discriminator"].idxmin(), judge_l2=means["judge"].idxmin())
 
 
 def triples_digest() -> str:

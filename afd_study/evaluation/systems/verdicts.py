@@ -25,7 +25,6 @@ COLUMNS = (
     *("n_triples", "n_above", "primary", "verdict", "p"),
 )
 PRIMARY = "all"  # prompts
-KIND = "better"
 
 
 def contrast_values(table: pd.DataFrame, contrast: Contrast) -> pd.DataFrame:
@@ -75,7 +74,7 @@ def _of(name: str, contrast: Contrast, table: pd.DataFrame, triples: Triples) ->
         reader, prompts = place if isinstance(place, tuple) else (place, "")
         yield {
             **{"id": name, "sentence": contrast.sentence, "reader": reader, "prompts": prompts},
-            **{"kind": KIND, "margin": contrast.margin, "primary": prompts == PRIMARY},
+            **{"kind": contrast.kind, "margin": contrast.margin, "primary": prompts == PRIMARY},
             **effect._asdict(),
             **counts,
         }

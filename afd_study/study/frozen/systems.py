@@ -1,16 +1,19 @@
 """What is frozen of the study of real systems: aggregates alone, and no text of AlpacaEval's."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from afd_study.evaluation.systems.triples import load_triples
 from afd_study.study.frozen.files import is_frozen, read_manifest
-from afd_study.study.pipeline.systems import WORDS, Placed, SystemSteps, systems_by
+from afd_study.study.pipeline.systems import ModelPlace, Placed, SystemSteps, systems_by
+from afd_study.study.steps.systems import read_penalties
 from afd_study.study.workflow.step import Step
 from afd_study.study.workflow.store import Store
 from afd_study.study.workflow.tables import read_table
 
 NAME = "systems"
-DIGEST = "digest"  # in the manifest: of the files that were read
+DIGEST, WEIGHTS = "digest", "weights"  # in the manifest: of the files that were read, and of a model's
 OF_TRIPLES = {
     "told_apart": "told_apart",
     "agreement": "agreement",
@@ -22,8 +25,10 @@ OF_TRIPLES = {
 
 def frozen_steps() -> list[Step]:
     """Return the steps that the frozen tables rest on, by the digest of the files that were read then."""
-    content = str(read_manifest(NAME).get(DIGEST, "")) if is_frozen(NAME) else ""
-    return systems_by(content).all()
+    manifest = read_manifest(NAME) if is_frozen(NAME) else {}
+    weights = manifest.get(WEIGHTS)
+    model = ModelPlace(str(weights), Path()) if weights else None
+    return systems_by(str(manifest.get(DIGEST, "")), model=model).all()
 
 
 def system_tables(steps: SystemSteps, store: Store) -> dict[str, pd.DataFrame]:
@@ -43,14 +48,33 @@ def system_tables(steps: SystemSteps, store: Store) -> dict[str, pd.DataFrame]:
         )
         for name, own in OF_TRIPLES.items()
     }
-    judge = read_table(store.folder(steps.judge), "judge_strata").assign(reader=WORDS)
-    return {"report": report, "prompts": counted.reset_index(), **tables, "judge": judge}
+    judges = [
+        read_table(store.folder(each), "judge_strata").assign(reader=reader)
+        for reader, each in steps.judges.items()
+    ]
+    read = {"report": report, "prompts": counted.reset_index(), **tables, "judge": pd.concat(judges)}
+    return read | _of_states(steps, store)
+
+
+def _of_states(steps: SystemSteps, store: Store) -> dict[str, pd.DataFrame]:
+    """Return what was tried of penalties, and how much of each system's answers a model read; or nothing."""
+    if steps.states is None or steps.penalties is None:
+        return {}
+    read = read_table(store.folder(steps.states), "system_logprobs")
+    counts = {"answers": ("cut", "size"), "cut": ("cut", "mean"), "tokens": ("tokens", "mean")}
+    by_system = read.groupby("system").agg(**counts).reset_index()
+    return {"penalties": read_penalties(store.folder(steps.penalties)), "read": by_system}
 
 
 def _placed(placed: Placed, table: pd.DataFrame) -> pd.DataFrame:
     triple = placed.triple
     front = {
-        **{"reader": WORDS, "prompts": placed.prompts, **triple.triple._asdict(), "band": triple.band},
+        **{
+            "reader": placed.reader,
+            "prompts": placed.prompts,
+            **triple.triple._asdict(),
+            "band": triple.band,
+        },
         **{"explored": placed.explored, "of_reference": load_triples().is_reference(triple.triple)},
     }
     return pd.DataFrame(front, index=table.index).join(table)

@@ -1,16 +1,16 @@
 """The steps of the study of real systems: AlpacaEval's answers, a step for each triple, and a judge."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from afd_study.evaluation.systems.triples import TripleSettings, load_triples
+from afd_study.evaluation.systems.triples import STATES, WORDS, TripleSettings, load_triples
 from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
 from afd_study.worlds.alpaca_eval import AlpacaEvalSpec, files
 from afd_study.worlds.reading import digest
 
-WORDS = "words"  # a reader of texts
 READ: Mapping[str, Any] = {"layer": 20, "dtype": "bfloat16", "max_prompt_tokens": 512, "max_new_tokens": 256}
 """How a pretrained model reads answers: the layer whose states are kept, and how many tokens of each side."""
 
@@ -36,64 +36,91 @@ def model_place(name: str) -> ModelPlace:
 
 
 class Placed(NamedTuple):
-    """A triple on some prompts (a name of triples.yaml), and whether it was looked at before its rules."""
+    """A triple on some prompts (a name of triples.yaml), by a reader, and whether it was explored."""
 
+    reader: str
     triple: TripleSettings
     prompts: str
     explored: bool
 
 
 class SystemSteps(NamedTuple):
-    """Answers, a step for each triple on each choice of prompts, a judge, and a model's states of answers."""
+    """Answers, a step for each triple by each reader on each choice of prompts, a judge for each reader.
+
+    With a model there are its states of answers, and the penalties that were tried on them.
+    """
 
     answers: Step
     triples: dict[Placed, Step]
-    judge: Step
+    judges: dict[str, Step]
     states: Step | None = None
+    penalties: Step | None = None
 
     def all(self) -> list[Step]:
         """Return every step that results are read from."""
-        return [self.answers, *self.triples.values(), self.judge, *([self.states] if self.states else [])]
+        last = [each for each in (self.states, self.penalties) if each is not None]
+        return [self.answers, *self.triples.values(), *self.judges.values(), *last]
 
 
-def systems_of(folder: Path) -> SystemSteps:
-    """Return the steps for a copy of AlpacaEval. Its files are read to tell whether they changed."""
-    return systems_by(digest(files(AlpacaEvalSpec(folder=folder, systems=load_triples().systems))), folder)
+def systems_of(folder: Path, model: str | None = None) -> SystemSteps:
+    """Return the steps for a copy of AlpacaEval, with a model's states if it is named (`model_place`).
+
+    Its files are read to tell whether they changed.
+    """
+    content = digest(files(AlpacaEvalSpec(folder=folder, systems=load_triples().systems)))
+    return systems_by(content, folder, None if model is None else model_place(model))
 
 
 def systems_by(content: str, folder: Path | None = None, model: ModelPlace | None = None) -> SystemSteps:
-    """Return the steps by the digest of what they read, wherever it lies; with a model, its states too."""
+    """Return the steps by the digest of what they read, wherever it lies; with a model, its steps too."""
     triples = load_triples()
     settings = {"spec": {"systems": list(triples.systems)}, "digest": content}
     places = {"folder": "" if folder is None else str(folder.resolve())}
     answers = step("system_answers", settings, places=places)
-    each = {placed: _triple(placed, answers) for placed in placings()}
-    judge = step("system_judge", {"fitting": triples.judge}, {"answers": answers})
-    states = None
+    inputs, states, penalties = {WORDS: {"answers": answers}}, None, None
     if model is not None:
         own = {"spec": settings["spec"], "weights": model.weights, **READ}
         where = places | {"model": str(model.folder.resolve())}
         states = step("system_states", own, {"answers": answers}, places=where)
-    return SystemSteps(answers, each, judge, states)
+        inputs[STATES] = {"answers": answers, "states": states}
+        penalties = _penalties(inputs[STATES])
+    judges = {
+        reader: step("system_judge", {"fitting": triples.judge, "l2": triples.readers[reader].judge_l2}, own)
+        for reader, own in inputs.items()
+    }
+    read = {reader: {**own, "judge": judges[reader]} for reader, own in inputs.items()}
+    each = {placed: _triple(placed, read[placed.reader]) for placed in placings(tuple(read))}
+    return SystemSteps(answers, each, judges, states, penalties)
 
 
-def placings() -> Iterator[Placed]:
-    """Yield every triple of triples.yaml on every choice of prompts."""
+def placings(readers: Sequence[str] = (WORDS,)) -> Iterator[Placed]:
+    """Yield every triple of triples.yaml by each reader on every choice of prompts."""
     triples = load_triples()
-    for prompts in triples.prompts:
-        yield from (Placed(each, prompts, explored=True) for each in triples.exploration)
-        yield from (Placed(each, prompts, explored=False) for each in triples.judged)
+    for reader, prompts in product(readers, triples.prompts):
+        yield from (Placed(reader, each, prompts, explored=True) for each in triples.exploration)
+        yield from (Placed(reader, each, prompts, explored=False) for each in triples.judged)
 
 
-def _triple(placed: Placed, answers: Step) -> Step:
+def _triple(placed: Placed, inputs: Mapping[str, Step]) -> Step:
     triples = load_triples()
     settings = {
         "triple": placed.triple.triple._asdict(),
         "outside": triples.outside(placed.triple.triple),
         "datasets": triples.prompts[placed.prompts],
-        "fitting": triples.fitting,
+        "fitting": triples.fitting.model_copy(update={"l2": triples.readers[placed.reader].l2}),
         "resamples": triples.resamples,
         "n": triples.n,
         "seed": triples.fitting.seed,
     }
-    return step("system_triple", settings, {"answers": answers})
+    return step("system_triple", settings, inputs)
+
+
+def _penalties(inputs: Mapping[str, Step]) -> Step:
+    triples = load_triples()
+    settings = {
+        "triples": [each.triple._asdict() for each in triples.exploration],
+        "fitting": triples.fitting,
+        "judge": triples.judge,
+        "penalties": triples.penalties,
+    }
+    return step("system_penalties", settings, inputs)

@@ -101,6 +101,7 @@ STEPS: Mapping[str, StepKind] = {
     ),
     "system_states": StepKind("system_states:system_states", ("system_logprobs",), "unknown", seconds=6000),
     "system_judge": StepKind("systems:system_judge", ("judge_strata",), seconds=120),
+    "system_penalties": StepKind("systems:system_penalties", (), seconds=600),
 }
 """Name of a step -> what it is."""
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from afd_study.evaluation.systems.triples import load_triples
+from afd_study.evaluation.systems.triples import STATES, load_triples, lowest_losses
 from afd_study.study.chapters import systems
+from afd_study.study.frozen.files import read_frozen, read_manifest
 
 JUDGED, EXPLORED = len(load_triples().judged), len(load_triples().exploration)
 
@@ -49,3 +50,9 @@ def test_one_policys_pair_and_the_judge():
     }
     assert len(set(judge["tried"])) == 1 + load_triples().judge.parts
     assert systems.prompts()["prompts"].sum() == 805
+
+
+def test_penalties_are_those_with_the_lowest_losses_held_out():
+    if "penalties.csv" not in read_manifest("systems")["files"]:
+        pytest.skip("a bag of words alone has read the answers so far")
+    assert load_triples().readers[STATES] == lowest_losses(read_frozen("systems", "penalties"))

@@ -51,7 +51,7 @@ def run(out, workspace, places, **changes):
 
 def test_every_answer_has_its_states_and_its_log_probability(tmp_path, places):
     states, table = run(tmp_path / "out", tmp_path / "work", places)
-    grid, _ = read_answers(places["answers"])
+    grid = read_answers(places["answers"]).grid
     assert len(table) == 75 and len(states) == 75 and np.isfinite(states).all()
     assert set(table["row"]) == set(grid.rows.ravel())
     assert 0 < table["cut"].mean() < 1 and (table.loc[table["cut"], "tokens"] == 26).all()
