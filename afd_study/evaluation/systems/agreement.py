@@ -6,12 +6,11 @@ where an answer is better than its system's answers usually are, does the score 
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
+from numpy.typing import ArrayLike, NDArray
 
 from afd_study.errors import DataError
 from afd_study.evaluation.statistics import ratio
@@ -66,26 +65,49 @@ def values_of(
     )
 
 
-def rank_agreement(scores: NDArray[np.float64], verdicts: NDArray[np.float64]) -> NDArray[np.float64]:
+def rank_agreement(
+    scores: NDArray[np.float64],
+    verdicts: NDArray[np.float64],
+    *,
+    prompts: ArrayLike | None = None,
+    systems: ArrayLike | None = None,
+) -> NDArray[np.float64]:
     """Mean over prompts of Spearman's correlation across systems: (K, P, S) and (P, S) to (K,).
 
     Cells that are NaN in `verdicts` are left out, and so are prompts on which either side is constant.
+    `prompts` (P,) and `systems` (S,) say how often each counts, as if it stood there so often; once, if not
+    given.
     """
-    is_there = ~np.isnan(verdicts)
-    ours, theirs = _centred_ranks(scores, is_there), _centred_ranks(verdicts, is_there)
-    spread = np.sqrt((ours**2).sum(axis=-1) * (theirs**2).sum(axis=-1))
-    per_prompt = ratio((ours * theirs).sum(axis=-1), spread)
+    often = np.ones(verdicts.shape[-1]) if systems is None else np.asarray(systems, dtype=float)
+    weights = ~np.isnan(verdicts) * often
+    ours, theirs = _centred_ranks(scores, weights), _centred_ranks(verdicts, weights)
+    spread = np.sqrt((weights * ours**2).sum(axis=-1) * (weights * theirs**2).sum(axis=-1))
+    per_prompt = ratio((weights * ours * theirs).sum(axis=-1), spread)
+    rows = np.ones(len(verdicts)) if prompts is None else np.asarray(prompts, dtype=float)
     is_defined = ~np.isnan(per_prompt)
-    return ratio(np.where(is_defined, per_prompt, 0).sum(axis=-1), is_defined.sum(axis=-1))
+    return ratio(np.where(is_defined, per_prompt, 0) @ rows, is_defined @ rows)
 
 
-def _centred_ranks(values: NDArray[np.float64], is_there: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mid-ranks along the last axis less their mean; 0 for what is not there, which has no say."""
-    # what is not there ranks behind all the rest, and rounding must not tell apart what is equal
-    ranks = stats.rankdata(np.where(is_there, np.round(values, 12), np.inf), axis=-1)
-    count = np.maximum(is_there.sum(axis=-1, keepdims=True), 1)
-    mean = np.where(is_there, ranks, 0).sum(axis=-1, keepdims=True) / count
-    return np.where(is_there, ranks - mean, 0)
+def _centred_ranks(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mid-ranks along the last axis less their mean, where each value stands as often as its weight says.
+
+    What has weight 0 is not there.
+    """
+    # rounding must not tell apart what is equal
+    rounded = np.where(weights > 0, np.round(values, 12), np.inf)
+    order = rounded.argsort(axis=-1)
+    sorted_values = np.take_along_axis(rounded, order, -1)
+    often = np.take_along_axis(np.broadcast_to(weights, values.shape), order, -1)
+    up_to = often.cumsum(axis=-1)
+    is_new = np.ones(values.shape, dtype=bool)
+    is_new[..., 1:] = sorted_values[..., 1:] != sorted_values[..., :-1]
+    is_last = np.roll(is_new, -1, axis=-1)  # the first is new, so that the last ends a run
+    first = np.maximum.accumulate(np.where(is_new, up_to - often, 0), axis=-1)
+    last = np.minimum.accumulate(np.where(is_last, up_to, np.inf)[..., ::-1], axis=-1)[..., ::-1]
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2, -1)
+    mean = (weights * ranks).sum(axis=-1, keepdims=True)
+    return ranks - mean / np.maximum(weights.sum(axis=-1, keepdims=True), 1)
 
 
 def agreement(
@@ -112,9 +134,15 @@ def agreement(
     every = np.stack([score for _, _, score in kinds])
 
     def statistic(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        # what is drawn twice is ranked once, and counts twice
+        (rows, prompts), (columns, systems) = (
+            np.unique(each, return_counts=True) for each in (rows, columns)
+        )
+        often: dict[str, Any] = {"prompts": prompts, "systems": systems}
         scores, verdicts = every[:, rows][:, :, columns], values.verdicts[rows][:, columns]
-        apart = two_way_residuals(np.concatenate([verdicts[None], scores]))
-        return np.concatenate([rank_agreement(scores, verdicts), rank_agreement(apart[1:], apart[0])])
+        apart = two_way_residuals(np.concatenate([verdicts[None], scores]), **often)
+        plain = rank_agreement(scores, verdicts, **often)
+        return np.concatenate([plain, rank_agreement(apart[1:], apart[0], **often)])
 
     names = [(name, means, kind) for means in (RAW, RESIDUAL) for name, kind, _ in kinds]
     wanted = {*minus, *((name, LONGEST) for name in values.names if name != LONGEST)}

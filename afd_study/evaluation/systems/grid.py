@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from afd_study.errors import DataError, unknown_name
 from afd_study.evaluation.text_features import LENGTHS
 
-ROUNDS = 20  # of taking means out, where some answers lack a verdict
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -87,21 +85,45 @@ def grid_of(answers: pd.DataFrame, verdicts: pd.DataFrame) -> Grid:
     )
 
 
-def two_way_residuals(values: ArrayLike) -> NDArray[np.float64]:
+def two_way_residuals(
+    values: ArrayLike, *, prompts: ArrayLike | None = None, systems: ArrayLike | None = None
+) -> NDArray[np.float64]:
     """Take out the means of prompts and of systems: (..., P, S) to the same, NaN where `values` are.
 
-    What is left is the least-squares residual of prompt + system: exact where nothing is missing, by
-    alternation elsewhere.
+    What is left is the least-squares residual of prompt + system, whatever cells are missing. `prompts` (P,)
+    and `systems` (S,) say how often each counts; once, if not given.
     """
     rest = np.array(values, dtype=float)
-    is_there = ~np.isnan(rest)
-    rest[~is_there] = 0
-    per_prompt = np.maximum(is_there.sum(axis=-1, keepdims=True), 1)
-    per_system = np.maximum(is_there.sum(axis=-2, keepdims=True), 1)
-    for _ in range(1 if is_there.all() else ROUNDS):
-        rest -= is_there * (rest.sum(axis=-1, keepdims=True) / per_prompt)
-        rest -= is_there * (rest.sum(axis=-2, keepdims=True) / per_system)
-    return np.where(is_there, rest, np.nan)
+    cells = rest.reshape(-1, *rest.shape[-2:])
+    is_there = ~np.isnan(cells)
+    cells[~is_there] = 0
+    rows = np.ones(rest.shape[-2]) if prompts is None else np.asarray(prompts, dtype=float)
+    columns = np.ones(rest.shape[-1]) if systems is None else np.asarray(systems, dtype=float)
+    alike = (is_there == is_there[:1]).all()  # then one solution is for all
+    for part in [slice(None)] if alike else [slice(i, i + 1) for i in range(len(cells))]:
+        mask = is_there[part][0] if len(cells) else np.zeros(rest.shape[-2:], dtype=bool)
+        cells[part] = np.where(mask, cells[part] - _effects(cells[part], mask, rows, columns), np.nan)
+    return cells.reshape(rest.shape)
+
+
+def _effects(
+    cells: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the least-squares prompt + system of K matrices (K, P, S), which are 0 outside the mask (P, S).
+
+    Prompts are eliminated from the normal equations, so that one system of S equations is left.
+    """
+    total = np.maximum(mask @ columns, 1e-300)  # of each prompt's weights
+    means = cells @ columns / total
+    shares = mask * (rows / total)[:, None]
+    equations = np.diag(rows @ mask) - shares.T @ (mask * columns)
+    known = np.einsum("p,kps->ks", rows, cells) - (means * rows) @ mask
+    of_systems = np.linalg.lstsq(equations, known.T, rcond=None)[0].T
+    of_prompts = means - of_systems @ (mask * columns).T / total
+    return of_prompts[:, :, None] + of_systems[:, None, :]
 
 
 def system_means(values: ArrayLike) -> NDArray[np.float64]:

@@ -54,9 +54,10 @@ def picks(
     worth = np.where(is_there, values.verdicts, 0.0)
 
     def statistic(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
+        rows, often = np.unique(rows, return_counts=True)
         scores = stacked[:, rows][:, :, columns]
         value = np.broadcast_to(worth[rows][:, columns], scores.shape)
-        return expected_best(values=value.copy(), scores=scores, n=n).numpy().mean(axis=1)
+        return expected_best(values=value.copy(), scores=scores, n=n).numpy() @ (often / often.sum())
 
     names = list(rules)
     place = {name: number for number, name in enumerate(names)}

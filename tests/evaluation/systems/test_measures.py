@@ -57,6 +57,32 @@ def test_rank_agreement_is_spearmans_mean_and_leaves_out_what_is_missing(generat
     assert np.isclose(rank_agreement(scores[None], verdicts)[0], np.mean(expected))
 
 
+def test_what_counts_twice_is_what_stands_there_twice(generator):
+    scores, verdicts = generator.normal(size=(3, 12, 8)), generator.integers(0, 3, size=(12, 8)) / 2
+    verdicts[0, 4] = verdicts[3, 1] = np.nan
+    scores = np.where(np.isnan(verdicts), np.nan, scores)
+    prompts, systems = generator.integers(0, 3, size=12), np.array([2, 1, 0, 3, 1, 1, 0, 2])
+    rows, columns = np.repeat(np.arange(12), prompts), np.repeat(np.arange(8), systems)
+    seen, there = np.unique(rows), np.unique(columns)
+    often = {"prompts": prompts[seen], "systems": systems[there]}
+
+    def both(values, residuals, ranks):
+        apart = residuals(values)
+        return apart, ranks(values[1:], values[0]), ranks(apart[1:], apart[0])
+
+    every = np.concatenate([verdicts[None], scores])
+    longer = every[:, rows][:, :, columns]
+    repeated, *expected = both(longer, two_way_residuals, rank_agreement)
+    single, *values = both(
+        every[:, seen][:, :, there],
+        lambda x: two_way_residuals(x, **often),
+        lambda one, other: rank_agreement(one, other, **often),
+    )
+    places = np.searchsorted(seen, rows), np.searchsorted(there, columns)
+    assert np.allclose(single[:, places[0]][:, :, places[1]], repeated, equal_nan=True)
+    assert all(np.allclose(one, other) for one, other in zip(values, expected, strict=True))
+
+
 def test_a_rule_that_knows_the_system_alone_agrees_only_while_its_mean_is_in(generator):
     quality = np.linspace(-1, 1, 20)
     verdicts = (quality + generator.normal(size=(300, 20)) > 0).astype(float)
