@@ -78,7 +78,7 @@ def words(verdicts: pd.DataFrame) -> str:
 def _line(row: Mapping[Any, Any]) -> str:
     interval = f"{number(row['effect'], 3)} [{number(row['low'], 3)}, {number(row['high'], 3)}]"
     return (
-        f"{row['id']} ({row['prompts']} prompts): {row['sentence']} {row['verdict']}: {interval}, above 0 in "
+        f"{row['id']} (read as {row['reader']}): {row['sentence']} {row['verdict']}: {interval}, above 0 in "
         f"{row['n_above']} of {row['n_triples']} triples"
     )
 

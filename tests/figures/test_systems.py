@@ -44,10 +44,10 @@ def test_words_count_judged_triples_alone():
 
 
 def test_a_verdict_in_words_has_its_numbers():
-    row = {"id": "E4", "prompts": "all", "sentence": "A beats B.", "verdict": "open", "effect": 0.012}
+    row = {"id": "E4", "reader": "words", "sentence": "A beats B.", "verdict": "open", "effect": 0.012}
     row |= {"low": -0.01, "high": 0.034, "n_above": 15, "n_triples": 24}
     assert systems.words(pd.DataFrame([row])) == (
-        "E4 (all prompts): A beats B. open: 0.012 [-0.010, 0.034], above 0 in 15 of 24 triples"
+        "E4 (read as words): A beats B. open: 0.012 [-0.010, 0.034], above 0 in 15 of 24 triples"
     )
 
 

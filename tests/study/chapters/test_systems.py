@@ -2,7 +2,8 @@
 
 import pytest
 
-from afd_study.evaluation.systems.triples import STATES, load_triples, lowest_losses
+from afd_study.errors import SpecError
+from afd_study.evaluation.systems.triples import STATES, WORDS, load_triples, lowest_losses
 from afd_study.study.chapters import systems
 from afd_study.study.frozen.files import read_frozen, read_manifest
 
@@ -20,9 +21,13 @@ def test_every_triple_has_its_four_scores(prompts):
 def test_verdicts_are_of_every_contrast_on_both_choices_of_prompts():
     rows = systems.verdict_rows()
     triples = load_triples()
-    assert len(rows) == len(triples.contrasts) * len(triples.prompts)
+    own = {name for name, each in triples.contrasts.items() if each.less != "likelihood_per_token"}
+    words = rows[rows["reader"] == WORDS]
+    assert set(words["id"]) == own and len(words) == len(own) * len(triples.prompts)
+    for reader in set(systems.readers()) - {WORDS}:
+        assert set(rows.loc[rows["reader"] == reader, "id"]) == set(triples.contrasts)
     assert set(rows["n_triples"]) == {JUDGED} and set(rows["n_worlds"]) == {5}
-    assert rows["primary"].sum() == len(triples.contrasts)
+    assert words["primary"].sum() == len(own)
 
 
 def test_a_longest_answer_is_told_apart_by_length_alone():
@@ -50,6 +55,11 @@ def test_one_policys_pair_and_the_judge():
     }
     assert len(set(judge["tried"])) == 1 + load_triples().judge.parts
     assert systems.prompts()["prompts"].sum() == 805
+
+
+def test_an_unknown_reader_is_named():
+    with pytest.raises(SpecError, match="did you mean 'words'"):
+        systems.picks(reader="word")
 
 
 def test_penalties_are_those_with_the_lowest_losses_held_out():
