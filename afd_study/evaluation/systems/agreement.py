@@ -110,6 +110,14 @@ def _centred_ranks(values: NDArray[np.float64], weights: NDArray[np.float64]) ->
     return ranks - mean / np.maximum(weights.sum(axis=-1, keepdims=True), 1)
 
 
+def _adjusted(values: Values) -> list[tuple[str, str, NDArray[np.float64]]]:
+    """Return each score as it is, then each without length: name, adjustment, score (P, S)."""
+    plain = list(zip(values.names, values.scores, strict=True))
+    rest = [(name, score) for name, score in plain if name != LONGEST]  # without length that is nothing
+    without = [(name, NO_LENGTH, without_length(score, values.lengths)) for name, score in rest]
+    return [*((name, NONE, score) for name, score in plain), *without]
+
+
 def agreement(
     values: Values,
     *,
@@ -125,12 +133,7 @@ def agreement(
     n_systems. `minus` names pairs of scores whose difference is wanted, with the same means and adjustment;
     pairs that are not there are left out. Each score is compared with "longest" too, where that is there.
     """
-    plain = list(zip(values.names, values.scores, strict=True))
-    kinds = [(name, NONE, score) for name, score in plain]
-    # without length a score of length is nothing
-    kinds += [
-        (name, NO_LENGTH, without_length(score, values.lengths)) for name, score in plain if name != LONGEST
-    ]
+    kinds = _adjusted(values)
     every = np.stack([score for _, _, score in kinds])
 
     def statistic(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float64]:
