@@ -133,10 +133,10 @@ def _pair(texts: pd.DataFrame, low: str, high: str, comparing: Comparing) -> dic
         row |= _aucs(part, is_high, comparing)
     except DataError as fault:
         raise DataError(f"{low} and {high} can't be compared: {fault}. Give more texts") from fault
-    sides = {name: set(zip(side["prompt"], side["text"])) for name, side in both.groupby("source")}
     for name, side, other in (("equal_low", low, high), ("equal_high", high, low)):
-        own = both[both["source"] == side]
-        row[name] = float(np.mean([each in sides[other] for each in zip(own["prompt"], own["text"])]))
+        there = pd.MultiIndex.from_frame(both.loc[both["source"] == other, ["prompt", "text"]])
+        own = pd.MultiIndex.from_frame(both.loc[both["source"] == side, ["prompt", "text"]])
+        row[name] = float(own.isin(there).mean())
     return row
 
 

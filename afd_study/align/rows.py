@@ -6,6 +6,7 @@ holds them, and `text_of` is the door to a text: normalised, and within the boun
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -286,7 +287,7 @@ def _parquet(path: Path) -> OpenFile:
 
 
 def _damaged(path: Path, place: str, fault: Exception) -> DataError:
-    if isinstance(fault, OSError) and fault.strerror:
-        return DataError(f"{path} can't be read: {fault.strerror}")
+    if isinstance(fault, OSError) and fault.errno:  # Arrow's own text names the path again
+        return DataError(f"{path} can't be read: {os.strerror(fault.errno)}")
     what = ([*str(fault).splitlines(), type(fault).__name__])[0][:200]
     return DataError(f"{path}: damaged parquet data{place} ({what}): fetch or write the file again")
