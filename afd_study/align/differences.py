@@ -124,6 +124,12 @@ def _pair(texts: pd.DataFrame, low: str, high: str, comparing: Comparing) -> dic
     shared = both.groupby("opening")["source"].transform("nunique") == 2
     common = both.loc[shared, "opening"].nunique() >= comparing.min_common
     part = both[shared] if common else both
+    for side, openings in part.groupby("source", sort=False)["opening"].nunique().items():
+        if openings < (least := 2 * comparing.folds):
+            raise DataError(
+                f"{low} and {high} can't be compared: {side} answers {openings} prompts, counted by their "
+                f"openings, and at least {least} are needed. Give more of them"
+            )
     is_high = (part["source"] == high).to_numpy()
     row: dict[str, object] = {
         **{"low": low, "high": high, "n_low": int((~is_high).sum()), "n_high": int(is_high.sum())},

@@ -102,8 +102,18 @@ def test_no_text_is_scored_by_what_learned_from_its_prompt():
 
 def test_too_little_is_refused_by_name():
     rng = np.random.default_rng(7)
-    with pytest.raises(DataError, match="a and b can't be compared: 3 prompts.*Give more texts"):
+    with pytest.raises(DataError, match="a and b can't be compared: a answers 3 prompts.*at least 10"):
         compared(a=said(rng, 3), b=said(rng, 3))
+    compared(a=said(rng, 10), b=said(rng, 30))
+    silent = [Dialogue((Turn("user", f"{n}"), Turn("assistant", f"{n}"))) for n in range(10)]
+    with pytest.raises(DataError, match="can't be compared: no word occurs in two texts.*Give more texts"):
+        compared(
+            a=silent,
+            b=[
+                each._replace(turns=(*each.turns[:1], Turn("assistant", f"b{i}")))
+                for i, each in enumerate(silent)
+            ],
+        )
     with pytest.raises(DataError, match="two sources or more"):
         compared(a=said(rng, 30))
 
