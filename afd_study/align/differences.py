@@ -158,7 +158,7 @@ def _aucs(part: pd.DataFrame, is_high: NDArray[np.bool_], comparing: Comparing) 
         "auc_by_length": lambda w: weighted_auc(lengths, positive=is_high, weights=w),
         "auc_without_length": lambda w: stratified_auc(scores, positive=is_high, strata=alike, weights=w),
     }
-    row = {}
+    row: dict[str, float] = {}
     for name, statistic in statistics.items():
         estimate = bootstrap_statistic(
             statistic,
