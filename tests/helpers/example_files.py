@@ -83,7 +83,6 @@ LAYOUTS = {
     },
 }
 """Title, which begins with a layout's name -> a dialogue's turns to a row of it."""
-ONLY_IN_JSON = ("prompt_completion of messages", "chosen_rejected of messages", "of whole messages")
 
 
 def write(path, rows):
