@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from floors import GROUND, MAY_IMPORT, NEVER, STUDY_FLOORS, imports_of
+from floors import ALIGNING, GROUND, MAY_IMPORT, NEVER, STUDY_FLOORS, imports_of
 
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines; a function's docstring does not count
 LONGEST_TEST = 400
@@ -103,6 +103,17 @@ def test_rooms_of_the_study_import_what_lies_below_them_alone(root):
         found += [f"{path.name}: {fault}" for fault in upward(path.read_text(), list(parts[:-1]), parts[2])]
     assert not found, "\n".join(found)
     assert rooms <= set().union(*STUDY_FLOORS)
+
+
+def test_commands_alone_import_what_stands_above_the_study(root):
+    found = []
+    for path in _sources(root):
+        parts = path.relative_to(root).with_suffix("").parts
+        names = imports_of(ast.parse(path.read_text(encoding="utf-8")), list(parts[:-1]))
+        if any(name.startswith("afd_study.align") for name in names):
+            found.append("/".join(parts[1:]))
+    outside = {name for name in found if not name.startswith("align/")}
+    assert outside == {f"study/{name}" for name in ALIGNING}
 
 
 @pytest.mark.parametrize(

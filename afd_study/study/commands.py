@@ -16,6 +16,7 @@ from afd_study.models import distributed
 from afd_study.models.library_variables import refuse_variables
 from afd_study.settings import at_home
 from afd_study.study import freeze
+from afd_study.study.align_commands import diagnose
 from afd_study.study.chapters import claims as ledger
 from afd_study.study.frozen.basis import accept as keep_stale
 from afd_study.study.frozen.files import is_frozen
@@ -36,6 +37,7 @@ app = typer.Typer(
     help="Alignment from demonstrations: run the study, resume it, print its tables.",
 )
 app.add_typer(store_app, name="store")
+app.command()(diagnose)
 app.callback()(lambda: refuse_variables())  # before any command
 UsageFault: type[Exception] = typer.BadParameter.__mro__[1]  # of whichever click this typer brings
 COLUMNS = ["task", "method", "n", "judge", "mean", "low", "high", "n_prompts", "seed"]

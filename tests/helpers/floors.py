@@ -9,8 +9,9 @@ MAY_IMPORT = {
     "models": set(),
     "methods": {"theory", "worlds", "models"},
     "evaluation": {"theory", "worlds", "models"},
+    "align": {"theory", "worlds", "models", "methods", "evaluation", "study"},
     "figures": {"methods"},  # the names and labels of methods (methods.arms), which load no model
-    "study": {"theory", "worlds", "models", "methods", "evaluation"},
+    "study": {"theory", "worlds", "models", "methods", "evaluation", "align"},  # align: ALIGNING alone
 }
 
 # The floors inside study/, lowest first: a room may import what stands below it, and itself.
@@ -23,10 +24,11 @@ STUDY_FLOORS = (
     {"study"},
     {"forecast", "frozen"},
     {"chapters"},
-    {"freeze", "__init__", "store_commands"},
+    {"freeze", "__init__", "store_commands", "align_commands"},
     {"commands"},
     {"__main__"},
 )
+ALIGNING = {"align_commands"}  # the modules of study/ that may import align/, which stands above the others
 GROUND = {"records", "errors", "settings", "plain_yaml", ""}  # "" is the package itself, for its version
 
 NOTEBOOKS_MAY_IMPORT = {"study", "figures", "theory"}

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 
+import example_files
 import pytest
 import typer
 
@@ -29,6 +30,7 @@ WORDS = {
     "store check": ["store", "check"],
     "store gc": ["store", "gc", "--yes"],
     "fetch --help": ["fetch", "--help"],
+    "diagnose": ["diagnose", "one.jsonl", "two=other.jsonl", "--texts", "10"],
 }
 # As many cells and seeds as a test has time for.
 FEW = """
@@ -114,6 +116,8 @@ def test_no_command_asks_the_network(offline, root, tmp_path):
     shutil.copytree(
         root / "book" / "results", tmp_path / "results"
     )  # what `claims` reads, `results` replaces
+    for name in ("one", "other"):
+        example_files.source(tmp_path / f"{name}.jsonl", [f"{name} says {n % 5}." for n in range(30)])
     commands = leaves(typer.main.get_command(app))
     assert commands == {name.split(" --")[0] for name in WORDS}  # a new command needs a line there
     done, asked = offline("-c", FEW, json.dumps(list(WORDS.values())))

@@ -1,0 +1,1 @@
+"""Alignment from demonstrations alone: their files, how a model reads them, what tells texts apart."""
