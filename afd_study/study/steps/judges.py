@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,8 +60,8 @@ def judges(
     spread = diagnostics[diagnostics["method"] == "oracle"].set_index("judge")["spread_within"]
     ids = pd.Index(table["prompt_id"].unique())
     groups = dict(zip(ids, openings(common.prompt_table, ids), strict=True))
-    how = {"n": n, "groups": groups, "spread": spread.to_dict(), "generator": drawn}
-    agreed = judged_contrasts(table, [tuple(each) for each in contrasts], **how)
+    how: dict[str, Any] = {"n": n, "groups": groups, "spread": spread.to_dict(), "generator": drawn}
+    agreed = judged_contrasts(table, contrasts, **how)
     write_table(out, "judges_agree", agreed)
     write_table(out, "judges_share", agreeing_share(agreed))
 
@@ -95,8 +96,7 @@ def pair_agreement(
     tried = _tried(gaps(every), differences_in_length(texts), common)
     drawn = np.random.default_rng(derived_seed(common.seed, "pair agreement"))
     write_table(out, "pair_agreement", agreement(tried, generator=drawn))
-    compared = differences(tried, [tuple(each) for each in contrasts], generator=drawn)
-    write_table(out, "pair_differences", compared)
+    write_table(out, "pair_differences", differences(tried, contrasts, generator=drawn))
 
 
 def _with_lengths(texts: pd.DataFrame, scores: pd.DataFrame, common: CommonInputs) -> TriedPairs:
@@ -109,5 +109,5 @@ def _with_lengths(texts: pd.DataFrame, scores: pd.DataFrame, common: CommonInput
 def _tried(wide: pd.DataFrame, difference: "pd.Series[float]", common: CommonInputs) -> TriedPairs:
     """Return where rules are right, of their gaps; both arguments are indexed by pair."""
     groups = openings(common.prompt_table, wide.index.get_level_values("prompt_id"))
-    lengths = difference.loc[wide.index].to_numpy()
+    lengths = difference.loc[wide.index].to_numpy(dtype=np.float64)
     return tried_pairs(wide.reset_index(drop=True), groups=groups, difference=lengths)

@@ -55,7 +55,7 @@ def pair_logprobs(out: Path, context: Context, *, common: CommonInputs, policy: 
     lm, table = load_policy(policy), read_table(pairs, "demonstrations")
     tokenizer = common.policy_tokenizer
     ids = response_ids(table["text"].tolist(), tokenizer, common.sampling)
-    table = table.assign(source=PAIRS, token_ids=ids, text=decode(tokenizer, ids))
+    table = table.assign(source=PAIRS, token_ids=pd.Series(ids, dtype=object), text=decode(tokenizer, ids))
     examples = list(common.examples(table, tokenizer, context=context_length(lm))["example"])
     context.spend(tokens=sum(len(each.ids) for each in examples), parameters=n_parameters(lm), passes=1)
     table["logprob"] = map_across_ranks(examples, partial(sequence_logprobs, lm))
