@@ -75,13 +75,13 @@ def run(
         say("\n".join(report(study, device=device, price=price)))
         return
     count = study.run(lines=True)
-    table = "summary" if study.has("summary") else "all_scores"
+    table = next(name for name in ("summary_by_judge", "summary", "all_scores") if study.has(name))
     print(f"{count} steps computed; the tables lie in {study.folder(table)}", file=sys.stderr)
     if table == "all_scores":
         print("no judge, so no outcomes: this is what the reward models learned", file=sys.stderr)
         rows = printed = study.reward_models()
     else:
-        rows = study.table("summary")[COLUMNS]
+        rows = study.table(table)[COLUMNS]
         printed = rows[rows["n"].isin([1, 2, 4, 8, 16, 32, rows["n"].max()])]
     if as_json:
         say(json.dumps(rows.to_dict("records")))

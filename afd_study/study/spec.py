@@ -64,6 +64,10 @@ class StudySpec(Settings):
     judge_share: float = Field(
         0.5, ge=0, lt=1, description="share of a data set's prompts that a fitted judge learns from"
     )
+    second_judge: bool = Field(
+        False,
+        description="also judge by words without length, and compare rules with people on held-out pairs",
+    )
     sampling: SamplingSpec = SamplingSpec()
     matched_style: float | None = Field(
         None,
@@ -119,6 +123,11 @@ class StudySpec(Settings):
             raise ValueError(f"judge_model is for a data set, and '{name}' has a judge of its own")
         if self.judge_model is not None and self.judge is not None:
             raise ValueError("judge_model stands in place of a fitted judge: set judge to null")
+        if self.second_judge and (controlled or self.judge is None):
+            raise ValueError(
+                "second_judge stands beside a judge that is fitted to people's preferences: it needs a data "
+                "set with preferences, and the setting judge"
+            )
         if isinstance(self.world, OwnDataSpec) and self.world.preferences is None:
             kinds = [kind for kind in self.reward.kinds if REWARD_DATA[kind].high == "preferred"]
             reader = "judge" if self.judge is not None else f"reward.kinds={kinds}" if kinds else None

@@ -179,6 +179,10 @@ def work_of(step: Step, sizes: Sizes) -> Work | None:
 
 def _responses(step: Step, sizes: Sizes) -> float:
     """Return how many texts a step holds: responses of a policy, or demonstrations to test prompts."""
+    if step.name == "pair_logprobs":
+        return _responses(step.inputs["pairs"], sizes)
+    if step.name == "held_out_pairs":  # both answers; of all splits where a judge is tried
+        return 2 * (sizes.texts.held_out + sizes.texts.preferences * ("train" in step.settings["splits"]))
     if step.name != "samples":
         return sizes.texts.held_out
     if step.settings["purpose"] == "test":

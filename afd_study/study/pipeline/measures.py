@@ -73,6 +73,11 @@ def ensembles(builder: Builder) -> dict[str, tuple[str, ...]]:
 
 def outcomes(builder: Builder, judged: Step) -> Step:
     """Return the step that judges every selection rule at every n."""
+    return builder.once("outcomes", lambda: outcomes_under(builder, judged))
+
+
+def outcomes_under(builder: Builder, judged: Step) -> Step:
+    """Return the step that judges every selection rule at every n by some judge's verdicts."""
     spec, models = builder.spec, replicates(builder)
     settings = {
         "task": builder.task,
@@ -81,8 +86,7 @@ def outcomes(builder: Builder, judged: Step) -> Step:
         "scorers": {name: REWARD_DATA[kind] for kind, names in models.items() for name in names},
         "ensembles": ensembles(builder),
     }
-    inputs = {**likelihoods(builder), "judged": judged, **reward_scores(builder)}
-    return builder.once("outcomes", lambda: step("outcomes", settings, inputs))
+    return step("outcomes", settings, {**likelihoods(builder), "judged": judged, **reward_scores(builder)})
 
 
 def likelihoods(builder: Builder) -> dict[str, Step]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.arms import arms
 from afd_study.study.pipeline.builder import Builder
+from afd_study.study.pipeline.judges import second_judge
 from afd_study.study.pipeline.measures import (
     coverage,
     ensembles,
@@ -35,7 +36,10 @@ class Plan:
         return self.steps[role]
 
 
-_BY_ROLE = ("outcomes", "demonstrator_thresholds", "coverage", "arms", "probes", "when")
+_BY_ROLE = (
+    *("outcomes", "demonstrator_thresholds", "coverage", "arms", "probes", "when"),
+    *("pair_agreement", "judges"),
+)
 TABLES: dict[str, tuple[str, str]] = {
     "prompts": ("prompts", "prompts"),
     "demonstrations": ("shown", "demonstrations"),
@@ -50,7 +54,10 @@ TABLES: dict[str, tuple[str, str]] = {
     "cut": ("pi_sft", "cut"),
     "left_out": ("short_prompts", "left_out"),
     "all_scores": ("scored", "scores"),
-} | {table: (role, table) for role in _BY_ROLE for table in STEPS[role].tables}
+    "words_judge_accuracy": ("words_judge", "judge_accuracy"),
+}
+TABLES |= {table: (role, table) for role in _BY_ROLE for table in STEPS[role].tables}
+TABLES |= {f"{table}_by_judge": ("by_judge", table) for table in STEPS["by_judge"].tables}
 """Table of a study -> the role of the step that holds it, and the name that it has there."""
 
 
@@ -77,6 +84,8 @@ def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
     ):  # else samples are of another law than the policy's
         coverage(builder, judged)
     probes(builder, judged)
+    if spec.second_judge:
+        second_judge(builder, judged)
     if spec.arms is not None and spec.arms.names:
         arms(builder, judged)
     return Plan(builder.steps)

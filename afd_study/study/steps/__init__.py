@@ -69,6 +69,17 @@ STEPS: Mapping[str, StepKind] = {
     ),
     "outcomes": StepKind("best_of_n:outcomes", _TABLES_OF_OUTCOMES, seconds=6),
     "all_scores": StepKind("best_of_n:all_scores", ("scores",)),
+    # a second judge of people's preferences, and rules beside people's own pairs
+    "words_judge": StepKind("words_judge:words_judge", ("reward_model", "judge_accuracy"), seconds=5),
+    "words_scores": StepKind("words_judge:words_scores", ("scores",), seconds=5),
+    "held_out_pairs": StepKind("pairs:held_out_pairs", ("demonstrations",)),
+    "pair_logprobs": StepKind("pairs:pair_logprobs", ("samples",), "logprobs", seconds=3),
+    "frozen_pair_scores": StepKind("pairs:frozen_pair_scores", ("scores",)),
+    "pair_agreement": StepKind("judges:pair_agreement", ("pair_agreement", "pair_differences"), seconds=3),
+    "by_judge": StepKind(
+        "judges:by_judge", ("scores", "outcomes", "summary", "win_rates", "diagnostics"), seconds=2
+    ),
+    "judges": StepKind("judges:judges", ("judges", "judges_agree", "judges_share"), seconds=3),
     # covering, seeking, and what reward models have learned
     "densities": StepKind("coverage:densities", ("densities",), "logprobs", seconds=4),
     "demonstrator_thresholds": StepKind(

@@ -192,7 +192,8 @@ def test_no_setting_goes_unkeyed():
         "reward.replicates",
         "reward.body",
         "late_reference",
-    }  # which add steps: test_rewards, test_policies
+        "second_judge",
+    }  # which add steps: test_rewards, test_policies, test_judges
     known |= OF_DATA_SETS | {"policy.gguf"}  # a folder's name by the time that steps are laid out
     assert set(leaves(StudySpec)) == known
 

@@ -1,13 +1,11 @@
 """Reward models on frozen states: a study of them is whole, and a score is the head's on a text's states."""
 
-import gguf_models
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from afd_study.errors import SpecError
 from afd_study.methods.frozen_heads import head_of, head_rewards
-from afd_study.models.gguf_files import convert
 from afd_study.study import open_study
 from afd_study.study.spec import load_spec
 from afd_study.study.steps.frozen_rewards import HEAD, STATES
@@ -68,21 +66,6 @@ def test_marks_are_seen_though_the_policy_has_no_words_for_them(study, plan):
     assert marked.shape == bare.shape
     differ = np.abs(marked - bare).max(axis=1) > 1e-4
     assert differ.mean() > 0.9, "a mark may stand behind the horizon"
-
-
-def test_a_judge_of_peoples_preferences_is_a_head_on_pi_inits_states(given, tmp_path):
-    """With a pretrained Llama, as a reader would have it: chats, frozen bodies, a judge, and every table."""
-    convert(gguf_models.write(gguf_models.llama(), tmp_path / "tiny.gguf"), tmp_path / "llama")
-    own = {"reward.body": "frozen", "policy.name_or_path": str(tmp_path / "llama")}
-    how = {"overrides": {**given["hh_rlhf"], **own}, "store": Store(tmp_path / "store"), "quiet": True}
-    dialogues = open_study("hh_rlhf", "smoke", 0, 1, **how)
-    judge = dialogues.table("judge_accuracy").iloc[0]
-    assert 0 <= judge["low"] <= judge["accuracy"] <= judge["high"] <= 1 and judge["n_training_pairs"] > 0
-    assert {"init_sft", "oracle", "preferences"} <= set(dialogues.table("outcomes")["method"])
-    steps = dialogues.plans()[0].steps
-    body = steps["judge"].inputs["states_corpus"].inputs["policy"]
-    assert steps["judge"].name == "frozen_judge" and body.key == steps["pi_init"].key
-    assert "judge" in set(dialogues.table("edit_effects")["method"])
 
 
 def test_what_a_frozen_body_cannot_be_is_refused():

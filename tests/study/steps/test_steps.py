@@ -45,7 +45,8 @@ def test_every_step_of_the_table_is_in_some_plan(given):
     published = {"judge": None, "judge_model.name_or_path": "a", "sampling.long_prompts": "leave_out"}
     plans.append(("hh_rlhf", "smoke", {**given["hh_rlhf"], **published}))
     plans.append(("own_data", "smoke", {**given["own_data"], "late_reference": True}))
-    plans.append(("hh_rlhf", "smoke", {**given["hh_rlhf"], "reward.body": "frozen"}))
+    frozen = {"reward.body": "frozen", "second_judge": True}
+    plans.append(("hh_rlhf", "smoke", {**given["hh_rlhf"], **frozen}))
     names = set()
     for task, profile, overrides in plans:
         steps = plan(load_spec(task, profile, overrides), task=task, seed=0).steps
