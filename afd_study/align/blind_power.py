@@ -85,9 +85,9 @@ def limits(n: int, *, gain: float = SMALL_GAIN, level: float = LEVEL, power: flo
     else:
         found = findable_win_rate(n, level=level, power=power)
         settled = [
-            f"{n} pairs settle only a large difference: the picks must win {wins} of {n} ({percent(wins / n)}) "
-            f"or more before they are shown to be better ({test}). If their true win rate is "
-            f"{percent(found)}, they will do so with a probability of {percent(power)}.",
+            f"{n} pairs settle only a large difference: the picks must win {wins} of {n} "
+            f"({percent(wins / n)}) or more before they are shown to be better ({test}). If their true win "
+            f"rate is {percent(found)}, they will do so with a probability of {percent(power)}.",
             "A pair in which you see no difference decides nothing, and the others must then be clearer.",
         ]
     return [

@@ -44,7 +44,7 @@ def read_record(path: Path, record: type[Record], remedy: str) -> Record:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; raise ValueError where a key stands in it twice, of which Python takes the last."""
+    """Return a JSON object; raise ValueError where a key stands in it twice (Python takes the last)."""
     names = Counter(name for name, _ in pairs)
     twice = [name for name, count in names.items() if count > 1]
     if twice:

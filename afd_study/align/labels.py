@@ -203,13 +203,13 @@ def _conclusion(result: LabelResult) -> str:
         return f"{interval}. The interval lies below one half: you prefer plain samples to the picks."
     wins = int(least_wins(n, level=result.level))
     enough = (
-        f"{wins} wins of {n} ({percent(wins / n)}) would have shown that you prefer one of them"
+        f"{wins} wins of {n} ({percent(wins / n)}) would have shown that you prefer one of them."
         if wins <= n
-        else f"no outcome of {count_of(n, 'decided pair')} would have shown a preference"
+        else f"No outcome of {count_of(n, 'decided pair')} would have shown a preference."
     )
     return (
-        f"{interval}. The interval holds one half: neither a preference nor its absence is shown, and {enough}. "
-        f"A true win rate of {percent(0.5 + SMALL_GAIN)} takes "
+        f"{interval}. The interval holds one half: neither a preference nor its absence is shown. "
+        f"{enough} A true win rate of {percent(0.5 + SMALL_GAIN)} takes "
         f"{needed_pairs(SMALL_GAIN, level=result.level):,} decided pairs."
     )
 
@@ -220,8 +220,8 @@ def _habit(result: LabelResult) -> list[str]:
     if not n or stats.binomtest(result.n_first, n).pvalue > 1 - result.level:
         return []
     return [
-        f"You chose the first response in {result.n_first} of {count_of(n, 'decided pair')}. Sides were drawn by "
-        "chance, so a habit of choosing one side favours neither kind, but it hides differences."
+        f"You chose the first response in {result.n_first} of {count_of(n, 'decided pair')}. Sides were "
+        "drawn by chance, so a habit of choosing one side favours neither kind, but it hides differences."
     ]
 
 
@@ -234,8 +234,8 @@ def _reach(result: LabelResult) -> str:
         else ""
     )
     return (
-        "This holds for you as the judge and for prompts like these; it says nothing of other judges, nor of how "
-        f"much better a response is.{alike}"
+        "This holds for you as the judge and for prompts like these; it says nothing of other judges, nor of "
+        f"how much better a response is.{alike}"
     )
 
 
