@@ -71,7 +71,7 @@
       at(`choose-${answer}`).setAttribute("aria-pressed", String(isChosen));
       if (answer !== "same") { at(`${answer}-side`).classList.toggle("chosen", isChosen); }
     }
-    at("forward").hidden = !answers.has(pair.id);
+    at("forward").disabled = !answers.has(pair.id);
     at("bar").max = pairs.length;
     at("bar").value = answers.size;
     at("count").textContent = `${answers.size} of ${pairs.length} answered`;

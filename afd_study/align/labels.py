@@ -209,7 +209,7 @@ def _conclusion(result: LabelResult) -> str:
     )
     return (
         f"{interval}. The interval holds one half: neither a preference nor its absence is shown. "
-        f"{enough} A true win rate of {percent(0.5 + SMALL_GAIN)} takes "
+        f"{enough} To show a true win rate of {percent(0.5 + SMALL_GAIN)} takes "
         f"{needed_pairs(SMALL_GAIN, level=result.level):,} decided pairs."
     )
 
