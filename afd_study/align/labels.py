@@ -145,9 +145,7 @@ def read_labels(file: Path, key: Path, *, level: float = LEVEL) -> LabelResult:
     return _result(sides, saved, answers, level)
 
 
-def _result(
-    key: BlindKey, saved: SavedLabels, answers: Mapping[str, str], level: float = LEVEL
-) -> LabelResult:
+def _result(key: BlindKey, saved: SavedLabels, answers: Mapping[str, str], level: float) -> LabelResult:
     decided = [(answers[each.pair], each.pick) for each in key.pairs if answers[each.pair] != "same"]
     wins = np.array([answer == pick for answer, pick in decided], dtype=int)
     n, n_same, n_picks = len(key.pairs), len(key.pairs) - len(wins), int(wins.sum())
