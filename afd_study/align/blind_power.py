@@ -15,7 +15,9 @@ from afd_study.errors import SpecError
 from afd_study.evaluation.statistics import check_level
 
 LEVEL, POWER = 0.95, 0.8
-SMALL_GAIN = 0.035  # in win rate: the size of gain that is published for Best-of-16
+# of tulu-2-dpo-13b's Best-of-16 by PairRM, in GPT-4's preference (AlpacaEval, Li et al. 2023; our table
+# systems/within_policy has .035 [.012, .058])
+SMALL_GAIN = 0.035
 LEAST_GAIN = 0.001  # some two million pairs; nobody labels more
 
 

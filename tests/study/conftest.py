@@ -54,6 +54,16 @@ def given(dialogues, own_file):
 
 
 @pytest.fixture(scope="session")
+def wanted(given):
+    """What a task of a profile needs beside it: real texts where it has a world's name and reads these."""
+
+    def of(profile, task):
+        return given["hh_rlhf" if (profile, task) == ("pretrained", "harmless") else task]
+
+    return of
+
+
+@pytest.fixture(scope="session")
 def store(tmp_path_factory):
     """A store of smoke studies, which several modules fill and read."""
     return Store(tmp_path_factory.getbasetemp() / "smoke-studies")

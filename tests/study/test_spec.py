@@ -17,15 +17,15 @@ def test_profiles_are_those_of_the_package_and_have_tasks():
 
 
 @pytest.mark.parametrize("profile, task", [(p, t) for p in profile_names() for t in task_names(p)])
-def test_every_task_of_every_profile_is_valid_in_every_setting(profile, task, given):
+def test_every_task_of_every_profile_is_valid_in_every_setting(profile, task, wanted):
     on_dialogues = profile == "paper" or (profile == "pretrained" and task == "harmless")
     world = "hh_rlhf" if on_dialogues else task
-    wanted = given[world] if profile == "pretrained" else given[task]
-    spec = load_spec(task, profile, wanted)
+    given = wanted(profile, task)
+    spec = load_spec(task, profile, given)
     assert isinstance(spec, StudySpec) and spec.world.name == world
     for values in spec.settings.values():
-        assert load_spec(task, profile, {**wanted, **values}) != spec or values in spec.settings.values()
-    studies = open_settings(task, profile, overrides=wanted)
+        assert load_spec(task, profile, {**given, **values}) != spec or values in spec.settings.values()
+    studies = open_settings(task, profile, overrides=given)
     assert list(studies) == list(spec.settings or {"as given": {}})
     if spec.policy.name_or_path is not None:
         return

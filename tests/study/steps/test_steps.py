@@ -31,10 +31,10 @@ def test_a_step_is_a_function_of_its_name_and_its_tables_have_columns(name):
     assert set(STEPS[name].tables) <= set(TABLES) and STEPS[name].work in WORK
 
 
-def test_every_table_of_a_study_is_one_that_its_step_makes(given):
+def test_every_table_of_a_study_is_one_that_its_step_makes(wanted):
     for profile in profile_names():
         for task in task_names(profile):
-            steps = plan(load_spec(task, profile, given[task]), task=task, seed=0).steps
+            steps = plan(load_spec(task, profile, wanted(profile, task)), task=task, seed=0).steps
             for role, table in OF_A_STUDY.values():
                 assert role not in steps or table in STEPS[steps[role].name].tables
 
