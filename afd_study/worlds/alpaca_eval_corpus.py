@@ -79,7 +79,7 @@ def load(spec: AlpacaEvalCorpusSpec, spool_in: Path | None = None, *, keep_texts
 
     The report's `file` names a system. Of a pair it names both, `A over B`: A wrote the preferred answer.
     Preferences are in the order of these lines. `line` is the number of the prompt's record in the
-    demonstrator's file.
+    demonstrator's file, or in another's where it lacks the prompt.
 
     Raises what `load_answers` does, and DataError for a demonstrator without answers, where no pair of
     verdicts is half a point apart, and where a split stays empty.
@@ -204,8 +204,13 @@ def _of_prompt(
         else:
             compared.append(each)
     for preferred, rejected in _pairs(spec, prompt_id(prompt), compared):
-        texts = {"preferred": preferred.text.strip(), "rejected": rejected.text.strip()}
-        yield Entry(file=f"{preferred.system} over {rejected.system}", line=line, prompt=prompt, **texts)
+        yield Entry(
+            file=f"{preferred.system} over {rejected.system}",
+            line=line,
+            prompt=prompt,
+            preferred=preferred.text.strip(),
+            rejected=rejected.text.strip(),
+        )
 
 
 def _pairs(
@@ -216,7 +221,7 @@ def _pairs(
     A choice of more pairs holds every choice of fewer, and a further system displaces few.
     """
     apart = []
-    for one, other in combinations(sorted(answers), 2):
+    for one, other in combinations(answers, 2):
         if abs(one.value - other.value) >= APART and one.text.strip() != other.text.strip():
             lot = unit_hash(f"{prompt_name}/{one.system}/{other.system}", seed=spec.pair_seed, use="pairs")
             apart.append((lot, *((one, other) if one.value > other.value else (other, one))))
