@@ -99,7 +99,7 @@ def prepare(
     """Compute everything that the book's chapters open: all tasks, settings and seeds of a profile."""
     studies: list[Study] = []
     for task in task_names(profile):
-        if task == "own_data" or (task == "hh_rlhf" and hh_rlhf is None):
+        if task in ("own_data", "alpaca_eval") or (task == "hh_rlhf" and hh_rlhf is None):
             continue  # no data given, no chapter
         overrides = {"world.folder": str(at_home(hh_rlhf).resolve())} if task == "hh_rlhf" and hh_rlhf else {}
         studies += open_settings(task, profile, seed, overrides=overrides).values()

@@ -1,11 +1,13 @@
 """What is said of a data set on the terminal: what is read, within which bounds, and what was dropped."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from afd_study.study.pipeline.texts import CORPORA
 from afd_study.study.spec import WorldSpec
+from afd_study.worlds.alpaca_eval_corpus import AlpacaEvalCorpusSpec, remarks
 from afd_study.worlds.corpus import counted
 from afd_study.worlds.text_files import MAX_BLANK, MAX_LINE, MAX_TEXT
 
@@ -22,13 +24,15 @@ def reading(world: WorldSpec) -> str:
     files = CORPORA[world.name].files(world) if world.name in CORPORA else []
     if not files:
         return ""
-    names = ", ".join(f"{file.name!r} ({_size(file)})" for file in files[:_NAMED])
+    short = _short_names(files)
+    names = ", ".join(f"{short[place]!r} ({_size(file)})" for place, file in enumerate(files[:_NAMED]))
     more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
     rows = getattr(world, "max_rows", None)
-    return (
+    line = (
         f"{world.name}: reads {names}{more}; at most {MAX_TEXT:,} characters a text, {MAX_LINE:,} bytes a "
         f"line, {MAX_BLANK:,} blank lines a file" + (f", {rows:,} rows" if rows else "")
     )
+    return line + (f"; {remarks(world)}" if isinstance(world, AlpacaEvalCorpusSpec) else "")
 
 
 def dropped(world: WorldSpec, report: pd.DataFrame) -> str:
@@ -45,6 +49,15 @@ def cut(world: WorldSpec, table: pd.DataFrame) -> str:
         if n_cut
     ]
     return f"{world.name}: {', '.join(parts)}" if parts else ""
+
+
+def _short_names(files: Sequence[Path]) -> list[str]:
+    """Return the ends of some paths: as many folders as tell them apart, or names alone where none do."""
+    for depth in (1, 2, 3):
+        names = ["/".join(file.parts[-depth:]) for file in files]
+        if len(set(names)) == len(names):
+            return names
+    return [file.name for file in files]
 
 
 def _size(file: Path) -> str:

@@ -17,6 +17,7 @@ from afd_study.settings import Settings
 from afd_study.study.policy_spec import PolicySpec
 from afd_study.study.reward_spec import BACKBONES, RewardSpec
 from afd_study.study.setting_texts import field_of, read_setting, refuse_endless_numbers
+from afd_study.worlds.alpaca_eval_corpus import AlpacaEvalCorpusSpec
 from afd_study.worlds.controlled import ControlledSpec
 from afd_study.worlds.hh_rlhf import HHRLHFSpec
 from afd_study.worlds.own_data import OwnDataSpec
@@ -27,9 +28,10 @@ WORLDS: Mapping[str, type[BaseModel]] = {
     **{name: world.SPEC for name, world in CONTROLLED.items()},
     "hh_rlhf": HHRLHFSpec,
     "own_data": OwnDataSpec,
+    "alpaca_eval": AlpacaEvalCorpusSpec,
 }
 if TYPE_CHECKING:
-    WorldSpec = ControlledSpec | HHRLHFSpec | OwnDataSpec
+    WorldSpec = ControlledSpec | HHRLHFSpec | OwnDataSpec | AlpacaEvalCorpusSpec
 else:  # whatever worlds there are
     WorldSpec = Annotated[Union[tuple(WORLDS.values())], Field(discriminator="name")]  # noqa: UP007
 SOURCES = ("pi_init", "pi_sft", "demonstrations", "preferred", "rejected")  # of responses to learn from

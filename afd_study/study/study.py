@@ -163,7 +163,8 @@ class Study:
     def _execute(self, wanted: Collection[Step], *, lines: bool = False) -> int:
         def check(todo: Mapping[str, Step]) -> None:
             refuse_models(todo.values())
-            corpus = next((step for step in closure(wanted).values() if step.name == "corpus"), None)
+            every = closure(wanted).values()
+            corpus = next((step for step in every if "report" in STEPS[step.name].tables), None)
             if lines and corpus is not None and corpus.key not in todo and self.store.manifest(corpus):
                 report = read_table(self.store.folder(corpus), "report")
                 self._say(data_lines.dropped(self.spec.world, report))  # else the step itself says so

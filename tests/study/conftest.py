@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from alpaca_folders import write_systems
 
 from afd_study.study.workflow.store import Store
 
@@ -43,24 +44,29 @@ def own_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def given(dialogues, own_file):
-    """What each task needs to be told beside its profile."""
+def systems(tmp_path_factory):
+    """A folder in AlpacaEval's layout with 160 answers of each of seven systems."""
+    words = {"gpt4": 6, "gpt4_0314": 7, "gpt4_1106_preview": 8, "alpha": 3, "beta": 4, "delta": 5, "gamma": 2}
+    return write_systems(tmp_path_factory.mktemp("alpaca-eval"), words, n_prompts=160)
+
+
+@pytest.fixture(scope="session")
+def given(dialogues, own_file, systems):
+    """What each world needs to be told beside its profile."""
     return {
         "harmless": {},
         "helpful": {},
         "hh_rlhf": {"world.folder": str(dialogues)},
         "own_data": {"world.demonstrations": str(own_file)},
+        "alpaca_eval": {"world.folder": str(systems)},
     }
 
 
 @pytest.fixture(scope="session")
-def wanted(given):
-    """What a task of a profile needs beside it: real texts where it has a world's name and reads these."""
-
-    def of(profile, task):
-        return given["hh_rlhf" if (profile, task) == ("pretrained", "harmless") else task]
-
-    return of
+def needs(given):
+    """A function: what a task of a profile needs to be told. Profile pretrained has other worlds."""
+    real = {"harmless": "hh_rlhf", "helpful": "alpaca_eval"}
+    return lambda profile, task: given[real.get(task, task) if profile == "pretrained" else task]
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ def test_profiles_are_those_of_the_package_and_have_tasks():
 
 
 @pytest.mark.parametrize("profile, task", [(p, t) for p in profile_names() for t in task_names(p)])
-def test_every_task_of_every_profile_is_valid_in_every_setting(profile, task, wanted):
+def test_every_task_of_every_profile_is_valid_in_every_setting(profile, task, needs):
+    systems = profile == "pretrained" and task == "helpful"
     on_dialogues = profile == "paper" or (profile == "pretrained" and task == "harmless")
-    world = "hh_rlhf" if on_dialogues else task
-    given = wanted(profile, task)
+    world, given = "alpaca_eval" if systems else "hh_rlhf" if on_dialogues else task, needs(profile, task)
     spec = load_spec(task, profile, given)
     assert isinstance(spec, StudySpec) and spec.world.name == world
     for values in spec.settings.values():
@@ -86,7 +86,10 @@ FAULTS = {
     "unknown reward model": ({"reward.kinds": ["init_stf"]}, "'init_stf': did you mean 'init_sft'"),
     "no reward model": ({"reward.kinds": []}, "setting 'reward.kinds' = .*at least 1 item"),
     "unknown backbone": ({"reward.backbone": "pi_stf"}, "'pi_stf': did you mean 'pi_sft'"),
-    "unknown world": ({"world.name": "harmles"}, "harmles.*'harmless', 'helpful', 'hh_rlhf', 'own_data'"),
+    "unknown world": (
+        {"world.name": "harmles"},
+        "harmles.*'harmless', 'helpful', 'hh_rlhf', 'own_data', 'alpaca_eval'",
+    ),
     "wrong type": ({"sft.steps": "many"}, "setting 'sft.steps' = 'many': .*integer"),
     "a fraction": ({"sft.steps": 1.5}, "setting 'sft.steps' = 1.5"),
     "out of range": ({"world.stray": 1.5}, "setting 'world.stray' = 1.5: .*less than 1"),

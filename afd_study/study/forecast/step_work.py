@@ -206,7 +206,7 @@ def _read_once(texts: Step, sizes: Sizes) -> float:
     """Return how many texts a frozen body reads of a step."""
     if texts.name == "edits":
         return EDITED_DRAWS * (1 + len(EDITS)) * sizes.texts.tested
-    if texts.name in ("corpus", "short_prompts"):  # people's pairs, the judge's and the others'
+    if texts.name in ("corpus", "system_corpus", "short_prompts"):  # pairs, the judge's and the others'
         return 2 * (sizes.texts.preferences + sizes.texts.judge)
     if "preferences" in texts.name:
         return 2 * sizes.texts.preferences

@@ -8,11 +8,12 @@ from afd_study.models.specs import ModelSpec
 from afd_study.study.spec import StudySpec
 from afd_study.study.steps import step
 from afd_study.study.workflow.step import Step
-from afd_study.worlds import hh_rlhf, own_data
+from afd_study.worlds import alpaca_eval_corpus, hh_rlhf, own_data
+from afd_study.worlds.alpaca_eval_corpus import AlpacaEvalCorpusSpec
 from afd_study.worlds.controlled import DEPENDS, ControlledSpec
 from afd_study.worlds.reading import digest
 
-CORPORA = {"hh_rlhf": hh_rlhf, "own_data": own_data}
+CORPORA = {"hh_rlhf": hh_rlhf, "own_data": own_data, "alpaca_eval": alpaca_eval_corpus}
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,18 @@ def controlled_texts(spec: StudySpec, seed: int) -> Texts:
 
 def corpus_texts(spec: StudySpec) -> Texts:
     """Return the steps that read a data set's texts."""
-    files = {name: value for name, value in dict(spec.world).items() if isinstance(value, Path)}
+    world, reader = spec.world, "corpus"
+    if isinstance(world, AlpacaEvalCorpusSpec):  # what its files hold does not say whose they are
+        world, reader = alpaca_eval_corpus.named(world), "system_corpus"
+    files = {name: value for name, value in dict(world).items() if isinstance(value, Path)}
     settings = {
-        "world": spec.world.model_dump(mode="json", exclude=set(files)),
-        "digest": digest(CORPORA[spec.world.name].files(spec.world)),
+        "world": world.model_dump(mode="json", exclude=set(files)),
+        "digest": digest(CORPORA[world.name].files(world)),
         "judge_share": spec.share_of_judge,
     }
     # a data set is keyed by what it holds, wherever it lies
     places = {"files": {name: str(path.resolve()) for name, path in files.items()}}
-    whole = step("corpus", settings, places=places)
+    whole = step(reader, settings, places=places)
     vocabulary = {"world": None, **_tokenizer_model(spec), "vocabulary": spec.vocabulary}
     own_words = {"prompts": whole, "texts": _part(whole, "pretraining")}
     tokenizers = step("tokenizers", vocabulary, own_words)

@@ -27,6 +27,9 @@ STEPS: Mapping[str, StepKind] = {
     "marked_demonstrations": StepKind("texts:marked_demonstrations", ("demonstrations",)),
     # texts of a data set
     "corpus": StepKind("texts:corpus", ("prompts", "demonstrations", "preferences", "report")),
+    "system_corpus": StepKind(
+        "texts:system_corpus", ("prompts", "demonstrations", "preferences", "report"), seconds=15
+    ),
     "corpus_texts": StepKind("texts:corpus_texts", ("demonstrations",)),
     "corpus_preferences": StepKind("texts:corpus_preferences", ("preferences", "demonstrations")),
     "short_prompts": StepKind(
@@ -132,7 +135,7 @@ def step(
         raise unknown_name("step", name, STEPS)
     kind, world = STEPS[name], settings.get("world")
     loads: tuple[str, ...] = ()
-    if world is not None and name != "corpus":  # which has a data set for a world, and imports its reader
+    if world is not None and "report" not in kind.tables:  # of a data set, whose reader the step imports
         loads = (f"afd_study.worlds.{world['name']}:World",)
         if world["variant"] is not None:  # drawn from priors, which no other world depends on
             loads += (f"afd_study.worlds.{world['name']}_variants:traits",)

@@ -25,7 +25,7 @@ from afd_study.study.workflow.tables import (
     write_batches,
     write_table,
 )
-from afd_study.worlds import hh_rlhf, own_data
+from afd_study.worlds import alpaca_eval_corpus, hh_rlhf, own_data
 from afd_study.worlds.controlled import open_world
 from afd_study.worlds.corpus import Corpus
 from afd_study.worlds.entries import opening, unit_hash
@@ -90,6 +90,38 @@ def corpus(
     def dealt(piece: pd.DataFrame) -> pd.DataFrame:
         draw = np.array([unit_hash(opening(text), seed=0, use="judge") for text in piece["text"]])
         part = np.where(draw < judge_share, "judge", "policy")
+        return piece.assign(part=pd.Series(part, index=piece.index, dtype="str"))
+
+    if distributed.is_main():
+        print(f"{world['name']}: {tables.line()}", file=sys.stderr, flush=True)
+    write_batches(out, "prompts", map(dealt, tables.batches("prompts")))
+    _refuse_small_parts(read_table(out, "prompts", _PLACE), tables, judge_share)
+    for name in ("demonstrations", "preferences"):
+        write_batches(out, name, tables.batches(name))
+    write_table(out, "report", tables.report)
+
+
+def system_corpus(
+    out: Path,
+    context: Context,
+    *,
+    world: Mapping[str, Any],
+    digest: str,
+    judge_share: float,
+    files: Mapping[str, str],
+) -> None:
+    """Read real systems' answers from disk, as `corpus` reads other data sets: the same tables.
+
+    A step of its own, so that its reader is no part of the keys of studies of other data sets.
+
+    Raises DataError where a part has too little to train on.
+    """
+    spec = alpaca_eval_corpus.AlpacaEvalCorpusSpec(**world, **files)
+    tables = alpaca_eval_corpus.load(spec, context.workspace)
+
+    def dealt(piece: pd.DataFrame) -> pd.DataFrame:
+        is_judges = [unit_hash(opening(text), seed=0, use="judge") < judge_share for text in piece["text"]]
+        part = np.where(is_judges, "judge", "policy")
         return piece.assign(part=pd.Series(part, index=piece.index, dtype="str"))
 
     if distributed.is_main():

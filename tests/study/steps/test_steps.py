@@ -31,10 +31,10 @@ def test_a_step_is_a_function_of_its_name_and_its_tables_have_columns(name):
     assert set(STEPS[name].tables) <= set(TABLES) and STEPS[name].work in WORK
 
 
-def test_every_table_of_a_study_is_one_that_its_step_makes(wanted):
+def test_every_table_of_a_study_is_one_that_its_step_makes(needs):
     for profile in profile_names():
         for task in task_names(profile):
-            steps = plan(load_spec(task, profile, wanted(profile, task)), task=task, seed=0).steps
+            steps = plan(load_spec(task, profile, needs(profile, task)), task=task, seed=0).steps
             for role, table in OF_A_STUDY.values():
                 assert role not in steps or table in STEPS[steps[role].name].tables
 
@@ -47,6 +47,7 @@ def test_every_step_of_the_table_is_in_some_plan(given):
     plans.append(("own_data", "smoke", {**given["own_data"], "late_reference": True}))
     frozen = {"reward.body": "frozen", "second_judge": True}
     plans.append(("hh_rlhf", "smoke", {**given["hh_rlhf"], **frozen}))
+    plans.append(("alpaca_eval", "smoke", given["alpaca_eval"]))
     names = set()
     for task, profile, overrides in plans:
         steps = plan(load_spec(task, profile, overrides), task=task, seed=0).steps
