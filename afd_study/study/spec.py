@@ -66,6 +66,12 @@ class StudySpec(Settings):
     judge_share: float = Field(
         0.5, ge=0, lt=1, description="share of a data set's prompts that a fitted judge learns from"
     )
+    pairs_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of prompts whose pairs nobody learns from: rules meet people there",
+    )
     second_judge: bool = Field(
         False,
         description="also judge by words without length, and compare rules with people on held-out pairs",
@@ -125,6 +131,10 @@ class StudySpec(Settings):
             raise ValueError(f"judge_model is for a data set, and '{name}' has a judge of its own")
         if self.judge_model is not None and self.judge is not None:
             raise ValueError("judge_model stands in place of a fitted judge: set judge to null")
+        if self.pairs_share and not self.second_judge:
+            raise ValueError("pairs_share keeps pairs for second_judge, which holds rules against people")
+        if self.share_of_judge + self.pairs_share >= 1:
+            raise ValueError("judge_share and pairs_share leave no prompt to the policy: lower one of them")
         if self.second_judge and (controlled or self.judge is None):
             raise ValueError(
                 "second_judge stands beside a judge that is fitted to people's preferences: it needs a data "

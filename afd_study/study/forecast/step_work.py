@@ -182,7 +182,8 @@ def _responses(step: Step, sizes: Sizes) -> float:
     if step.name == "pair_logprobs":
         return _responses(step.inputs["pairs"], sizes)
     if step.name == "held_out_pairs":  # both answers; of all splits where a judge is tried
-        return 2 * (sizes.texts.held_out + sizes.texts.preferences * ("train" in step.settings["splits"]))
+        learned = sizes.texts.preferences * ("train" in step.settings["splits"])
+        return 2 * (sizes.texts.held_out + learned + sizes.texts.pairs)
     if step.name != "samples":
         return sizes.texts.held_out
     if step.settings["purpose"] == "test":

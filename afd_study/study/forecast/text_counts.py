@@ -27,6 +27,7 @@ class TextCounts(NamedTuple):
     prompt: float  # tokens
     response: float
     judge: float = 0.0  # preferences of the judge's part
+    pairs: float = 0.0  # pairs that nobody learns from
 
 
 def count_texts(spec: StudySpec) -> TextCounts:
@@ -78,7 +79,7 @@ def _of_hub(spec: StudySpec, world: HHRLHFSpec) -> TextCounts:
     published = constants()["hh_rlhf"]
     rows = sum(published["rows"][subset] for subset in world.subsets)
     most = world.max_rows or rows
-    part = (1 - spec.share_of_judge) * min(1.0, most / rows)
+    part = (1 - spec.share_of_judge - spec.pairs_share) * min(1.0, most / rows)
     learned, tested = part * rows, part * published["test_rows"] * len(world.subsets)
     tokens = [published[side] / constants()["characters_per_token"] for side in ("prompt", "response")]
     return TextCounts(
@@ -91,6 +92,7 @@ def _of_hub(spec: StudySpec, world: HHRLHFSpec) -> TextCounts:
         prompt=tokens[0],
         response=tokens[1],
         judge=spec.share_of_judge * min(rows, most),
+        pairs=spec.pairs_share * min(rows, most),
     )
 
 
@@ -98,7 +100,7 @@ def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
     rows = corpus.rows
     by_split = rows.loc[rows["demonstrated"], "split"].value_counts()
     pairs = rows.loc[rows["compared"], "split"].value_counts()
-    part = 1 - spec.share_of_judge
+    part = 1 - spec.share_of_judge - spec.pairs_share
     lengths = (
         rows.loc[rows["first"], "prompt_length"].mean(),
         rows.loc[rows["demonstrated"], "answer_length"].mean(),
@@ -114,4 +116,5 @@ def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
         prompt=min(prompt, spec.sampling.max_prompt_tokens or prompt),
         response=response,
         judge=spec.share_of_judge * pairs.get("train", 0),
+        pairs=spec.pairs_share * pairs.sum(),
     )

@@ -19,7 +19,7 @@ from afd_study.study.pipeline.measures import (
 )
 from afd_study.study.pipeline.policies import pi_init, pi_sft, policy, training_samples
 from afd_study.study.pipeline.rewards import preferences
-from afd_study.study.pipeline.texts import texts
+from afd_study.study.pipeline.texts import Texts, texts
 from afd_study.study.spec import StudySpec
 from afd_study.study.steps import STEPS, step
 from afd_study.study.workflow.step import Step
@@ -61,9 +61,12 @@ TABLES |= {f"{table}_by_judge": ("by_judge", table) for table in STEPS["by_judge
 """Table of a study -> the role of the step that holds it, and the name that it has there."""
 
 
-def plan(spec: StudySpec, *, task: str, seed: int) -> Plan:
-    """Lay out every step of the study. Nothing is run; data on disk are read to tell whether they changed."""
-    start = texts(spec, seed)
+def plan(spec: StudySpec, *, task: str, seed: int, start: Texts | None = None) -> Plan:
+    """Lay out every step of the study, behind the steps of its texts.
+
+    Nothing is run. Data on disk are read to tell whether they changed, unless `start` is given.
+    """
+    start = start or texts(spec, seed)
     builder = Builder(spec, task, seed, start, start.roles())
     pi_init(builder)
     pi_sft(builder)

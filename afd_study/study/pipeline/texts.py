@@ -92,16 +92,20 @@ def controlled_texts(spec: StudySpec, seed: int) -> Texts:
     )
 
 
-def corpus_texts(spec: StudySpec) -> Texts:
-    """Return the steps that read a data set's texts."""
+def corpus_texts(spec: StudySpec, *, content: str | None = None) -> Texts:
+    """Return the steps that read a data set's texts.
+
+    Its files are read to tell whether they changed, unless `content`, their digest, is given.
+    """
     world, reader = spec.world, "corpus"
     if isinstance(world, AlpacaEvalCorpusSpec):  # what its files hold does not say whose they are
         world, reader = alpaca_eval_corpus.named(world), "system_corpus"
     files = {name: value for name, value in dict(world).items() if isinstance(value, Path)}
     settings = {
         "world": world.model_dump(mode="json", exclude=set(files)),
-        "digest": digest(CORPORA[world.name].files(world)),
+        "digest": digest(CORPORA[world.name].files(world)) if content is None else content,
         "judge_share": spec.share_of_judge,
+        **({"pairs_share": spec.pairs_share} if spec.pairs_share else {}),
     }
     # a data set is keyed by what it holds, wherever it lies
     places = {"files": {name: str(path.resolve()) for name, path in files.items()}}

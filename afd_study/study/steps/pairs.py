@@ -33,16 +33,17 @@ SIDES = ("preferred", "rejected")
 def held_out_pairs(out: Path, context: Context, *, part: str, splits: Sequence[str], corpus: Path) -> None:
     """Take the pairs of one part's prompts out of a data set, as texts of source PAIRS.
 
-    Raises DataError where there is none.
+    Those of the part "pairs" are taken too, of whatever split. Raises DataError where there is none.
     """
     prompts = read_table(corpus, "prompts", ["prompt_id", "split", "part"])
-    kept = prompts[(prompts["part"] == part) & prompts["split"].isin(list(splits))]
+    own = (prompts["part"] == part) & prompts["split"].isin(list(splits))
+    kept = prompts[own | (prompts["part"] == PAIRS)]
     labels = read_table(corpus, "preferences")
     labels = labels[labels["prompt_id"].isin(kept["prompt_id"])]
     if not len(labels):
         raise DataError(
             f"no prompt of the {part}'s part ({', '.join(splits)}) has a pair that people compared: give "
-            "more preferences, raise world.test, or lower judge_share"
+            "more preferences, raise pairs_share or world.test, or lower judge_share"
         )
     write_table(out, "demonstrations", as_texts(labels))
 

@@ -76,29 +76,18 @@ def corpus(
     digest: str,
     judge_share: float,
     files: Mapping[str, str],
+    pairs_share: float = 0.0,
 ) -> None:
     """Read a data set from disk: its tables, and a report of every line, whose counts go to stderr.
 
-    Column `part` deals the prompts out between policy and judge, by a hash of how their dialogue opens: the
-    judge never reads a dialogue that a policy was trained on.
+    Column `part` deals the prompts out to the policy, to the judge, and to pairs that nobody learns from, by
+    a hash of how their dialogue opens: none of them ever reads a dialogue of another's.
 
     Raises DataError where a part has too little to train on.
     """
     load, spec_class = CORPORA[world["name"]]
     tables = load(spec_class(**world, **files), context.workspace)
-
-    def dealt(piece: pd.DataFrame) -> pd.DataFrame:
-        draw = np.array([unit_hash(opening(text), seed=0, use="judge") for text in piece["text"]])
-        part = np.where(draw < judge_share, "judge", "policy")
-        return piece.assign(part=pd.Series(part, index=piece.index, dtype="str"))
-
-    if distributed.is_main():
-        print(f"{world['name']}: {tables.line()}", file=sys.stderr, flush=True)
-    write_batches(out, "prompts", map(dealt, tables.batches("prompts")))
-    _refuse_small_parts(read_table(out, "prompts", _PLACE), tables, judge_share)
-    for name in ("demonstrations", "preferences"):
-        write_batches(out, name, tables.batches(name))
-    write_table(out, "report", tables.report)
+    _write_corpus(out, tables, name=world["name"], shares={"judge": judge_share, "pairs": pairs_share})
 
 
 def system_corpus(
@@ -109,6 +98,7 @@ def system_corpus(
     digest: str,
     judge_share: float,
     files: Mapping[str, str],
+    pairs_share: float = 0.0,
 ) -> None:
     """Read real systems' answers from disk, as `corpus` reads other data sets: the same tables.
 
@@ -118,18 +108,24 @@ def system_corpus(
     """
     spec = alpaca_eval_corpus.AlpacaEvalCorpusSpec(**world, **files)
     tables = alpaca_eval_corpus.load(spec, context.workspace)
+    _write_corpus(out, tables, name=world["name"], shares={"judge": judge_share, "pairs": pairs_share})
+
+
+def _write_corpus(out: Path, tables: Corpus, *, name: str, shares: Mapping[str, float]) -> None:
+    """Write a data set's tables with each prompt's part; the policy has what the `shares` leave."""
+    bounds, parts = np.cumsum(list(shares.values())), np.array([*shares, "policy"])
 
     def dealt(piece: pd.DataFrame) -> pd.DataFrame:
-        is_judges = [unit_hash(opening(text), seed=0, use="judge") < judge_share for text in piece["text"]]
-        part = np.where(is_judges, "judge", "policy")
+        lots = [unit_hash(opening(text), seed=0, use="judge") for text in piece["text"]]
+        part = parts[np.searchsorted(bounds, lots, side="right")]
         return piece.assign(part=pd.Series(part, index=piece.index, dtype="str"))
 
     if distributed.is_main():
-        print(f"{world['name']}: {tables.line()}", file=sys.stderr, flush=True)
+        print(f"{name}: {tables.line()}", file=sys.stderr, flush=True)
     write_batches(out, "prompts", map(dealt, tables.batches("prompts")))
-    _refuse_small_parts(read_table(out, "prompts", _PLACE), tables, judge_share)
-    for name in ("demonstrations", "preferences"):
-        write_batches(out, name, tables.batches(name))
+    _refuse_small_parts(read_table(out, "prompts", _PLACE), tables, shares["judge"])
+    for table in ("demonstrations", "preferences"):
+        write_batches(out, table, tables.batches(table))
     write_table(out, "report", tables.report)
 
 
@@ -141,7 +137,7 @@ def _refuse_small_parts(prompt_table: pd.DataFrame, tables: Corpus, judge_share:
     given = {"demonstrations": "demonstrated", "preferences": "compared"}
     wanted: dict[str, list[tuple[str, Sequence[str]]]] = {"demonstrations": [("policy", SPLITS)]}
     if tables.rows["compared"].any():
-        parts = prompt_table["part"].unique()
+        parts = [part for part in prompt_table["part"].unique() if part != "pairs"]
         wanted["preferences"] = [(part, ("train", "validation")) for part in parts]
     for name, needs in wanted.items():
         ids = tables.rows.loc[tables.rows[given[name]], "prompt_id"]

@@ -99,6 +99,15 @@ def test_late_references_are_among_the_rules_where_they_are_asked_for(steps_of):
     assert "half_logprobs" not in steps_of(TWO)["pair_agreement"].inputs
 
 
+def test_pairs_of_their_own_are_dealt_out_where_they_are_asked_for(steps_of, given):
+    plain, kept = steps_of(TWO)["corpus"], steps_of(TWO | {"pairs_share": 0.2})["corpus"]
+    assert "pairs_share" not in plain.settings and kept.settings["pairs_share"] == 0.2
+    with pytest.raises(SpecError, match="pairs_share keeps pairs for second_judge"):
+        steps_of({"pairs_share": 0.2})
+    with pytest.raises(SpecError, match="leave no prompt to the policy"):
+        steps_of(TWO | {"judge_share": 0.6, "pairs_share": 0.4})
+
+
 def test_where_there_is_no_judge_to_stand_beside_it_is_refused(given):
     with pytest.raises(SpecError, match="second_judge stands beside a judge"):
         load_spec("harmless", "smoke", TWO)

@@ -52,6 +52,10 @@ def test_a_step_that_does_not_fit_is_noticed():
 def test_every_table_lies_in_a_step_of_the_plan_or_is_not_to_be_had(profile, task, needs):
     steps = steps_of(needs(profile, task), task=task, profile=profile)
     there = {name for name, (step, _) in TABLES.items() if step in steps}
+    two_judges = {"pair_agreement", "pair_differences", "judges", "judges_agree", "judges_share"}
+    two_judges |= {name for name in TABLES if name.endswith("_by_judge")} | {"words_judge_accuracy"}
+    second = load_spec(task, profile, needs(profile, task)).second_judge
+    assert there & two_judges == (two_judges if second else set())
     common = {
         "prompts",
         "demonstrations",
@@ -67,7 +71,7 @@ def test_every_table_lies_in_a_step_of_the_plan_or_is_not_to_be_had(profile, tas
     covering = {"demonstrator_thresholds", "coverage", "distinct_good"}
     published = judged | {"report", "left_out", "judge_reading"}
     own = {"judged": judged, "covering": covering, "published": published}
-    assert there - {"preferences"} == common | _of_task(task, profile, **own)
+    assert there - {"preferences"} - two_judges == common | _of_task(task, profile, **own)
 
 
 def _of_task(task, profile, *, judged, covering, published):
@@ -201,6 +205,7 @@ def test_no_setting_goes_unkeyed():
         "reward.body",
         "late_reference",
         "second_judge",
+        "pairs_share",
     }  # which add steps: test_rewards, test_policies, test_judges
     known |= OF_DATA_SETS | {"policy.gguf"}  # a folder's name by the time that steps are laid out
     assert set(leaves(StudySpec)) == known

@@ -21,6 +21,7 @@ OVERRIDES = {
     "reward.recipes": {"init_sft": {"replicates": 2}},
     "second_judge": True,
     "judge_share": 0.4,
+    "pairs_share": 0.2,
     "world.test": 0.3,
 }
 RULES = {"closed_form", "closed_form_per_token", "likelihood", "likelihood_per_token", "longest", "shortest"}
@@ -79,7 +80,9 @@ def test_rules_are_compared_with_people_on_held_out_pairs(dialogues_study, steps
     assert table.loc[(STRATA[0], "longest"), "accuracy"] == 1, "six words are preferred to three"
     corpus = dialogues_study.store.folder(steps["corpus"])
     prompts, labels = read_table(corpus, "prompts"), read_table(corpus, "preferences")
-    own = prompts[(prompts["part"] == "policy") & (prompts["split"] == "test")]
+    tested = (prompts["part"] == "policy") & (prompts["split"] == "test")
+    own = prompts[tested | (prompts["part"] == "pairs")]
+    assert 0 < tested.sum() < len(own)
     assert table.loc[(STRATA[0], "longest"), "n_pairs"] == labels["prompt_id"].isin(own["prompt_id"]).sum()
     rows = dialogues_study.table("pair_differences")
     assert len(rows) == len(STRATA) * 6
