@@ -6,6 +6,7 @@ from afd_study.evaluation.demonstrator_thresholds import DRAWS
 from afd_study.methods.ensembles import ensemble_name, parts_of, replicate_name
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.builder import Builder
+from afd_study.study.pipeline.demonstrator import EXACT, model_densities
 from afd_study.study.pipeline.policies import half_logprobs, init_logprobs, policy, pool, pool_init
 from afd_study.study.pipeline.rewards import (
     FROZEN,
@@ -81,7 +82,10 @@ def outcomes(builder: Builder, judged: Step) -> Step:
         "scorers": {name: REWARD_DATA[kind] for kind, names in models.items() for name in names},
         "ensembles": ensembles(builder),
     }
-    inputs = {**likelihoods(builder), "judged": judged, **reward_scores(builder)}
+    exact = model_densities(builder)
+    if exact:
+        settings["scorers"] |= EXACT
+    inputs = {**likelihoods(builder), "judged": judged, **reward_scores(builder), **exact}
     return builder.once("outcomes", lambda: step("outcomes", settings, inputs))
 
 
@@ -209,6 +213,7 @@ def probes(builder: Builder, judged: Step) -> Step:
         "shown": builder.texts.held_out_shown,
         "judged": judged,
     }
-    if "densities_pi_sft" in builder.steps:
-        inputs["densities"] = builder.steps["densities_pi_sft"]
+    for role in ("densities_pi_sft", "model_densities"):  # by the world's law, or by a model's
+        if role in builder.steps:
+            inputs["densities"] = builder.steps[role]
     return builder.once("probes", lambda: step("probes", settings, inputs | _edited(builder)))
