@@ -20,8 +20,6 @@ for pi_SFT's law:
   were off by 0.1 nats or less (tests/evaluation/test_model_coverage.py).
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -33,29 +31,12 @@ from afd_study.evaluation.pools import ROW
 from afd_study.evaluation.statistics import interval, require_columns
 from afd_study.theory.best_of_n import expected_best, kl_of_pool
 
-DEMONSTRATOR = "demonstrator"
-LAWS = (DEMONSTRATOR, "pi_init", "pi_sft")
-EXACT_LOGITS: Mapping[str, str] = {"exact_logit": "pi_init", "exact_logit_sft": "pi_sft"}
-"""Scorer log demo - log pi -> whose pi: the best discriminator between demonstrations and pi's samples."""
 MEASURED = (
     *("forward_kl", "reverse_kl", "coverage", "precision", "held_out_nll", "entropy"),
     *("demonstration_precision", "length", "demonstration_length", "self_similarity"),
 )
 """Those of coverage.METRICS that ask no judge, and no law of stray words."""
 OF_BEST = ("forward_kl", "reverse_kl", "coverage", "precision")  # what is measured of Best-of-n
-
-
-def exact_logits(densities: pd.DataFrame) -> pd.DataFrame:
-    """Return EXACT_LOGITS of every row, in nats: table `scores`. Raises DataError for missing columns."""
-    laws = [f"logprob_{policy}" for policy in EXACT_LOGITS.values()]
-    require_columns(densities, (*ROW, "logprob_demo", *laws))
-    frames = [
-        densities[list(ROW)].assign(
-            scorer=name, reward=densities["logprob_demo"] - densities[f"logprob_{policy}"]
-        )
-        for name, policy in EXACT_LOGITS.items()
-    ]
-    return pd.concat(frames, ignore_index=True)
 
 
 def model_thresholds(densities: pd.DataFrame) -> pd.DataFrame:

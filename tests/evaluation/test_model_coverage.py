@@ -6,12 +6,11 @@ import pytest
 
 from afd_study.errors import DataError
 from afd_study.evaluation.coverage import FACTOR
+from afd_study.evaluation.exact_logits import EXACT_LOGITS, exact_logits
 from afd_study.evaluation.model_coverage import (
-    EXACT_LOGITS,
     MEASURED,
     OF_BEST,
     best_of_n_coverage,
-    exact_logits,
     log_weights,
     model_thresholds,
     policy_coverage,

