@@ -11,6 +11,7 @@ from afd_study.models.gguf_files import convert
 from afd_study.models.policy import load_policy
 from afd_study.models.tokenizers import load_tokenizer
 from afd_study.study import open_study
+from afd_study.study.forecast.step_work import forecast, study_sizes
 from afd_study.study.steps import STEPS
 from afd_study.study.steps.demonstrator import move_from
 from afd_study.study.workflow.step import closure
@@ -153,19 +154,36 @@ def llamas(tmp_path_factory):
     return [str(place / str(seed)) for seed in (0, 1)]
 
 
-def test_another_model_demonstrates_to_frozen_bodies(opened, llamas):
-    """A Llama that is not pi_init, as it is, at a temperature: heads read its texts' states."""
+def test_another_model_demonstrates_to_frozen_bodies_and_a_judge(given, llamas, tmp_path):
+    """A Llama that is not pi_init, as it is, at a temperature: with frozen bodies and a judge."""
     other = {"policy.name_or_path": llamas[0], "demonstrator.model.name_or_path": llamas[1]}
-    how = {"reward.body": "frozen", "demonstrator.temperature": 0.7, "reward.kinds": ["init_demo"]}
-    study = opened({**other, **how, "sampling.demonstrations": 4})
+    how = {"reward.body": "frozen", "policy.dtype": "bfloat16", "demonstrator.temperature": 0.7}
+    overrides = {**given["hh_rlhf"], **other, **how, "sampling.demonstrations": 4}
+    study = open_study(
+        "hh_rlhf", "smoke", 0, 1, overrides=overrides, store=Store(tmp_path / "store"), quiet=True
+    )
     study.run()
     steps = study.plans()[0].steps
     assert steps["shown_init_demo"].inputs["states_demonstrations"].inputs["texts"] is steps["held_out"]
     laws = study.table("densities")
     assert (laws["logprob_demo"] != laws["logprob_pi_init"]).all()
     assert load_policy(study.folder("demonstrator")).dtype == torch.float32
-    demos = study.table("exact_discrimination").set_index("scorer")
-    assert demos.loc["exact_logit", "auc"] > 0.65, "a sharper law is told from another one"
+    assert {"exact_logit", "exact_logit_sft", "init_demo"} <= set(study.table("outcomes")["method"])
+    told_apart = study.table("discrimination").set_index("scorer")
+    assert told_apart.loc["exact_logit", "auc"] > 0.65, "a sharper law is told from another one"
+    assert told_apart.loc["exact_logit", "auc"] > told_apart.loc["init_demo", "auc"]
+    assert {"init_demo", "sft_demo"} <= set(study.table("calibration")["method"])
+    assert "oracle" in set(study.table("model_coverage")["method"])
+
+
+def test_what_a_dry_run_tells_of_it_is_near_to_what_it_spends(study):
+    """Over it, since answers are shorter than the longest, and evaluations are not noted."""
+    steps = study.plans()[0].steps
+    told, _ = forecast(study_sizes(study.spec), steps.items(), device="H100")
+    told, own = told.set_index("step"), ("demonstrator", "demonstrator_training", "demonstrator_test")
+    for name in (*own, "logprobs_demonstrator", "logprobs_pi_sft"):
+        spent = study.store.manifest(steps[name])["cost"]["flops"]
+        assert 0.3 < told.loc[name, "flops"] / spent < 3, name
 
 
 def test_a_model_of_another_vocabulary_is_refused(opened, llamas):
