@@ -1,4 +1,4 @@
-"""Computing the results of a pretrained model on real texts, and freezing their aggregates: no text is kept."""
+"""Computing what a pretrained model does on real texts, and freezing the aggregates: no text is kept."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ from afd_study.models.distributed import on_gpu
 from afd_study.study.chapters.pretrained import TABLES
 from afd_study.study.frozen.basis import basis_of
 from afd_study.study.frozen.files import freeze
-from afd_study.study.frozen.pretrained import DIGEST, FOLDERS, NAME, PROFILE, spec_of
+from afd_study.study.frozen.pretrained import DIGEST, NAME, PROFILE
 from afd_study.study.study import Study, open_study
 
 
@@ -21,8 +21,8 @@ def freeze_pretrained(*, jobs: int, folders: dict[str, Path | None] | None = Non
     given = {task: place for task, place in (folders or {}).items() if place is not None}
     if not given:
         raise SpecError(
-            "a pretrained model needs real texts: --hh-rlhf FOLDER (a copy of HH-RLHF, for the task harmless) "
-            "or --alpaca-eval FOLDER (a copy of AlpacaEval, for the task helpful)"
+            "a pretrained model needs real texts: --hh-rlhf FOLDER, a copy of HH-RLHF (task harmless), or "
+            "--alpaca-eval FOLDER, a copy of AlpacaEval (task helpful)"
         )
     for task, place in given.items():
         study = open_study(task, PROFILE, overrides={"world.folder": str(place)}, jobs=jobs)
@@ -41,6 +41,3 @@ def _freeze_task(task: str, study: Study, jobs: int) -> None:
     }
     freeze(f"{NAME}/{task}", tables, basis=basis_of(study.steps()).model_dump(), **about)
     print(f"{NAME}/{task}: frozen")
-
-
-__all__ = ["FOLDERS", "freeze_pretrained", "spec_of"]

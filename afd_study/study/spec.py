@@ -14,6 +14,7 @@ from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.methods.specs import ArmsSpec
 from afd_study.models.specs import ClassifierSpec, SamplingSpec, TrainingSpec
 from afd_study.settings import Settings
+from afd_study.study.demonstrator_spec import DemonstratorSpec
 from afd_study.study.policy_spec import PolicySpec
 from afd_study.study.reward_spec import BACKBONES, RewardSpec
 from afd_study.study.setting_texts import field_of, read_setting, refuse_endless_numbers
@@ -66,15 +67,13 @@ class StudySpec(Settings):
     judge_share: float = Field(
         0.5, ge=0, lt=1, description="share of a data set's prompts that a fitted judge learns from"
     )
-    pairs_share: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of prompts whose pairs nobody learns from: rules meet people there",
-    )
+    pairs_share: float = Field(0.0, ge=0, lt=1, description="share whose pairs nobody learns from")
     second_judge: bool = Field(
         False,
         description="also judge by words without length, and compare rules with people on held-out pairs",
+    )
+    demonstrator: DemonstratorSpec | None = Field(
+        None, description="a model whose samples are the demonstrations (data sets); None: the data's own"
     )
     sampling: SamplingSpec = SamplingSpec()
     matched_style: float | None = Field(
@@ -127,6 +126,10 @@ class StudySpec(Settings):
             raise ValueError(f"matched_style needs a world with a judge, and '{name}' has none")
         if self.matched_style is not None and self.late_reference:
             raise ValueError("late_reference is half-way of an SFT that matched_style has end elsewhere")
+        if self.demonstrator is not None and controlled:
+            raise ValueError(f"demonstrator is for a data set, and '{name}' has demonstrators of its own")
+        if self.demonstrator is not None and self.sampling.stop:
+            raise ValueError("of responses that sampling.stop ends no law is known: leave out demonstrator")
         if self.judge_model is not None and controlled:
             raise ValueError(f"judge_model is for a data set, and '{name}' has a judge of its own")
         if self.judge_model is not None and self.judge is not None:

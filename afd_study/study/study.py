@@ -67,7 +67,7 @@ class Study:
         trained = [
             name
             for name in self._first()
-            if name in ("pi_init", "pi_sft", "judge") or name.startswith("reward_")
+            if name in ("pi_init", "pi_sft", "demonstrator", "judge") or name.startswith("reward_")
         ]
         frames = [
             read_table(folder, "evaluations").assign(model=name.removeprefix("reward_"), seed=seed)
@@ -151,7 +151,8 @@ class Study:
             raise SpecError(
                 f"this study has no table '{name}': its world '{self.spec.world.name}' or its settings lack "
                 f"the step '{step_name}' (a judge needs preferences and the setting `judge`; covering needs "
-                "the demonstrators' law and sampling.temperature=1)"
+                "the demonstrators' law and sampling.temperature=1; a data set has no such law without the "
+                "setting `demonstrator`)"
             )
         return step_name, stored
 
@@ -210,7 +211,8 @@ def open_study(
     if seed + count > MOST_SEED:
         raise SpecError(f"seed={seed} is too large for a table: the last seed is {MOST_SEED - 1}")
     jobs = requested_jobs() if jobs is None else jobs
-    spec = spec.model_copy(update={"policy": spec.policy.converted()})
+    own = None if spec.demonstrator is None else spec.demonstrator.converted()
+    spec = spec.model_copy(update={"policy": spec.policy.converted(), "demonstrator": own})
     return Study(task, spec, tuple(range(seed, seed + count)), store or default_store(), jobs, quiet)
 
 

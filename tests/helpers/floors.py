@@ -17,6 +17,7 @@ MAY_IMPORT = {
 # The floors inside study/, lowest first: a room may import what stands below it, and itself.
 STUDY_FLOORS = (
     {"workflow", "setting_texts", "policy_spec", "reward_spec"},
+    {"demonstrator_spec"},
     {"spec", "profiles", "notebook_parameters"},
     {"steps"},
     {"pipeline"},

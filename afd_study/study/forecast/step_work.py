@@ -184,6 +184,7 @@ def _responses(step: Step, sizes: Sizes) -> float:
     if step.name == "held_out_pairs":  # both answers; of all splits where a judge is tried
         learned = sizes.texts.preferences * ("train" in step.settings["splits"])
         return 2 * (sizes.texts.held_out + learned + sizes.texts.pairs)
+    step = step.inputs["samples"] if step.name == "model_demonstrations" else step
     if step.name != "samples":
         return sizes.texts.held_out
     if step.settings["purpose"] == "test":
@@ -211,6 +212,8 @@ def _read_once(texts: Step, sizes: Sizes) -> float:
         return 2 * (sizes.texts.preferences + sizes.texts.judge)
     if "preferences" in texts.name:
         return 2 * sizes.texts.preferences
+    if texts.name == "model_demonstrations":
+        return _responses(texts, sizes)
     names = [texts.name, str(texts.settings.get("kind")), *(each.name for each in texts.inputs.values())]
     if texts.name == "samples" or any("held_out" in name for name in names):
         return _responses(texts, sizes)
@@ -249,7 +252,7 @@ def drawing(
 
 def _training(step: Step, sizes: Sizes) -> Work | None:
     settings: TrainingSpec | None = step.settings["training"]
-    if settings is None:
+    if settings is None:  # a model as it is
         return None
     items, held_out, tokens = _items(step, sizes)
     spec, shape, lora = settings.over(int(items)), sizes.policy, step.settings.get("lora")
@@ -261,7 +264,11 @@ def _training(step: Step, sizes: Sizes) -> Work | None:
     at_once = spec.micro_batch_size or spec.batch_size
     passes = spec.steps * ceil(spec.batch_size / at_once) * times / 2
     state_bytes = _kept(shape) * (1 if not spec.gradient_checkpointing else 1 / shape.layers)
-    whole = step.name in ("pi_init", "pi_sft")  # whose losses need next-token laws, 3 times in float32
+    whole = step.name in (
+        "pi_init",
+        "pi_sft",
+        "demonstrator",
+    )  # whose losses need next-token laws, 3 times in float32
     laws = 12 * shape.vocabulary if whole else 0.0
     flops = shape.parameters * tokens * (times * spec.steps * spec.batch_size + 2 * evaluated)
     held = shape.bytes() + OPTIMISER * trained - (4 * trained if trained == shape.parameters else 0)
@@ -276,7 +283,7 @@ def _items(step: Step, sizes: Sizes) -> tuple[float, float, float]:
     texts = sizes.texts
     if step.name == "pi_init":
         return texts.pretraining, min(1000.0, texts.validation), sizes.written
-    if step.name == "pi_sft":
+    if step.name in ("pi_sft", "demonstrator"):
         return texts.demonstrations, texts.validation, sizes.written
     if step.name == "fitted_judge":
         return texts.judge, texts.judge * texts.validation / max(1.0, texts.demonstrations), 2 * sizes.written

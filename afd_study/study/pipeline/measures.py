@@ -6,6 +6,7 @@ from afd_study.evaluation.demonstrator_thresholds import DRAWS
 from afd_study.methods.ensembles import ensemble_name, parts_of, replicate_name
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.builder import Builder
+from afd_study.study.pipeline.demonstrator import EXACT, model_densities
 from afd_study.study.pipeline.policies import half_logprobs, init_logprobs, policy, pool, pool_init
 from afd_study.study.pipeline.rewards import (
     FROZEN,
@@ -78,15 +79,17 @@ def outcomes(builder: Builder, judged: Step) -> Step:
 
 def outcomes_under(builder: Builder, judged: Step) -> Step:
     """Return the step that judges every selection rule at every n by some judge's verdicts."""
-    spec, models = builder.spec, replicates(builder)
+    spec, models, exact = builder.spec, replicates(builder), model_densities(builder)
+    scorers = {name: REWARD_DATA[kind] for kind, names in models.items() for name in names}
     settings = {
         "task": builder.task,
         "seed": builder.seed,
         "sampling": spec.sampling,
-        "scorers": {name: REWARD_DATA[kind] for kind, names in models.items() for name in names},
+        "scorers": scorers | (EXACT if exact else {}),
         "ensembles": ensembles(builder),
     }
-    return step("outcomes", settings, {**likelihoods(builder), "judged": judged, **reward_scores(builder)})
+    inputs = {**likelihoods(builder), "judged": judged, **reward_scores(builder), **exact}
+    return step("outcomes", settings, inputs)
 
 
 def likelihoods(builder: Builder) -> dict[str, Step]:
@@ -213,6 +216,7 @@ def probes(builder: Builder, judged: Step) -> Step:
         "shown": builder.texts.held_out_shown,
         "judged": judged,
     }
-    if "densities_pi_sft" in builder.steps:
-        inputs["densities"] = builder.steps["densities_pi_sft"]
+    for role in ("densities_pi_sft", "model_densities"):  # by the world's law, or by a model's
+        if role in builder.steps:
+            inputs["densities"] = builder.steps[role]
     return builder.once("probes", lambda: step("probes", settings, inputs | _edited(builder)))

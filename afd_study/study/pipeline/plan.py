@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from afd_study.methods.reward_data import REWARD_DATA
 from afd_study.study.pipeline.arms import arms
 from afd_study.study.pipeline.builder import Builder
+from afd_study.study.pipeline.demonstrator import model_coverage, model_densities, with_demonstrator
 from afd_study.study.pipeline.judges import second_judge
 from afd_study.study.pipeline.measures import (
     coverage,
@@ -55,6 +56,11 @@ TABLES: dict[str, tuple[str, str]] = {
     "left_out": ("short_prompts", "left_out"),
     "all_scores": ("scored", "scores"),
     "words_judge_accuracy": ("words_judge", "judge_accuracy"),
+    "densities": ("model_densities", "densities"),
+    "exact_discrimination": ("model_densities", "discrimination"),
+    "model_thresholds": ("model_coverage", "demonstrator_thresholds"),
+    "model_coverage": ("model_coverage", "coverage"),
+    "model_coverage_summary": ("model_coverage", "summary"),
 }
 TABLES |= {table: (role, table) for role in _BY_ROLE for table in STEPS[role].tables}
 TABLES |= {f"{table}_by_judge": ("by_judge", table) for table in STEPS["by_judge"].tables}
@@ -67,7 +73,7 @@ def plan(spec: StudySpec, *, task: str, seed: int, start: Texts | None = None) -
     Nothing is run. Data on disk are read to tell whether they changed, unless `start` is given.
     """
     start = start or texts(spec, seed)
-    builder = Builder(spec, task, seed, start, start.roles())
+    builder = with_demonstrator(Builder(spec, task, seed, start, start.roles()))
     pi_init(builder)
     pi_sft(builder)
     for name in ("pi_init", "pi_sft", *_further_policies(builder)):
@@ -77,11 +83,12 @@ def plan(spec: StudySpec, *, task: str, seed: int, start: Texts | None = None) -
     when(builder)
     judged = verdicts(builder)
     if judged is None:
-        inputs = {**likelihoods(builder), **reward_scores(builder)}
+        inputs = {**likelihoods(builder), **reward_scores(builder), **model_densities(builder)}
         settings = {"ensembles": ensembles(builder)}
-        builder.once("scored", lambda: step("all_scores", settings, inputs))
+        scored = builder.once("scored", lambda: step("all_scores", settings, inputs))
+        model_coverage(builder, scored)
         return Plan(builder.steps)
-    outcomes(builder, judged)
+    model_coverage(builder, outcomes(builder, judged))
     if (
         builder.controlled and spec.sampling.temperature == 1
     ):  # else samples are of another law than the policy's

@@ -36,6 +36,16 @@ STEPS: Mapping[str, StepKind] = {
         "published:short_prompts", ("prompts", "demonstrations", "preferences", "left_out")
     ),
     "tokenizers": StepKind("texts:tokenizers"),
+    # a model that demonstrates on a data set's prompts, and what three laws say of its texts and others'
+    "demonstrator": StepKind("demonstrator:demonstrator", ("evaluations",), "training", seconds=8),
+    "model_demonstrations": StepKind("demonstrator:model_demonstrations", ("demonstrations",)),
+    "law_logprobs": StepKind("demonstrator:law_logprobs", ("scores",), "logprobs", seconds=4),
+    "model_densities": StepKind(
+        "demonstrator:model_densities", ("densities", "scores", "discrimination"), seconds=3
+    ),
+    "model_coverage": StepKind(
+        "model_coverage:model_coverage", ("coverage", "summary", "demonstrator_thresholds"), seconds=3
+    ),
     # policies and their responses
     "pi_init": StepKind("policies:pi_init", ("evaluations",), "training", seconds=60),
     "pi_sft": StepKind("policies:pi_sft", ("evaluations", "cut"), "training", seconds=8),

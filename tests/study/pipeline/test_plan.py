@@ -164,6 +164,7 @@ NO_REACH = {
 
 
 OF_DATA_SETS = {"judge_model", "sampling.stop", "sampling.long_prompts"}  # refused elsewhere; see below
+OF_DATA_SETS |= {"demonstrator"}  # test_demonstrator
 
 
 def test_settings_of_data_sets_reach_what_depends_on_them(given):

@@ -48,6 +48,7 @@ def test_every_step_of_the_table_is_in_some_plan(given):
     frozen = {"reward.body": "frozen", "second_judge": True}
     plans.append(("hh_rlhf", "smoke", {**given["hh_rlhf"], **frozen}))
     plans.append(("alpaca_eval", "smoke", given["alpaca_eval"]))
+    plans.append(("own_data", "smoke", {**given["own_data"], "demonstrator.temperature": 0.5}))
     names = set()
     for task, profile, overrides in plans:
         steps = plan(load_spec(task, profile, overrides), task=task, seed=0).steps
