@@ -26,6 +26,7 @@ from afd_study.study.published_models import refuse_models
 from afd_study.study.spec import task_names
 from afd_study.study.store_commands import app as store_app
 from afd_study.study.study import Study, open_settings, open_study
+from afd_study.study.text_places import text_places
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.faults import KEPT, OutputError, say
 
@@ -144,7 +145,13 @@ def results(
         str | None, typer.Option(help="Of ablations, exploration or judging this one (--dry-run names them).")
     ] = None,
     alpaca_eval: Annotated[
-        Path | None, typer.Option(help="A copy of AlpacaEval, for systems: the folder that holds results/.")
+        Path | None,
+        typer.Option(
+            help="A copy of AlpacaEval, for systems and pretrained: the folder that holds results/."
+        ),
+    ] = None,
+    hh_rlhf: Annotated[
+        Path | None, typer.Option(help="A copy of HH-RLHF, for pretrained: it holds harmless-base/.")
     ] = None,
     model: Annotated[
         str | None,
@@ -168,11 +175,8 @@ def results(
         say("\n".join(_outlook_lines(names, _processes(jobs))))
         return
     options: dict[str, Any] = {} if only is None else {"only": only}
-    if what == freeze.SYSTEMS:
-        options |= {"folder": alpaca_eval and at_home(alpaca_eval), "model": model}
-    elif alpaca_eval or model:
-        raise SpecError(f"--alpaca-eval and --model are for --what {freeze.SYSTEMS}, and this is {what}")
-    freeze.FREEZERS[what](jobs=_processes(jobs), **options)
+    given = {"--hh-rlhf": hh_rlhf, "--alpaca-eval": alpaca_eval, "--model": model}
+    freeze.FREEZERS[what](jobs=_processes(jobs), **options, **text_places(what, given))
 
 
 @app.command()

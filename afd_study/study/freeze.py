@@ -18,6 +18,7 @@ from afd_study.models import distributed
 from afd_study.study.chapters.ablations import effects_of
 from afd_study.study.chapters.chapter import KINDS, freeze_chapter
 from afd_study.study.chapters.claims import METHODS, judged
+from afd_study.study.freeze_pretrained import freeze_pretrained
 from afd_study.study.frozen import ablation_grids as grids, judging
 from afd_study.study.frozen.arm_grids import CHOICES, arm_grid, grid_cells, grid_results
 from afd_study.study.frozen.basis import basis_of
@@ -286,6 +287,7 @@ FREEZERS: dict[str, Callable[..., Any]] = {
     "arm_schedules": freeze_arm_schedules,
     "adversarial": freeze_adversarial,
     SYSTEMS: freeze_systems,
+    "pretrained": freeze_pretrained,
     "gpu": freeze_gpu,
 }
 """What `afd results --what` can freeze."""

@@ -25,6 +25,7 @@ STUDY_FLOORS = (
     {"study"},
     {"forecast", "frozen"},
     {"chapters"},
+    {"freeze_pretrained", "text_places"},
     {"freeze", "__init__", "store_commands", "align_commands"},
     {"commands"},
     {"__main__"},

@@ -4,9 +4,10 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
-from afd_study.study.frozen import ablation_grids, judging
+from afd_study.study.frozen import ablation_grids, judging, pretrained
 from afd_study.study.frozen.arm_grids import CHOICES, arm_grid, grid_cells
 from afd_study.study.frozen.basis import Standing, standing
 from afd_study.study.frozen.grids import PROFILE, Cell, arm_cells, ledger_cells, map_cells
@@ -70,6 +71,9 @@ def parts() -> dict[str, Steps]:
         **arm_choices,
         **{part.name: part.steps for part in judging.parts()},
         SYSTEMS: frozen_steps,
+        **{
+            f"{pretrained.NAME}/{task}": partial(pretrained.frozen_steps, task) for task in pretrained.FOLDERS
+        },
     }
 
 

@@ -99,7 +99,8 @@ def corpus_texts(spec: StudySpec, *, content: str | None = None) -> Texts:
     """
     world, reader = spec.world, "corpus"
     if isinstance(world, AlpacaEvalCorpusSpec):  # what its files hold does not say whose they are
-        world, reader = alpaca_eval_corpus.named(world), "system_corpus"
+        reader = "system_corpus"
+        world = alpaca_eval_corpus.named(world) if content is None else world
     files = {name: value for name, value in dict(world).items() if isinstance(value, Path)}
     settings = {
         "world": world.model_dump(mode="json", exclude=set(files)),
