@@ -1,6 +1,7 @@
 """`python -m benchmarks NAME|all`: times beside a peer's, with the machine's peak in the same run.
 
-Two are of another kind: `growth` times work as it grows, `variants` other ways of doing it. `--freeze`
+`pretrained` runs those at the shape of a pretrained model, which `all` leaves out: they have a table of their
+own. Two are of another kind: `growth` times work as it grows, `variants` other ways of doing it. `--freeze`
 replaces what chapter 11 shows: in book/results, or in its folder gpu where there is a GPU.
 """
 
@@ -17,7 +18,18 @@ import typer
 
 from afd_study.errors import SpecError, unknown_name
 from afd_study.study.frozen import files
-from benchmarks import evaluation, growth, records, sampling, scoring, shapes, study, timing, variants
+from benchmarks import (
+    evaluation,
+    features,
+    growth,
+    records,
+    sampling,
+    scoring,
+    shapes,
+    study,
+    timing,
+    variants,
+)
 
 
 def _trainer(name: str, model: str, device: torch.device, **more: Any) -> timing.Pair:
@@ -45,13 +57,17 @@ BENCHMARKS: dict[str, tuple[Callable[[str, torch.device], timing.Pair], tuple[st
     "divergences": (evaluation.divergences, SMALL),
     "best_of_n": (evaluation.best_of_n, tuple(evaluation.POOLS)),
     "study": (study.study, ("cpu",)),
+    "pretrained_sampling": (sampling.pretrained_sampling, shapes.PRETRAINED),
+    "features": (features.features, shapes.PRETRAINED),
 }
+PRETRAINED = ("pretrained_sampling", "features")
+GROUPS = {"all": "benchmarks", "pretrained": "pretrained_benchmarks"}  # several, and where they are frozen
 
 
 def main(
-    name: Annotated[str, typer.Argument(help="a benchmark, `all` of them, `growth` or `variants`")],
+    name: Annotated[str, typer.Argument(help="a benchmark, `all`, `pretrained`, `growth` or `variants`")],
     json: Annotated[Path | None, typer.Option(help="write the records here")] = None,
-    freeze: Annotated[bool, typer.Option("--freeze", help="all, growth, variants: for chapter 11")] = False,
+    freeze: Annotated[bool, typer.Option("--freeze", help="of several, for chapter 11")] = False,
     model: Annotated[str | None, typer.Option(help="one model's shape instead of all")] = None,
     pairs: Annotated[int, typer.Option(help="interleaved repeats; three times as many of short runs")] = 5,
     threads: Annotated[int, typer.Option(help="of the CPU; 0: as torch has it")] = 0,
@@ -70,26 +86,27 @@ def main(
         if freeze:
             _freeze(name, device, tables, repeats=pairs, **about)
         return
-    names = [each for each in BENCHMARKS if model is None or _of_models(each)] if name == "all" else [name]
+    names = _names(name, model)
     jobs = [(each, shape) for each in names for shape in ([model] if model else models_of(each, device))]
+    before, place = timing.load(), GROUPS.get(name, name)
     comparisons, peak, failed = _compare_all(jobs, device, pairs)
     print(records.table(comparisons))
     if json is not None:
-        records.write(comparisons, json, peak=peak, threads=torch.get_num_threads())
-    keep_old = freeze and bool(failed) and files.is_frozen(_place("benchmarks", device))
+        records.write(comparisons, json, peak=peak, threads=torch.get_num_threads(), load_before=before)
+    keep_old = freeze and bool(failed) and files.is_frozen(_place(place, device))
     if freeze and comparisons and not keep_old:
         table = pd.DataFrame([each.model_dump() for each in comparisons])
-        about = {"peak_gflops": round(peak / 1e9, 1), "failed": failed}
-        _freeze("benchmarks", device, {"records": table}, **about)
+        about = {"peak_gflops": round(peak / 1e9, 1), "failed": failed, "load_before": before}
+        _freeze(place, device, {"records": table}, **about)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}" + " (what was frozen before is kept)" * keep_old)
 
 
 def _refuse(name: str, json: Path | None, freeze: bool, model: str | None) -> None:
     """Raise SpecError for what cannot be done together."""
-    if name not in ("all", *WITHOUT_PEER, *BENCHMARKS):
-        raise unknown_name("benchmark", name, [*BENCHMARKS, *WITHOUT_PEER, "all"])
-    if name == "all" and model is not None and model not in shapes.SHAPES:
+    if name not in (*GROUPS, *WITHOUT_PEER, *BENCHMARKS):
+        raise unknown_name("benchmark", name, [*BENCHMARKS, *WITHOUT_PEER, *GROUPS])
+    if name in GROUPS and model is not None and model not in shapes.SHAPES:
         raise unknown_name("benchmark model", model, shapes.SHAPES)
     if name in WITHOUT_PEER and json is not None:
         raise SpecError(f"`{name}` has no peer, and so no records: leave --json out, or --freeze it")
@@ -97,7 +114,8 @@ def _refuse(name: str, json: Path | None, freeze: bool, model: str | None) -> No
         raise SpecError("`growth` takes models of its own along each axis: leave --model out")
     if freeze and (name in BENCHMARKS or model is not None):
         raise SpecError(
-            "--freeze replaces a table of chapter 11: it takes `all`, `growth` or `variants`, of all models"
+            "--freeze replaces a table of chapter 11: it takes `all`, `pretrained`, `growth` or `variants`, "
+            "of all models"
         )
 
 
@@ -121,9 +139,18 @@ def _compare_all(
     return comparisons, peak, failed
 
 
+def _names(name: str, model: str | None) -> list[str]:
+    """Return the benchmarks of a group, those that take a model where it is one model's, or the one named."""
+    if name not in GROUPS:
+        return [name]
+    group = PRETRAINED if name == "pretrained" else [each for each in BENCHMARKS if each not in PRETRAINED]
+    return [each for each in group if model is None or _of_models(each)]
+
+
 def models_of(name: str, device: torch.device) -> tuple[str, ...]:
     """Return the models that a benchmark runs with where it is run."""
-    return ON_GPU if _of_models(name) and device.type == "cuda" else BENCHMARKS[name][1]
+    larger = _of_models(name) and name not in PRETRAINED and device.type == "cuda"
+    return ON_GPU if larger else BENCHMARKS[name][1]
 
 
 def _of_models(name: str) -> bool:
@@ -138,9 +165,9 @@ def _compare(name: str, model: str, device: torch.device, pairs: int) -> tuple[r
         torch.cuda.empty_cache()
     pair = BENCHMARKS[name][0](model, device)
     pair.check()
-    before = timing.matmul_peak(device, shapes.precision(device))
+    before = timing.matmul_peak(device, shapes.precision(device, model))
     ours, peer = timing.interleave(pair.ours, pair.peer, pairs=pairs, device=device)
-    peak = max(before, timing.matmul_peak(device, shapes.precision(device)))
+    peak = max(before, timing.matmul_peak(device, shapes.precision(device, model)))
     record = records.record(
         name=name,
         model=model,

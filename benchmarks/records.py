@@ -64,9 +64,12 @@ def record(
     )
 
 
-def write(records: Sequence[Record], path: Path, *, peak: float, threads: int) -> None:
-    """Write records with hardware, versions and commit."""
+def write(
+    records: Sequence[Record], path: Path, *, peak: float, threads: int, load_before: float | None = None
+) -> None:
+    """Write records with hardware, versions, commit, and the load that the machine had beforehand."""
     about = {**provenance(), "threads": threads, "peak_gflops": round(peak / 1e9, 1)}
+    about["load_before"] = load_before
     path.parent.mkdir(parents=True, exist_ok=True)
     contents = {**about, "records": [each.model_dump() for each in records]}
     path.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")

@@ -5,10 +5,11 @@ import math
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from afd_study.errors import unknown_name
 from afd_study.models.policy import from_scratch
+from afd_study.models.processor import has_bfloat16_units
 from afd_study.models.specs import ModelSpec
 from afd_study.models.tokenizers import word_tokenizer
 
@@ -31,6 +32,19 @@ SHAPES: dict[str, Shape] = {
     "1M": Shape("gpt2", 2048, {"n_embd": 128, "n_layer": 4, "n_head": 4, "n_positions": 256, **FAST}),
     "10M": Shape("gpt2", 2048, {"n_embd": 320, "n_layer": 8, "n_head": 5, "n_positions": 256, **FAST}),
     "124M": Shape("gpt2", 50257, {"n_positions": 1024, **FAST}),
+    "135M": Shape(  # SmolLM2-135M's, whose weights are not needed
+        "llama",
+        49_152,
+        {
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "max_position_embeddings": 8192,
+            "tie_word_embeddings": True,
+        },
+    ),
     "gemma-2b": Shape(
         "gemma",
         256_000,
@@ -45,6 +59,7 @@ SHAPES: dict[str, Shape] = {
         },
     ),
 }
+PRETRAINED = ("135M",)  # shapes of models that studies take as published
 
 
 def tokenizer(shape: Shape) -> PreTrainedTokenizerFast:
@@ -87,9 +102,18 @@ def stock(model: Model) -> Model:
     return fresh.train(model.training)
 
 
-def precision(device: torch.device) -> torch.dtype:
-    """Return the type that models compute in, and that the peak is probed in: bfloat16 on a GPU."""
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
+def whole(model: Model) -> Model:
+    """Return a copy of a model in float32, in which two sides differ by rounding alone."""
+    return torch.nn.Module.to(copy.deepcopy(model), torch.float32)
+
+
+def precision(device: torch.device, model: str = "") -> torch.dtype:
+    """Return the type that models compute in, and that the peak is probed in: bfloat16 on a GPU.
+
+    A pretrained model's shape computes in it wherever the processor has units for it.
+    """
+    half = model in PRETRAINED and has_bfloat16_units() is True
+    return torch.bfloat16 if device.type == "cuda" or half else torch.float32
 
 
 def weights_dtype(model: str, device: torch.device) -> torch.dtype:
@@ -134,18 +158,34 @@ def forward_flops(lm: PreTrainedModel, *, read: list[int], predicted: int) -> fl
 
 @torch.no_grad()
 def ending(lm: PreTrainedModel, eos_id: int, *, mean_length: float) -> PreTrainedModel:
-    """Make the end mark of a GPT-2 about as likely at each token as in responses of `mean_length` tokens.
+    """Make the end mark about as likely at each token as in responses of `mean_length` tokens.
 
-    With random weights it would hardly ever come. A direction is added to the last norm's bias, and its
-    multiple to the mark's embedding: that raises its logit at every position by nearly the same. Other
-    architectures, whose last norm has no bias, are left as they are.
+    With random weights it would hardly ever come. A direction is added to what reaches the head at every
+    position, and its multiple to the mark's embedding: that raises its logit by nearly the same everywhere.
+    A GPT-2 gets the direction by its last norm's bias, a Llama in the embedding, and no block changes it
+    there. Other architectures are left as they are.
     """
+    boost = math.log(lm.config.get_text_config().vocab_size / mean_length)
+    if isinstance(lm, LlamaForCausalLM):
+        return _ending_llama(lm, eos_id, boost)
     norm = getattr(lm.base_model, "ln_f", None)
     if norm is None:
         return lm
     size = 10.0  # large beside what a state has along any direction, so that the logit hardly varies
     along = torch.zeros_like(norm.bias).index_fill(0, torch.tensor([0]), size)
     norm.bias += along
-    vocabulary = lm.config.vocab_size
-    lm.get_output_embeddings().weight[eos_id] += along / size**2 * math.log(vocabulary / mean_length)
+    lm.get_output_embeddings().weight[eos_id] += along / size**2 * boost
+    return lm
+
+
+def _ending_llama(lm: LlamaForCausalLM, eos_id: int, boost: float) -> LlamaForCausalLM:
+    """Keep the first entry of every state at one value, and raise the mark's logit by it."""
+    for block in lm.model.layers:
+        block.self_attn.o_proj.weight[0] = 0.0
+        block.mlp.down_proj.weight[0] = 0.0
+    config = lm.config
+    lm.model.embed_tokens.weight[:, 0] = 4 * config.hidden_size**0.5 * config.initializer_range
+    ids = torch.arange(64, device=lm.device)[None] % config.vocab_size
+    seen = lm.model(input_ids=ids, use_cache=False).last_hidden_state[..., 0].mean()  # behind the last norm
+    lm.lm_head.weight[eos_id, 0] += boost / seen
     return lm

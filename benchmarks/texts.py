@@ -20,20 +20,29 @@ def pairs(n: int, vocabulary: int, *, seed: int) -> list[Pair]:
     return [Pair(_example(rng, ids, vocabulary), _example(rng, ids, vocabulary)) for ids in prompts]
 
 
-def prompts(n: int, vocabulary: int, *, seed: int) -> list[tuple[int, ...]]:
-    """Return `n` prompts."""
+def prompts(
+    n: int, vocabulary: int, *, seed: int, lengths: tuple[int, int] = PROMPT
+) -> list[tuple[int, ...]]:
+    """Return `n` prompts, of `lengths` tokens at least and at most."""
     rng = np.random.default_rng(seed)
-    return [_ids(rng, PROMPT, vocabulary) for _ in range(n)]
+    return [_ids(rng, lengths, vocabulary) for _ in range(n)]
 
 
-def responses(ids: list[tuple[int, ...]], n: int, vocabulary: int, *, seed: int) -> list[Example]:
+def responses(
+    ids: list[tuple[int, ...]], n: int, vocabulary: int, *, seed: int, lengths: tuple[int, int] = RESPONSE
+) -> list[Example]:
     """Return `n` responses to each prompt, prompt by prompt."""
     rng = np.random.default_rng(seed)
-    return [_example(rng, prompt, vocabulary) for prompt in ids for _ in range(n)]
+    return [_example(rng, prompt, vocabulary, lengths) for prompt in ids for _ in range(n)]
 
 
-def _example(rng: np.random.Generator, prompt: tuple[int, ...], vocabulary: int) -> Example:
-    return Example((*prompt, *_ids(rng, RESPONSE, vocabulary)), len(prompt))
+def _example(
+    rng: np.random.Generator,
+    prompt: tuple[int, ...],
+    vocabulary: int,
+    lengths: tuple[int, int] = RESPONSE,
+) -> Example:
+    return Example((*prompt, *_ids(rng, lengths, vocabulary)), len(prompt))
 
 
 def _ids(rng: np.random.Generator, lengths: tuple[int, int], vocabulary: int) -> tuple[int, ...]:

@@ -1,12 +1,15 @@
 """Taking times: both sides in turns, and what the machine could do at most."""
 
 import gc
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from afd_study.study.workflow.executor import keep_freed_memory
 
 ENOUGH = 45.0  # seconds
 
@@ -74,6 +77,16 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
 def _finish(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def keep_memory() -> None:
+    """Stop glibc from handing large blocks back, for both sides, as the executor of steps does."""
+    keep_freed_memory()
+
+
+def load() -> float | None:
+    """Return how many processes have been running on average of late; None where the system does not say."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
 
 
 def matmul_peak(

@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from afd_study.errors import SpecError
 from afd_study.study.chapters import benchmarks
 from benchmarks import (
     __main__ as command,
     evaluation,
+    features,
     growth,
     records,
     sampling,
@@ -184,6 +186,57 @@ def test_other_architectures_do_the_same_on_both_sides(make, monkeypatch):
     }
     monkeypatch.setitem(shapes.SHAPES, "mini", shapes.Shape("gemma", 40, sizes))
     make("mini", CPU).check()
+
+
+@pytest.fixture
+def small_llama(monkeypatch):
+    sizes = {**shapes.SHAPES["135M"].config, "hidden_size": 24, "intermediate_size": 32}
+    sizes |= {"num_hidden_layers": 3, "num_attention_heads": 3, "num_key_value_heads": 1}
+    monkeypatch.setitem(shapes.SHAPES, "small", shapes.Shape("llama", 40, sizes))
+    monkeypatch.setattr(features, "PROMPTS", 2)
+    monkeypatch.setattr(features, "DRAWS", 8)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_pretrained_models_shape_does_the_same_on_both_sides(half, small_llama, monkeypatch):
+    monkeypatch.setattr(shapes, "PRETRAINED", ("small",) if half else ())
+    monkeypatch.setattr(shapes, "has_bfloat16_units", lambda: True)
+    setting = sampling.PRETRAINED._replace(prompts=3, draws=4, longest=10, trial=2)
+    for pair in (sampling.pretrained_sampling("small", CPU, setting), features.features("small", CPU)):
+        pair.check()
+        pair.peer()
+        assert pair.flops > 0 and pair.tokens > 0
+
+
+def test_the_check_of_features_fails_where_the_sides_differ(small_llama, monkeypatch):
+    pair = features.features("small", CPU)
+    wrong = features.text_states
+    monkeypatch.setattr(features, "text_states", lambda *a, layer: wrong(*a, layer=layer - 1))
+    with pytest.raises(AssertionError, match="off by"):
+        pair.check()
+
+
+def test_a_llamas_end_mark_comes_about_as_often_as_asked(small_llama):
+    lm = shapes.ending(shapes.build("small"), 1, mean_length=8)
+    with torch.no_grad():
+        ids = torch.tensor([each.ids[:20] for each in texts.examples(8, 40, seed=0)])
+        law = lm(input_ids=ids).logits.softmax(-1)
+    assert 0.08 < law[..., 1].mean() < 0.2
+
+
+def test_a_pretrained_models_shape_is_the_published_one():
+    lm = shapes.SHAPES["135M"]
+    with torch.device("meta"):
+        config = AutoConfig.for_model(lm.architecture, vocab_size=lm.vocabulary, **lm.config)
+        assert AutoModelForCausalLM.from_config(config).num_parameters() == 134_515_008
+
+
+def test_groups_have_their_own_benchmarks_and_places():
+    assert command._names("pretrained", None) == list(command.PRETRAINED)
+    assert not set(command._names("all", None)) & set(command.PRETRAINED)
+    assert command._names("sft", None) == ["sft"] and "study" not in command._names("all", "1M")
+    assert command.models_of("features", torch.device("cuda")) == shapes.PRETRAINED
+    assert len(set(command.GROUPS.values())) == len(command.GROUPS)
 
 
 @pytest.mark.parametrize("asked", [{"prompts": 1}, {"prompts": 5, "draws": 1}])

@@ -8,7 +8,7 @@ import standins
 
 from afd_study.errors import AfdError, DataError, HubError, SpecError
 from afd_study.models.specs import ClassifierSpec, ModelSpec
-from afd_study.study.published_models import refuse_models
+from afd_study.study.published_models import refuse_little_memory, refuse_models
 from afd_study.study.study import open_study
 from afd_study.study.workflow.step import Step
 from afd_study.study.workflow.store import Store
@@ -75,3 +75,15 @@ def test_a_name_that_cannot_be_had_stops_too():
     with pytest.raises(HubError, match="nobody/nothing"):
         refuse_models([Step("pi_init", "a:b", {"model": ModelSpec(name_or_path="nobody/nothing")})])
     refuse_models([Step("pi_init", "a:b", {"model": ModelSpec(), "seed": 3})])
+
+
+@pytest.mark.parametrize(("dtype", "share"), [("auto", 1.0), ("float32", 1.0), ("bfloat16", 0.5)])
+def test_weights_that_do_not_fit_into_memory_are_refused(folders, dtype, share):
+    folder = folders["policy"]  # in float32
+    stored = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    for free, fits in ((None, True), (share * stored, True), (share * stored - 1, False)):
+        if fits:
+            refuse_little_memory("it", folder, dtype, memory=lambda free=free: free)
+        else:
+            with pytest.raises(SpecError, match="the weights of 'it' alone take .* end other programs"):
+                refuse_little_memory("it", folder, dtype, memory=lambda free=free: free)

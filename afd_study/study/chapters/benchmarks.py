@@ -23,6 +23,8 @@ WORK = {
     "best_of_n": "Best-of-n curves",
     "study": "the whole study",
     "drawing": "drawing a token",
+    "pretrained_sampling": "sampling, a pretrained model's shape",
+    "features": "states and log-probabilities",
 }
 """A benchmark's name -> the work that it times."""
 
@@ -46,6 +48,12 @@ def compared(name: str = "benchmarks") -> pd.DataFrame:
         range=_range(records["ratio_low"], records["ratio_high"]),
     )
     return table[["work", "model", "peer", "ms", "peer_ms", "ratio", "range", "share_of_peak"]]
+
+
+def pretrained() -> pd.DataFrame:
+    """Return `compared` at the shape of a pretrained model; no rows until that was frozen."""
+    name = "pretrained_benchmarks"
+    return compared(name) if is_frozen(name) else compared().iloc[:0]
 
 
 def _range(low: pd.Series, high: pd.Series) -> pd.Series:
@@ -92,6 +100,7 @@ def on_gpu() -> dict[str, pd.DataFrame]:
     """
     readers: dict[str, tuple[str, Callable[[str], pd.DataFrame]]] = {
         "Beside other libraries": ("gpu/benchmarks", compared),
+        "The same, a pretrained model's shape": ("gpu/pretrained_benchmarks", compared),
         "Other ways": ("gpu/variants", variants),
         "Exponents of cost": ("gpu/growth", exponents),
     }

@@ -7,7 +7,8 @@ called one after the other. The step's time on a device is the largest of
     FLOPs / (peak x assumed share),  bytes / (bandwidth x assumed share),  layers called x assumed launch.
 
 Peaks are those of a data sheet; shares and launches are assumptions (forecast.yaml). No time on a GPU has
-been measured. Responses are assumed to be as long as they may become, which most are not.
+been measured. Responses of a policy that learned from data are assumed to be as long as theirs, cut at the
+bound; those of a published model as long as they may become.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +37,6 @@ from afd_study.study.spec import StudySpec
 from afd_study.study.steps import STEPS
 from afd_study.study.steps.probes import EDITED_DRAWS
 from afd_study.study.workflow.step import Step
-from afd_study.worlds.hh_rlhf import HHRLHFSpec
 
 OPTIMISER = 16  # bytes a trained parameter: weight, gradient, both moments, in float32
 COLUMNS = ("step", "flops", "seconds", "gigabytes")
@@ -72,20 +72,26 @@ class Sizes:
     judge: Shape | None
 
     @property
-    def sampled(self) -> float:
-        """Tokens of a prompt with the longest response that may be drawn."""
-        return self.texts.prompt + self.spec.sampling.max_new_tokens
-
-    @property
     def longest(self) -> float:
         """Tokens of the longest prompt that is read, with the longest response; what memory has to hold."""
         sampling = self.spec.sampling
         return (sampling.max_prompt_tokens or 2 * self.texts.prompt) + sampling.max_new_tokens
 
     @property
+    def answer(self) -> float:
+        """Tokens of a response of the data."""
+        return min(self.texts.response, self.spec.sampling.max_new_tokens)
+
+    @property
     def written(self) -> float:
         """Tokens of a prompt with a response of the data."""
-        return self.texts.prompt + min(self.texts.response, self.spec.sampling.max_new_tokens)
+        return self.texts.prompt + self.answer
+
+    @property
+    def sampled(self) -> float:
+        """Tokens of a prompt with a response of pi_init, which as published may go on to the bound."""
+        published = self.spec.policy.name_or_path is not None and self.spec.pretraining is None
+        return self.texts.prompt + (self.spec.sampling.max_new_tokens if published else self.answer)
 
 
 def device_peaks(device: str) -> Mapping[str, float]:
@@ -117,26 +123,6 @@ def study_sizes(spec: StudySpec) -> Sizes:
     return Sizes(spec, count_texts(spec), config, policy, judge)
 
 
-def downloads(sizes: Sizes) -> pd.DataFrame:
-    """Return what a run would fetch from the hub, unless its cache has it: kind, name, bytes.
-
-    Weights as published, tokenizers left out; data by the size of a compressed row.
-    """
-    spec, rows = sizes.spec, []
-    for kind, model, shape in (
-        ("policy", spec.policy, sizes.policy),
-        ("judge", spec.judge_model, sizes.judge),
-    ):
-        if model is not None and shape is not None and model.name_or_path and model.allow_download:
-            rows.append((kind, model.name_or_path, shape.parameters * BYTES[shape.published]))
-    if isinstance(spec.world, HHRLHFSpec) and spec.world.hub is not None:
-        published, subsets = constants()["hh_rlhf"], spec.world.subsets
-        n = sum(published["rows"][subset] + published["test_rows"] for subset in subsets)
-        name = f"{spec.world.hub} ({', '.join(subsets)})"
-        rows.append(("data", name, n * published["bytes_per_row"]))
-    return pd.DataFrame(rows, columns=["kind", "name", "bytes"])
-
-
 def forecast(
     sizes: Sizes, steps: Iterable[tuple[str, Step]], *, device: str
 ) -> tuple[pd.DataFrame, list[Step]]:
@@ -165,15 +151,17 @@ def work_of(step: Step, sizes: Sizes) -> Work | None:
             prompt=prompt,
             longest=sizes.longest - horizon,
             horizon=horizon,
+            mean=_response(step, sizes),
         )
-    if work == "judging":
-        assert sizes.judge is not None  # study_sizes() read the same settings
-        return reading(_texts(step, sizes) * sizes.sampled, sizes.judge, at_once="judge")
-    if work in ("scoring", "logprobs"):
-        n = _texts(step, sizes)
-        prompts = sizes.texts.tested if n >= FEWEST * sizes.texts.tested else n
-        tokens = sizes.sampled - sizes.texts.prompt * (1 - prompts / n)
-        return reading(n * tokens, sizes.policy, laws=work == "logprobs")
+    if work in ("scoring", "logprobs", "judging"):
+        n, tokens = _texts(step, sizes)
+        if work == "judging":
+            assert sizes.judge is not None  # study_sizes() read the same settings
+            return reading(n * sizes.texts.prompt + tokens, sizes.judge, at_once="judge")
+        texts = step.inputs.get("texts", step)  # those of training have one or two responses a prompt
+        tested = texts.name != "samples" or texts.settings["purpose"] == "test"
+        prompts = sizes.texts.tested if tested and n >= FEWEST * sizes.texts.tested else n
+        return reading(prompts * sizes.texts.prompt + tokens, sizes.policy, laws=work == "logprobs")
     return None
 
 
@@ -192,16 +180,25 @@ def _responses(step: Step, sizes: Sizes) -> float:
     return float(step.settings["draws"] * (sizes.texts.demonstrations + sizes.texts.validation))
 
 
-def _texts(step: Step, sizes: Sizes) -> float:
-    """Return how many texts a step that scores takes through its model."""
+def _response(step: Step, sizes: Sizes) -> float:
+    """Return the tokens of a response that a step holds, on average."""
+    by_init = step.name == "samples" and step.inputs["policy"].name == "pi_init"
+    return (sizes.sampled if by_init else sizes.written) - sizes.texts.prompt
+
+
+def _texts(step: Step, sizes: Sizes) -> tuple[float, float]:
+    """Return how many texts a step that scores takes through its model, and the tokens of their responses."""
     if step.name == "text_states":
-        return _read_once(step.inputs["texts"], sizes)
-    if "edits" in step.inputs:
-        return EDITED_DRAWS * (1 + len(EDITS)) * sizes.texts.tested
-    if step.name == "densities":
-        return sizes.texts.held_out  # samples know theirs from when they were drawn
+        texts = step.inputs["texts"]
+        n = _read_once(texts, sizes)
+        return n, n * _response(texts, sizes)
+    if "edits" in step.inputs or step.name == "densities":  # samples know theirs from when they were drawn
+        n = EDITED_DRAWS * (1 + len(EDITS)) * sizes.texts.tested
+        n = n if "edits" in step.inputs else sizes.texts.held_out
+        return n, n * sizes.answer
     aside = ("reward_model", "tokenizers", "prompts", "policy")
-    return sum(_responses(each, sizes) for name, each in step.inputs.items() if name not in aside)
+    held = [(_responses(each, sizes), each) for name, each in step.inputs.items() if name not in aside]
+    return sum(n for n, _ in held), sum(n * _response(each, sizes) for n, each in held)
 
 
 def _read_once(texts: Step, sizes: Sizes) -> float:
@@ -234,11 +231,19 @@ def reading(tokens: float, shape: Shape, *, at_once: str = "other", laws: bool =
 
 
 def drawing(
-    shape: Shape, *, responses: float, draws: int, prompt: float, longest: float, horizon: int
+    shape: Shape,
+    *,
+    responses: float,
+    draws: int,
+    prompt: float,
+    longest: float,
+    horizon: int,
+    mean: float | None = None,
 ) -> Work:
     """Draw responses, `draws` a prompt: its keys and values are held and read once for all of them.
 
-    `prompt` and `longest` are tokens, of a prompt on average and at most; `horizon` those of a response.
+    `prompt` and `longest` are tokens, of a prompt on average and at most; `mean` and `horizon` those of a
+    response (None: all are as long as they may become).
     """
     assumed, cache_bytes = constants(), shape.cached * BYTES[shape.weights]
     rows = min(responses, assumed["rows_at_once"])
@@ -246,7 +251,7 @@ def drawing(
     read = rows / draws * prompt + rows * horizon / 2  # tokens behind a new one, half of it on average
     moved = passes * (shape.bytes() + law * assumed["law_bytes"] + read * cache_bytes)
     held = (rows / draws * longest + rows * horizon) * cache_bytes + law * assumed["law_peak_bytes"]
-    flops = 2 * shape.parameters * (responses * horizon + responses / draws * prompt)
+    flops = 2 * shape.parameters * responses * ((horizon if mean is None else mean) + prompt / draws)
     return Work(flops, moved, passes * shape.layers, shape.bytes() + held, shape.weights != "float32")
 
 

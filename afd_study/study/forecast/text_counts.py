@@ -102,10 +102,11 @@ def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
     pairs = rows.loc[rows["compared"], "split"].value_counts()
     part = 1 - spec.share_of_judge - spec.pairs_share
     lengths = (
-        rows.loc[rows["first"], "prompt_length"].mean(),
-        rows.loc[rows["demonstrated"], "answer_length"].mean(),
+        (rows.loc[rows["first"], "prompt_length"], spec.sampling.max_prompt_tokens),
+        (rows.loc[rows["demonstrated"], "answer_length"], spec.sampling.max_new_tokens),
     )
-    prompt, response = (float(length) / constants()["characters_per_token"] for length in lengths)
+    each = constants()["characters_per_token"]
+    prompt, response = (float((length / each).clip(upper=most).mean()) for length, most in lengths)
     return TextCounts(
         demonstrations=part * by_split.get("train", 0),
         validation=part * by_split.get("validation", 0),
@@ -113,7 +114,7 @@ def _of_corpus(spec: StudySpec, corpus: Corpus) -> TextCounts:
         held_out=part * by_split.get("test", 0),
         preferences=part * pairs.get("train", 0),
         pretraining=part * by_split.sum(),
-        prompt=min(prompt, spec.sampling.max_prompt_tokens or prompt),
+        prompt=prompt,
         response=response,
         judge=spec.share_of_judge * pairs.get("train", 0),
         pairs=spec.pairs_share * pairs.sum(),

@@ -131,7 +131,7 @@ def _compute(step: Step, store: Store, threads: int, report: Any) -> None:
 
     torch.set_num_threads(threads)
     disable_progress_bar()  # transformers' own, of every file that it reads
-    _keep_freed_memory()
+    keep_freed_memory()
     _relax_garbage_collector()
     module, name = step.function.split(":")
     function = getattr(import_module(module), name)
@@ -171,7 +171,7 @@ def _libc() -> Any:
     return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Stop glibc from handing large blocks back to the system at every step: a fifth of a step's time."""
     if _libc() is not None:
         for parameter in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD

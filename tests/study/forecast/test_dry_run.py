@@ -10,9 +10,12 @@ from afd_study.models.model_files import JUDGE, POLICY
 from afd_study.models.policy import load_policy, with_lora
 from afd_study.models.specs import LoRASpec
 from afd_study.study import __main__ as command
+from afd_study.study.forecast import dry_run
+from afd_study.study.forecast.calibration import Rates
 from afd_study.study.forecast.dry_run import report
 from afd_study.study.forecast.model_shapes import adapters, constants, published_config, shape_of
 from afd_study.study.forecast.step_work import Work, device_peaks, forecast, study_sizes
+from afd_study.study.forecast.this_machine import Timed
 from afd_study.study.spec import load_spec
 from afd_study.study.study import open_study
 from afd_study.study.workflow.executor import execute
@@ -89,9 +92,10 @@ def spent(request, tmp_path_factory):
 
 
 def test_what_is_told_of_steps_is_near_to_what_they_spend(spent):
-    """Over it, since responses may be shorter than the longest, and evaluations are not noted.
+    """Over it, since evaluations are not noted.
 
-    Under it where many texts share a prompt: it is read once, and noted with each.
+    Under it where many texts share a prompt, which is read once and noted with each; and since this policy,
+    which has learned nothing, writes longer responses than the data hold.
     """
     told, noted = spent
     through = {name for name, flops in noted.items() if flops and name not in told.index}
@@ -99,7 +103,7 @@ def test_what_is_told_of_steps_is_near_to_what_they_spend(spent):
     ratios = {name: told.loc[name, "flops"] / noted[name] for name in told.index if noted.get(name)}
     assert len(ratios) > 12
     for name, ratio in ratios.items():
-        assert 0.5 < ratio < 3, (name, ratio)
+        assert 0.3 < ratio < 3, (name, ratio)
 
 
 def test_the_gpu_profile_takes_under_an_hour_by_estimate():
@@ -117,6 +121,7 @@ def test_the_gpu_profile_takes_under_an_hour_by_estimate():
 @pytest.mark.parametrize("task", ["harmless", "helpful"])
 def test_the_paper_profile_says_what_it_would_fetch(task, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("AFD_STORE", str(tmp_path))
+    monkeypatch.setattr(dry_run, "timed", lambda _: Timed(Rates(1e12, 1e12, 1e12, 1e12)))  # takes gigabytes
     monkeypatch.setattr(
         "sys.argv", ["afd", "run", "--task", task, "--profile", "paper", "--dry-run", "--price", "2"]
     )
