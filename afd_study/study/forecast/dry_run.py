@@ -7,7 +7,8 @@ import pandas as pd
 from afd_study.errors import SpecError
 from afd_study.models import distributed
 from afd_study.study.forecast.model_shapes import BYTES, constants
-from afd_study.study.forecast.step_work import Sizes, device_peaks, forecast, study_sizes
+from afd_study.study.forecast.sizes import Sizes, study_sizes
+from afd_study.study.forecast.step_work import device_peaks, forecast
 from afd_study.study.forecast.this_machine import Machine, Timing, machine_here, machine_lines, timed
 from afd_study.study.forecast.words import duration, size
 from afd_study.study.steps import STEPS

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from afd_study.models.gguf_files import free_memory
 from afd_study.models.processor import has_bfloat16_units
 from afd_study.study.forecast.calibration import Rates, measure
-from afd_study.study.forecast.step_work import Sizes, Work, work_of
+from afd_study.study.forecast.sizes import Sizes
+from afd_study.study.forecast.step_work import Work, work_of
 from afd_study.study.forecast.words import duration
 from afd_study.study.steps import STEPS
 from afd_study.study.study import Study

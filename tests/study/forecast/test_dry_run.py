@@ -14,7 +14,8 @@ from afd_study.study.forecast import dry_run
 from afd_study.study.forecast.calibration import Rates
 from afd_study.study.forecast.dry_run import report
 from afd_study.study.forecast.model_shapes import adapters, constants, published_config, shape_of
-from afd_study.study.forecast.step_work import Work, device_peaks, forecast, study_sizes
+from afd_study.study.forecast.sizes import study_sizes
+from afd_study.study.forecast.step_work import Work, device_peaks, forecast
 from afd_study.study.forecast.this_machine import Timed
 from afd_study.study.spec import load_spec
 from afd_study.study.study import open_study

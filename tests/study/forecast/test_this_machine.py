@@ -6,7 +6,8 @@ import standins
 from afd_study.study.forecast import dry_run
 from afd_study.study.forecast.calibration import Rates
 from afd_study.study.forecast.dry_run import report
-from afd_study.study.forecast.step_work import study_sizes, work_of
+from afd_study.study.forecast.sizes import study_sizes
+from afd_study.study.forecast.step_work import work_of
 from afd_study.study.forecast.this_machine import Machine, Timed, machine_here
 from afd_study.study.forecast.words import duration, size
 from afd_study.study.steps import STEPS

@@ -11,7 +11,8 @@ from afd_study.models.gguf_files import convert
 from afd_study.models.policy import load_policy
 from afd_study.models.tokenizers import load_tokenizer
 from afd_study.study import open_study
-from afd_study.study.forecast.step_work import forecast, study_sizes
+from afd_study.study.forecast.sizes import study_sizes
+from afd_study.study.forecast.step_work import forecast
 from afd_study.study.steps import STEPS
 from afd_study.study.steps.demonstrator import move_from
 from afd_study.study.workflow.step import closure
