@@ -178,13 +178,16 @@ def test_another_model_demonstrates_to_frozen_bodies_and_a_judge(given, llamas, 
 
 
 def test_what_a_dry_run_tells_of_it_is_near_to_what_it_spends(study):
-    """Over it, since answers are shorter than the longest, and evaluations are not noted."""
+    """Over it, since answers are shorter than the longest, and evaluations are not noted.
+
+    Under it where many answers share a prompt: a dry run counts that once, and what is spent with each.
+    """
     steps = study.plans()[0].steps
     told, _ = forecast(study_sizes(study.spec), steps.items(), device="H100")
     told, own = told.set_index("step"), ("demonstrator", "demonstrator_training", "demonstrator_test")
     for name in (*own, "logprobs_demonstrator", "logprobs_pi_sft"):
         spent = study.store.manifest(steps[name])["cost"]["flops"]
-        assert 0.3 < told.loc[name, "flops"] / spent < 3, name
+        assert 0.2 < told.loc[name, "flops"] / spent < 3, name
 
 
 def test_a_model_of_another_vocabulary_is_refused(opened, llamas):
