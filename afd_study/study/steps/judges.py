@@ -109,5 +109,5 @@ def _with_lengths(texts: pd.DataFrame, scores: pd.DataFrame, common: CommonInput
 def _tried(wide: pd.DataFrame, difference: "pd.Series[float]", common: CommonInputs) -> TriedPairs:
     """Return where rules are right, of their gaps; both arguments are indexed by pair."""
     groups = openings(common.prompt_table, wide.index.get_level_values("prompt_id"))
-    lengths = difference.loc[wide.index].to_numpy(dtype=np.float64)
+    lengths = np.asarray(difference.loc[wide.index], dtype=np.float64)
     return tried_pairs(wide.reset_index(drop=True), groups=groups, difference=lengths)
