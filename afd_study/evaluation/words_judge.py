@@ -56,7 +56,7 @@ def fit_words(pairs: Pairs, features: Features, *, folds: int = 5, seed: int = 0
     difference, gaps, slopes = pairs.difference, dict[float, NDArray[np.float64]](), dict[float, float]()
     for l2 in L2:
         held_out = _held_out_gaps(pairs, features, fold, l2)
-        slopes[l2] = float(difference @ held_out / max(difference @ difference, 1e-12))
+        slopes[l2] = float(difference @ held_out) / (float(difference @ difference) or 1.0)
         gaps[l2] = held_out - slopes[l2] * difference
     losses = {l2: float(np.logaddexp(0, -gap).mean()) for l2, gap in gaps.items()}
     best = min(losses, key=lambda l2: losses[l2])
