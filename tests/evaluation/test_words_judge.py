@@ -1,11 +1,11 @@
-"""A judge that reads words: its penalty is chosen by held-out pairs, and it pays nothing for length."""
+"""A judge that reads words: penalty and slope are those of held-out pairs, and length pays nothing."""
 
 import numpy as np
 import pytest
 
 from afd_study.errors import DataError
-from afd_study.evaluation.systems.features import arrays, bag, gram_counts
-from afd_study.evaluation.systems.judges import Pairs
+from afd_study.evaluation.systems.features import bag, gram_counts
+from afd_study.evaluation.systems.judges import Pairs, fit_judge
 from afd_study.evaluation.text_features import LENGTHS
 from afd_study.evaluation.words_judge import FEWEST, L2, fit_words, words_scores
 
@@ -35,48 +35,45 @@ def right(judge, features, pairs):
     return float((better > worse).mean())
 
 
-def fitted_on(pairs, features, seed=0):
-    part = np.random.default_rng(seed).permutation(len(pairs.groups))
-    return (
-        fit_words(pairs.take(part < 150), pairs.take((part >= 150) & (part < 220)), features),
-        pairs.take(part >= 220),
-    )
-
-
 def test_it_learns_words_that_tell_and_the_best_penalty_is_kept():
     pairs, texts = made_up()
-    features = bag(gram_counts(texts))
-    fitted, rest = fitted_on(pairs, features)
+    features, seen = bag(gram_counts(texts)), np.arange(300) < 200
+    fitted = fit_words(pairs.take(seen), features)
     assert set(fitted.losses) == set(L2) and fitted.l2 == min(fitted.losses, key=fitted.losses.get)
-    assert right(fitted.judge, features, rest) > 0.9
-    assert fitted.losses[fitted.l2] < np.log(2)
+    assert fitted.losses[fitted.l2] < np.log(2) and (fitted.gaps > 0).mean() > 0.9
+    assert right(fitted.judge, features, pairs.take(~seen)) > 0.9
 
 
-def test_what_length_gives_it_is_taken_out():
-    pairs, _ = made_up(longer=1.0, kind=0.0)
-    length = arrays(pairs.lengths[:, None])
-    fitted, rest = fitted_on(pairs, length)
-    assert fitted.judge.slope > 0
-    assert np.ptp(words_scores(fitted.judge, length, pairs.lengths, np.arange(len(pairs.lengths)))) < 1e-8
-    assert right(fitted.judge, length, rest) < 1
+def test_length_is_taken_out_as_far_as_it_counts_on_unseen_pairs():
+    """Where people go by length alone nothing is left: neither the longer nor the shorter is preferred."""
+    pairs, texts = made_up(n=800, longer=1.0, kind=0.0)
+    features, seen = bag(gram_counts(texts)), np.arange(800) < 200
+    fitted, rest = fit_words(pairs.take(seen), features), pairs.take(~seen)
+    assert 0.4 < right(fitted.judge, features, rest) < 0.6
+    own = fit_judge(pairs.take(seen), features, l2=fitted.l2)
+    assert right(own, features, rest) < 0.4, "a slope of the judge's own pairs takes out too much"
 
 
-def test_the_penalty_is_chosen_by_the_validation_pairs_alone():
-    """Labels that mean nothing to the judge make it shrink; the training pairs alone would not."""
-    pairs, texts = made_up(kind=0.6)
-    features, half = bag(gram_counts(texts)), np.arange(300) < 150
-    flipped = pairs.take(~half)._replace(
-        preferred=pairs.take(~half).rejected, rejected=pairs.take(~half).preferred
-    )
-    fitted = fit_words(pairs.take(half), flipped, features)
-    assert fitted.l2 == max(L2)
-    assert fit_words(pairs.take(half), pairs.take(~half), features).l2 < max(L2)
+def test_pairs_of_one_group_are_held_out_together():
+    """Copies of a pair tell nothing of it: where labels mean nothing, they stay at chance."""
+    pairs, texts = made_up(n=60, longer=0.5, kind=0.0)
+    three = pairs._replace(**{name: np.tile(getattr(pairs, name), 3) for name in pairs._fields[:3]})
+    fitted = fit_words(three, bag(gram_counts(texts)))
+    assert fitted.l2 > min(L2) and 0.2 < (fitted.gaps > 0).mean() < 0.8
+    apart = three._replace(groups=np.arange(180).astype(str))
+    assert (fit_words(apart, bag(gram_counts(texts))).gaps > 0).mean() > 0.8, "copies would tell"
 
 
-@pytest.mark.parametrize("name", FEWEST)
-def test_too_few_pairs_of_its_own_part_are_refused(name):
+def test_equal_pairs_give_an_equal_judge():
     pairs, texts = made_up(n=100)
-    few = pairs.take(np.arange(100) < FEWEST[name] - 1)
-    sides = {"training": (few, pairs), "validation": (pairs, few)}[name]
-    with pytest.raises(DataError, match=f"{FEWEST[name] - 1} {name} pairs of its own part"):
-        fit_words(*sides, bag(gram_counts(texts)))
+    one, other = (fit_words(pairs, bag(gram_counts(texts))) for _ in range(2))
+    np.testing.assert_array_equal(one.judge.weights, other.judge.weights)
+    assert one.l2 == other.l2 and one.judge.slope == other.judge.slope
+
+
+def test_too_few_pairs_or_groups_are_refused():
+    pairs, texts = made_up(n=100)
+    with pytest.raises(DataError, match=f"{FEWEST - 1} pairs of its own part"):
+        fit_words(pairs.take(np.arange(100) < FEWEST - 1), bag(gram_counts(texts)))
+    with pytest.raises(DataError, match="too few for 5 folds"):
+        fit_words(pairs._replace(groups=np.array(["one"] * 100)), bag(gram_counts(texts)))

@@ -31,36 +31,32 @@ class PeoplesPairs(NamedTuple):
     own: np.ndarray
     split: np.ndarray
 
-    def to_fit(self, split: str) -> Pairs:
-        """Return the judge's own pairs of a split."""
-        return self.pairs.take(self.own & (self.split == split))
+    @property
+    def to_fit(self) -> Pairs:
+        """The pairs that the judge is fitted to."""
+        return self.pairs.take(self.own & np.isin(self.split, TRAINED_ON))
 
 
 def words_judge(out: Path, context: Context, *, common: CommonInputs, corpus: Path) -> None:
     """Fit a judge that reads words to its own part of people's pairs, and try it on the other part.
 
-    Tables `reward_model` (the penalty, and how the judge fares on the pairs that chose it) and
+    Tables `reward_model` (the penalty, and how the judge fares on its own pairs while they are held out) and
     `judge_accuracy`.
     """
     people = _people(common, corpus)
     features, lengths = bag(gram_counts(people.texts)), people.pairs.lengths
-    train, validation = (people.to_fit(name) for name in TRAINED_ON)
-    fitted = fit_words(train, validation, features)
-    judge = fitted.judge
+    fitted = fit_words(people.to_fit, features)
+    judge, n = fitted.judge, len(fitted.gaps)
     save_file({"weights": judge.weights, "slope": np.array([judge.slope])}, out / WEIGHTS)
-
-    def sides(pairs: Pairs) -> list[np.ndarray]:
-        return [scores_without_length(judge, features, lengths, side) for side in pairs[:2]]
-
-    high, low = sides(validation)
-    row = {"scorer": "words", "loss": "bradley_terry", "n_pairs": len(train.groups)}
-    right = (1 + np.sign(high - low)) / 2
-    row |= {"n_validation": len(high), "accuracy": right.mean(), "validation_loss": fitted.losses[fitted.l2]}
-    write_table(out, "reward_model", pd.DataFrame([row | {"l2": fitted.l2}]))
+    right = (1 + np.sign(fitted.gaps)) / 2
+    row = {"scorer": "words", "loss": "bradley_terry", "n_pairs": n, "n_validation": n}
+    row |= {"accuracy": right.mean(), "validation_loss": fitted.losses[fitted.l2], "l2": fitted.l2}
+    write_table(out, "reward_model", pd.DataFrame([row]))
+    tried = people.pairs.take(~people.own)
+    high, low = (scores_without_length(judge, features, lengths, side) for side in tried[:2])
     tokens = [len(ids) for ids in response_ids(people.texts, common.reader_tokenizer, common.sampling)]
     both = np.array(tokens).reshape(2, -1).T[~people.own]
-    tried = sides(people.pairs.take(~people.own))
-    write_judge_accuracy(out, *tried, lengths=both, n_training=len(train.groups))
+    write_judge_accuracy(out, high, low, lengths=both, n_training=n)
 
 
 def words_scores(
@@ -78,9 +74,8 @@ def words_scores(
     Its features are made anew of the texts that it was fitted to, which say what words count. Raises
     DataError where these are not the judge's.
     """
-    stored, train = load_file(judge / WEIGHTS), _people(common, corpus)
-    fit_on = train.to_fit(TRAINED_ON[0])
-    known = [train.texts[row] for row in np.unique(np.concatenate(fit_on[:2]))]
+    stored, people = load_file(judge / WEIGHTS), _people(common, corpus)
+    known = [people.texts[row] for row in np.unique(np.concatenate(people.to_fit[:2]))]
     tables = [texts_of(folder, source).assign(source=source) for source, folder in texts.items()]
     table = pd.concat([each[[*ROW, "text"]] for each in tables], ignore_index=True)
     every = [*known, *read_texts(table["text"].tolist(), common)]
