@@ -178,6 +178,19 @@ CASES = {
         "twice",
         ["world.subsets=[helpful-base]"],
     ),
+    "a demonstrator that is left out": (
+        "alpaca_eval",
+        ["world.leave_out=[alpaca-7b, gpt4]"],
+        "the demonstrator 'gpt4' stands in leave_out",
+        ["world.leave_out=[alpaca-7b, gpt4]", "world.demonstrator=claude"],
+    ),
+    "no pair": ("alpaca_eval", ["world.pairs_per_prompt=0"], "than or equal to 1", ["world.pair_seed=0"]),
+    "a system for a list": (
+        "alpaca_eval",
+        ["world.leave_out=claude"],
+        "'world.leave_out' = 'claude'",
+        ["world.leave_out=[claude]"],
+    ),
     "an empty stop": ("hh_rlhf", ['sampling.stop=[""]'], "an empty text", ['sampling.stop=["010"]']),
     "two judges": (
         "hh_rlhf",
@@ -189,9 +202,8 @@ CASES = {
 
 
 def settings(task, words):
-    folder = (
-        {"world.folder": "."} if task == "hh_rlhf" and not any("folder" in word for word in words) else {}
-    )
+    in_folder = task in ("hh_rlhf", "alpaca_eval") and not any("folder" in word for word in words)
+    folder = {"world.folder": "."} if in_folder else {}
     return load_spec(task, "smoke", folder | read_overrides(words))
 
 

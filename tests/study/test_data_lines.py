@@ -1,6 +1,7 @@
 """What is read of a data set is said before, with its bounds, and what was dropped is said at every run."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -34,6 +35,28 @@ def test_files_sizes_and_bounds_are_said(data, dialogues):
     assert data_lines.reading(load_spec("harmless", "smoke").world) == ""
     gone = load_spec("own_data", "smoke", {"world.demonstrations": "gone\x1b[2J.csv"}).world
     assert "'gone\\x1b[2J.csv' (size unknown)" in data_lines.reading(gone)
+
+
+def test_of_real_systems_it_is_said_whose_answers_are_read_and_on_which_terms(systems):
+    spec = load_spec("helpful", "pretrained", {"world.folder": str(systems)})
+    line = data_lines.reading(spec.world)
+    file = "alpaca_eval_gpt4/annotations.json"
+    assert line.startswith(f"alpaca_eval: reads 'alpha/{file}' (") and f"'beta/{file}' (" in line
+    assert " and 1 more; at most " in line and "'gpt4_0314/" not in line
+    assert (
+        "gpt4 demonstrates" in line and "left out: gpt4_0314, gpt4_1106_preview; texts are CC BY-NC" in line
+    )
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(dialogues, tmp_path):
+    for subset in ("harmless-base", "helpful-base"):
+        shutil.copytree(dialogues / "harmless-base", tmp_path / subset)
+    both = {"world.folder": str(tmp_path), "world.subsets": ["harmless-base", "helpful-base"]}
+    line = data_lines.reading(load_spec("hh_rlhf", "smoke", both).world)
+    assert "'harmless-base/train.jsonl' (" in line and "'helpful-base/train.jsonl' (" in line
+    path = str(tmp_path / "harmless-base" / "train.jsonl")
+    twice = load_spec("own_data", "smoke", {"world.demonstrations": path, "world.prompts": path})
+    assert "reads 'train.jsonl' (" in data_lines.reading(twice.world)
 
 
 def test_what_was_dropped_is_said_again_where_the_store_holds_the_corpus(data, tmp_path, capsys, monkeypatch):

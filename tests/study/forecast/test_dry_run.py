@@ -15,13 +15,14 @@ from afd_study.study.forecast.calibration import Rates
 from afd_study.study.forecast.dry_run import report
 from afd_study.study.forecast.model_shapes import adapters, constants, published_config, shape_of
 from afd_study.study.forecast.sizes import study_sizes
-from afd_study.study.forecast.step_work import Work, device_peaks, forecast
+from afd_study.study.forecast.step_work import Work, device_peaks, forecast, work_of
 from afd_study.study.forecast.this_machine import Timed
+from afd_study.study.pipeline.plan import plan
 from afd_study.study.spec import load_spec
 from afd_study.study.study import open_study
 from afd_study.study.workflow.executor import execute
 from afd_study.study.workflow.store import Store
-from afd_study.worlds import hh_rlhf
+from afd_study.worlds import alpaca_eval_corpus, hh_rlhf
 
 # as their authors give them: GPT-2's files, the Gemma report (2.0 + 0.5 billion, 7.8 + 0.8)
 KNOWN = {"gpt2": 124_439_808, "google/gemma-2b": 2.51e9, "weqweasdas/RM-Gemma-7B": 8.54e9}
@@ -167,6 +168,19 @@ def test_real_dialogues_are_counted(dialogues):
     assert found.tested == (corpus.prompts["split"] == "test").sum() / 2  # a half is the judge's
     assert found.prompt == corpus.prompts["text"].str.len().mean() / constants()["characters_per_token"]
     assert found.judge == found.preferences > 0
+
+
+def test_real_systems_are_counted(systems):
+    spec = load_spec("helpful", "pretrained", {"world.folder": str(systems)})
+    corpus, sizes = (
+        alpaca_eval_corpus.load(spec.world),
+        study_sizes(load_spec("alpaca_eval", "smoke", {"world": spec.world.model_dump()})),
+    )
+    train = set(corpus.prompts.query("split == 'train'")["prompt_id"])
+    assert sizes.texts.demonstrations == len(train) / 2  # a half is the judge's
+    assert sizes.texts.judge == corpus.preferences["prompt_id"].isin(train).sum() / 2
+    steps = plan(sizes.spec, task="alpaca_eval", seed=0).steps
+    assert "system_corpus" == steps["corpus"].name and work_of(steps["corpus"], sizes) is None
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,7 @@ def test_the_package_imports_itself_by_its_full_name_only():
 REACH = {  # module -> steps that reach it, and steps that don't
     "worlds.hh_rlhf": ({"corpus"}, {"demonstrations", "marked_demonstrations", "pi_sft"}),
     "worlds.own_data": ({"corpus"}, {"demonstrations", "marked_demonstrations", "pi_sft"}),
+    "worlds.alpaca_eval_corpus": ({"system_corpus"}, {"corpus", "system_answers", "system_judge"}),
     "worlds.reading": ({"corpus"}, {"demonstrations", "pi_sft"}),
     "worlds.controlled": ({"demonstrations", "marked_demonstrations", "tokenizers"}, {"corpus", "pi_sft"}),
     "worlds.harmless": (set(), {"demonstrations", "tokenizers", "samples"}),  # a step's key has it: see below
