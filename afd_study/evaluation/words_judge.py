@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afd_study.errors import DataError
-from afd_study.evaluation.systems.discriminators import folds_of
 from afd_study.evaluation.systems.features import Features
-from afd_study.evaluation.systems.judges import Judge, Pairs, fit_judge, judge_scores
+from afd_study.evaluation.systems.judges import Judge, Pairs, fit_judge, held_out_gaps, judge_scores
 
 L2 = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Penalties that are tried: half of it times the squared weights is added to the summed log loss (nats)."""
@@ -52,28 +51,15 @@ def fit_words(pairs: Pairs, features: Features, *, folds: int = 5, seed: int = 0
             f"a judge that reads words has {len(pairs.preferred)} pairs of its own part, and needs {FEWEST}: "
             "give more preferences, or raise judge_share"
         )
-    fold = folds_of(pairs.groups.tolist(), folds=folds, seed=seed)
     difference, gaps, slopes = pairs.difference, dict[float, NDArray[np.float64]](), dict[float, float]()
     for l2 in L2:
-        held_out = _held_out_gaps(pairs, features, fold, l2)
+        held_out = held_out_gaps(pairs, features, l2=l2, folds=folds, seed=seed)
         slopes[l2] = float(difference @ held_out) / (float(difference @ difference) or 1.0)
         gaps[l2] = held_out - slopes[l2] * difference
     losses = {l2: float(np.logaddexp(0, -gap).mean()) for l2, gap in gaps.items()}
     best = min(losses, key=lambda l2: losses[l2])
     judge = fit_judge(pairs, features, l2=best)._replace(slope=slopes[best])
     return FittedWords(judge, best, losses, gaps[best])
-
-
-def _held_out_gaps(
-    pairs: Pairs, features: Features, fold: NDArray[np.int64], l2: float
-) -> NDArray[np.float64]:
-    """Return for each pair the preferred answer's score less the other's, by a judge of the other folds."""
-    gaps = np.empty(len(fold))
-    for part in np.unique(fold):
-        judge, rest = fit_judge(pairs.take(fold != part), features, l2=l2), pairs.take(fold == part)
-        better, worse = (judge_scores(judge, features, side) for side in (rest.preferred, rest.rejected))
-        gaps[fold == part] = better - worse
-    return gaps
 
 
 def words_scores(

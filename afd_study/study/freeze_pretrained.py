@@ -6,7 +6,7 @@ from pathlib import Path
 
 from afd_study.errors import SpecError
 from afd_study.models.distributed import on_gpu
-from afd_study.study.chapters.pretrained import TABLES
+from afd_study.study.chapters.pretrained import page_of
 from afd_study.study.frozen.basis import basis_of
 from afd_study.study.frozen.files import freeze
 from afd_study.study.frozen.pretrained import DIGEST, NAME, PROFILE, SYSTEMS
@@ -32,7 +32,8 @@ def freeze_pretrained(*, jobs: int, folders: Mapping[str, Path] | None = None) -
 def _freeze_task(task: str, study: Study, jobs: int) -> None:
     started = time.perf_counter()
     study.run()
-    tables = {name: make(study) for name, make in TABLES.items()}
+    page = page_of(study)
+    tables = {name: page.table(name) for name in page.makers}
     corpus = next(iter(study.plans().values())).step("corpus")
     about = {
         **{"profile": PROFILE, "seeds": list(study.seeds), "threads": study.spec.threads, "jobs": jobs},

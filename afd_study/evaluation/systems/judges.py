@@ -153,14 +153,19 @@ def crossed(
     return scores
 
 
-def held_out_loss(pairs: Pairs, features: Features, *, l2: float, folds: int = 5, seed: int = 0) -> float:
-    """Return the mean log loss (nats a pair) on groups that a judge was not fitted on."""
-    fold, total = folds_of(pairs.groups.tolist(), folds=folds, seed=seed), 0.0
+def held_out_gaps(
+    pairs: Pairs, features: Features, *, l2: float, folds: int = 5, seed: int = 0
+) -> NDArray[np.float64]:
+    """Return the preferred answer's score less the other's (K,), by judges that did not see the pair's group.
+
+    Raises DataError for fewer groups than folds.
+    """
+    fold, gaps = folds_of(pairs.groups.tolist(), folds=folds, seed=seed), np.empty(len(pairs.preferred))
     for part in range(folds):
         judge, rest = fit_judge(pairs.take(fold != part), features, l2=l2), pairs.take(fold == part)
         better, worse = (judge_scores(judge, features, side) for side in (rest.preferred, rest.rejected))
-        total += float(np.logaddexp(0, worse - better).sum())
-    return total / len(pairs.preferred)
+        gaps[fold == part] = better - worse
+    return gaps
 
 
 def tried(pairs: Pairs, features: Features, *, l2: float, folds: int = 5, seed: int = 0) -> pd.DataFrame:

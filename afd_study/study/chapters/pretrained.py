@@ -4,28 +4,23 @@ No text leaves the study: what is frozen are counts, shares and means.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from afd_study.errors import unknown_name
-from afd_study.study.frozen.files import read_frozen, read_manifest
+from afd_study.study.chapters.chapter import Chapter
+from afd_study.study.chapters.experiment import Maker, Studies
+from afd_study.study.frozen.files import read_manifest
+from afd_study.study.frozen.pretrained import NAME, PROFILE
 from afd_study.study.study import Study, open_study
 
-PROFILE = FOLDER = "pretrained"  # whose settings, and where results are frozen
 SHOWN_N = (1, 2, 4, 8, 16)
-Maker = Callable[[Study], pd.DataFrame]
 
 
 def prompts(study: Study) -> pd.DataFrame:
     """Return how the prompts are dealt out: seed, part, split, prompts."""
     return study.table("prompts").groupby(["seed", "part", "split"]).size().reset_index(name="prompts")
-
-
-def cut(study: Study) -> pd.DataFrame:
-    """Return what was cut of demonstrations: seed, side (prompt or response), n, n_cut, bound (tokens)."""
-    return study.table("cut")
 
 
 def ends(study: Study) -> pd.DataFrame:
@@ -53,42 +48,31 @@ def costs(study: Study) -> pd.DataFrame:
     return table.groupby(["seed", "step"])[["seconds", "tokens"]].sum().reset_index()
 
 
+PEOPLE = ("pair_agreement", "pair_differences", "judges", "judges_agree", "judges_share")
+PLAIN = {
+    "apart": "when",
+    "told_apart": "discrimination",
+    "cut": "cut",
+    **dict(zip(PEOPLE, PEOPLE, strict=True)),
+}
+"""A table of the page -> the study's own, which it shows as it is."""
+
+
+def _of_the_only(make: Callable[[Study], pd.DataFrame], studies: Studies) -> pd.DataFrame:
+    (study,) = studies.values()
+    return make(study)
+
+
+def _as_it_is(own: str, studies: Studies) -> pd.DataFrame:
+    return _of_the_only(lambda study: study.table(own), studies)
+
+
 TABLES: Mapping[str, Maker] = {
-    "prompts": prompts,
-    "cut": cut,
-    "ends": ends,
-    "outcomes": outcomes,
-    "costs": costs,
-    "apart": lambda study: study.table("when"),
-    "told_apart": lambda study: study.table("discrimination"),
-    "reward_models": lambda study: study.reward_models(),
-    "pair_agreement": lambda study: study.table("pair_agreement"),
-    "pair_differences": lambda study: study.table("pair_differences"),
-    "judges": lambda study: study.table("judges"),
-    "judges_agree": lambda study: study.table("judges_agree"),
-    "judges_share": lambda study: study.table("judges_share"),
+    **{make.__name__: partial(_of_the_only, make) for make in (prompts, ends, outcomes, costs)},
+    "reward_models": partial(_of_the_only, Study.reward_models),
+    **{name: partial(_as_it_is, own) for name, own in PLAIN.items()},
 }
 """Tables of the page by name; a row has its seed."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """The tables of one task: frozen ones, or those of a study."""
-
-    task: str
-    study: Study | None
-
-    def table(self, name: str) -> pd.DataFrame:
-        """Return a table, computed if need be.
-
-        Raises SpecError for a name that there is no table of, StoreError for a frozen table that is missing
-        or does not match its manifest.
-        """
-        if name not in TABLES:
-            raise unknown_name("table of a pretrained model", name, TABLES)
-        if self.study is None:
-            return read_frozen(f"{FOLDER}/{self.task}", name)
-        return TABLES[name](self.study)
 
 
 def open_page(
@@ -98,12 +82,18 @@ def open_page(
     *,
     overrides: Mapping[str, Any] | None = None,
     frozen: bool = True,
-) -> Page:
+) -> Chapter:
     """Open a page's tables: the frozen ones of a task, or those of a study of one seed.
 
     Raises StoreError where a task has none, SpecError for a study that there cannot be.
     """
+    name = f"{NAME}/{task}"
     if frozen:
-        read_manifest(f"{FOLDER}/{task}")
-        return Page(task, None)
-    return Page(task, open_study(task, profile, seed, 1, overrides=overrides))
+        read_manifest(name)
+        return Chapter(name, TABLES, None)
+    return page_of(open_study(task, profile, seed, 1, overrides=overrides))
+
+
+def page_of(study: Study) -> Chapter:
+    """Return the page's tables of a study."""
+    return Chapter(f"{NAME}/{study.task}", TABLES, {"as given": study})

@@ -22,7 +22,7 @@ from afd_study.evaluation.systems.grid import Grid, grid_of
 from afd_study.evaluation.systems.judges import (
     accuracy,
     crossed,
-    held_out_loss,
+    held_out_gaps,
     tried,
     tried_without,
     verdict_pairs,
@@ -202,7 +202,13 @@ def system_penalties(
     Discriminators are of triples that were explored; the judge is of a share of the prompts.
     """
     grid, features, _ = read_answers(answers, states)
-    few = grid.among([name for name in grid.prompts if _lot(name, penalties.seed) < penalties.share])
+    few = grid.among(
+        [
+            name
+            for name in grid.prompts
+            if unit_hash(name, seed=penalties.seed, use="penalties") < penalties.share
+        ]
+    )
     generator = np.random.default_rng(derived_seed(judge.seed, "penalties"))
     pairs = verdict_pairs(few, generator=generator, per_prompt=judge.per_prompt)
     rows = list[tuple[str, str, float, float]]()
@@ -213,8 +219,8 @@ def system_penalties(
             rows += [
                 ("discriminator", f"{'/'.join(triple)} {name}", l2, loss) for name, loss in losses.items()
             ]
-        loss = held_out_loss(pairs, features, l2=l2, folds=judge.folds, seed=judge.seed)
-        rows.append(("judge", "verdicts", l2, loss))
+        gaps = held_out_gaps(pairs, features, l2=l2, folds=judge.folds, seed=judge.seed)
+        rows.append(("judge", "verdicts", l2, float(np.logaddexp(0, -gaps).mean())))
         context.progress((number + 1) / len(penalties.grid), f"penalty {l2:g}")
     pd.DataFrame(rows, columns=["use", "of", "l2", "loss"]).to_csv(out / PENALTIES, index=False)
 
@@ -222,7 +228,3 @@ def system_penalties(
 def read_penalties(folder: Path) -> pd.DataFrame:
     """Return what was tried: use (discriminator, judge), of, l2, loss (nats a text or a pair)."""
     return pd.read_csv(folder / PENALTIES)
-
-
-def _lot(name: str, seed: int) -> float:
-    return unit_hash(name, seed=seed, use="penalties")
